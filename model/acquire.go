@@ -1,0 +1,144 @@
+package model
+
+import "fmt"
+
+// acquire is rule 1.
+func (s *State) acquire(m Acquire) {
+	s.counters.Acquires++
+	if s.draining {
+		s.reject(m.Lease, ErrClosed)
+		return
+	}
+	w := s.lookup(m.Workspace)
+	if top := len(w.idle) - 1; top >= 0 {
+		c := w.idle[top]
+		verify := s.mustVerify(c)
+		s.unpark(c)
+		s.counters.Hits++
+		s.lend(c, m.Lease)
+		s.emit(Grant{Lease: m.Lease, Conn: c.id, Workspace: w.id, Verify: verify})
+		return
+	}
+	if err := s.refuseToQueue(m, w); err != nil {
+		s.reject(m.Lease, err)
+		s.settle(w)
+		return
+	}
+	wt := s.enqueue(m.Lease, w)
+	if m.NoWait {
+		if err := s.refuseToWait(w); err != nil {
+			s.dequeue(wt)
+			s.settle(w)
+			s.reject(m.Lease, err)
+		}
+	}
+}
+
+// mustVerify tells whether an idle connection is to be tested before its use.
+func (s *State) mustVerify(c *conn) bool {
+	long := s.limits.VerifyAfter > 0 && s.now-c.lastUsed >= s.limits.VerifyAfter
+	return long || c.lastUsed <= s.suspect
+}
+
+// refuseToQueue says why an Acquire that found nothing idle may not even join
+// the queue.
+func (s *State) refuseToQueue(m Acquire, w *workspace) error {
+	switch {
+	case s.queue.size >= s.limits.MaxWaiters || w.queue.size >= s.limits.MaxWaitersPerWorkspace:
+		err := s.limitError(w, QueueLimit)
+		err.Waiting++ // the refused one, which is not in the queue
+		err.WaitingWorkspace++
+		return err
+	case m.NoWait && w.paused:
+		return pausedError(w)
+	case w.backoff.lasts(s.now) && w.backoff.kind == Permanent:
+		return w.backoff.dialError(w)
+	}
+	return nil
+}
+
+// refuseToWait says why an Acquire with NoWait, the last of its workspace's
+// queue, would have to wait for somebody else.
+func (s *State) refuseToWait(w *workspace) error {
+	uncovered := w.queue.size - w.counts[dialing]
+	room := max(0, s.effective-s.open()) + s.onTheWay.size + s.counts[idle]
+	switch {
+	case w.backoff.lasts(s.now):
+		return w.backoff.dialError(w)
+	case s.server.lasts(s.now):
+		return s.server.dialError(w)
+	case uncovered <= 0:
+		return nil
+	case uncovered > s.limits.PerWorkspace-w.open():
+		return s.limitError(w, WorkspaceLimit)
+	case s.demand > room:
+		return s.limitError(w, BudgetLimit)
+	}
+	return nil
+}
+
+// cancel answers a waiter that gave up, with what it was waiting for.
+func (s *State) cancel(m Cancel) {
+	wt := s.waiters[m.Lease]
+	if wt == nil {
+		return // answered already: the grant or the reject is on its way
+	}
+	err := s.waitedFor(wt)
+	s.dequeue(wt)
+	s.settle(wt.workspace)
+	s.reject(m.Lease, err)
+}
+
+// waitedFor says what kept the waiter waiting. It walks the workspace's queue up
+// to the waiter, but no further than to the cap.
+func (s *State) waitedFor(wt *waiter) error {
+	w := wt.workspace
+	room := s.limits.PerWorkspace - w.open()
+	switch {
+	case w.paused:
+		return pausedError(w)
+	case w.backoff.lasts(s.now):
+		return w.backoff.dialError(w)
+	case s.server.failures > 0:
+		return s.server.dialError(w)
+	case w.within(wt, w.counts[dialing]):
+		return fmt.Errorf("acquire workspace %q: %w", w.id, ErrDialing)
+	case !w.within(wt, w.counts[dialing]+room):
+		return s.limitError(w, WorkspaceLimit)
+	case s.open() >= s.effective:
+		return s.limitError(w, BudgetLimit)
+	}
+	return fmt.Errorf("acquire workspace %q: %w", w.id, ErrDialing)
+}
+
+// within tells whether the waiter is among the first n of its workspace.
+func (w *workspace) within(wt *waiter, n int) bool {
+	for at := w.queue.head; at != nil && n > 0; at, n = at.next, n-1 {
+		if at.item == wt {
+			return true
+		}
+	}
+	return false
+}
+
+func pausedError(w *workspace) error {
+	return fmt.Errorf("acquire workspace %q: %w", w.id, ErrPaused)
+}
+
+func (s *State) limitError(w *workspace, limit Limit) *ConnectionLimitError {
+	err := &ConnectionLimitError{
+		MaxConnections:     s.limits.Budget,
+		CurrentConnections: s.open(),
+		WorkspaceID:        w.id,
+		Limit:              limit,
+		MaxPerWorkspace:    s.limits.PerWorkspace,
+		CurrentWorkspace:   w.open(),
+		Waiting:            s.queue.size,
+		WaitingWorkspace:   w.queue.size,
+	}
+	if oldest := s.leases.head; oldest != nil {
+		err.LongestLease = s.now - oldest.item.since
+		err.LongestLeaseWorkspace = oldest.item.workspace.id
+	}
+	return err
+}

@@ -1,0 +1,142 @@
+package model
+
+import (
+	"cmp"
+	"fmt"
+	"math"
+	"time"
+)
+
+// Config is how to reach the server and how to share it. The tags name the
+// environment variables that [pools.ConfigFromEnv] reads. Start from
+// [DefaultConfig] when filling one by hand.
+//
+// A Config prints without its Password in every format.
+type Config struct {
+	Host     string `env:"DB_HOST"`
+	Port     int    `env:"DB_PORT"`
+	User     string `env:"DB_USER"`
+	Password string `env:"DB_PASSWORD" json:"-"`
+	// SSLMode is one of disable, allow, prefer, require, verify-ca, verify-full.
+	SSLMode string `env:"DB_SSLMODE"`
+	// Prefix begins the workspaces' database names: <prefix>_ws_<id>.
+	Prefix string `env:"DB_PREFIX"`
+	// SystemDatabase is the application's own database, with a share of the
+	// connections for itself.
+	SystemDatabase string `env:"DB_NAME"`
+
+	// MaxConnections is how many connections all databases together may hold,
+	// MaxConnectionsPerDB how many one workspace may.
+	MaxConnections      int `env:"DB_MAX_CONNECTIONS"`
+	MaxConnectionsPerDB int `env:"DB_MAX_CONNECTIONS_PER_DB"`
+	// ConnectionMaxLifetime ends connections that old (0: never), less a jitter
+	// of up to a tenth, and ConnectionMaxIdleTime those unused for that long
+	// (0: never); neither while they are lent.
+	ConnectionMaxLifetime time.Duration `env:"DB_CONNECTION_MAX_LIFETIME"`
+	ConnectionMaxIdleTime time.Duration `env:"DB_CONNECTION_MAX_IDLE_TIME"`
+	// AcquireTimeout bounds an acquire besides its context. 0: do not wait for
+	// anybody's lease to end; a free slot is still dialed.
+	AcquireTimeout time.Duration `env:"DB_ACQUIRE_TIMEOUT"`
+
+	// In what follows zero means the default.
+
+	// MaxDialing is how many connections are opened at once.
+	MaxDialing int `env:"DB_MAX_DIALING"`
+	// DialTimeout bounds opening one connection, its test included.
+	DialTimeout time.Duration `env:"DB_DIAL_TIMEOUT"`
+	// MaxWaiters bounds the acquires that wait, MaxWaitersPerDB those of one
+	// workspace; beyond that they are refused at once.
+	MaxWaiters      int `env:"DB_MAX_WAITERS"`
+	MaxWaitersPerDB int `env:"DB_MAX_WAITERS_PER_DB"`
+	// Patience is how much longer a waiter of another workspace must have waited
+	// than the own one before a released connection's slot moves there.
+	Patience time.Duration `env:"DB_PATIENCE"`
+	// HealthCheckAfter is how long a connection may be idle and still be lent
+	// without a test.
+	HealthCheckAfter time.Duration `env:"DB_HEALTH_CHECK_AFTER"`
+}
+
+// What Limits has and Config does not.
+const (
+	backoffMin = 10 * time.Millisecond
+	backoffMax = time.Second
+	closeGrace = 100 * time.Millisecond
+	probeAfter = 500 * time.Millisecond
+)
+
+// DefaultConfig is the configuration of an empty environment.
+func DefaultConfig() Config {
+	return Config{
+		Host:                  "localhost",
+		Port:                  5432,
+		User:                  "postgres",
+		SSLMode:               "prefer",
+		Prefix:                "tenantpool",
+		SystemDatabase:        "postgres",
+		MaxConnections:        100,
+		MaxConnectionsPerDB:   3,
+		ConnectionMaxLifetime: 10 * time.Minute,
+		ConnectionMaxIdleTime: 5 * time.Minute,
+		AcquireTimeout:        5 * time.Second,
+	}.WithDefaults()
+}
+
+// WithDefaults returns a copy in which the fields whose zero means the default
+// have it.
+func (c Config) WithDefaults() Config {
+	c.MaxDialing = cmp.Or(c.MaxDialing, 4)
+	c.DialTimeout = cmp.Or(c.DialTimeout, 5*time.Second)
+	c.MaxWaiters = cmp.Or(c.MaxWaiters, 10_000)
+	c.MaxWaitersPerDB = cmp.Or(c.MaxWaitersPerDB, 1_000)
+	c.Patience = cmp.Or(c.Patience, 20*time.Millisecond)
+	c.HealthCheckAfter = cmp.Or(c.HealthCheckAfter, 30*time.Second)
+	return c
+}
+
+// SystemShare is how many of MaxConnections are set aside for the system
+// database: a tenth, at least 5 and at most 20.
+func (c Config) SystemShare() int { return min(max(c.MaxConnections/10, 5), 20) }
+
+// WorkspaceBudget is how many connections all workspaces share.
+func (c Config) WorkspaceBudget() int { return c.MaxConnections - c.SystemShare() }
+
+// WorkspaceLimits are the limits of the workspaces' budget.
+func (c Config) WorkspaceLimits() Limits {
+	return c.limits(c.WorkspaceBudget(), c.MaxConnectionsPerDB)
+}
+
+// SystemLimits are the limits of the system database's share, all of which it
+// may use.
+func (c Config) SystemLimits() Limits {
+	return c.limits(c.SystemShare(), c.SystemShare())
+}
+
+func (c Config) limits(budget, perWorkspace int) Limits {
+	return Limits{
+		Budget:                 budget,
+		PerWorkspace:           min(perWorkspace, budget),
+		MaxWaiters:             c.MaxWaiters,
+		MaxWaitersPerWorkspace: min(c.MaxWaitersPerDB, c.MaxWaiters),
+		MaxDialing:             c.MaxDialing,
+		Patience:               c.Patience,
+		MaxLifetime:            c.ConnectionMaxLifetime,
+		MaxIdleTime:            c.ConnectionMaxIdleTime,
+		VerifyAfter:            c.HealthCheckAfter,
+		BackoffMin:             backoffMin,
+		BackoffMax:             backoffMax,
+		CloseGrace:             closeGrace,
+		ProbeAfter:             probeAfter,
+	}
+}
+
+// Format prints the Config without its password.
+func (c Config) Format(f fmt.State, verb rune) {
+	type plain Config // without this method
+	if c.Password != "" {
+		c.Password = "[hidden]"
+	}
+	_, _ = fmt.Fprintf(f, fmt.FormatString(f, verb), plain(c))
+}
+
+// forEver is the upper end of the ranges of durations.
+const forEver = time.Duration(math.MaxInt64)

@@ -1,0 +1,105 @@
+package model
+
+import "time"
+
+// dialRoom is how many further dials may start now.
+func (s *State) dialRoom() int {
+	most := s.limits.MaxDialing
+	if s.server.failures > 0 {
+		most = 1 // one dial finds out whether the server is back
+	}
+	if s.draining || s.server.lasts(s.now) {
+		most = 0
+	}
+	return max(0, most-s.counts[dialing])
+}
+
+// startDials is rule 3: free slots go to the waiters that arrived first.
+func (s *State) startDials() {
+	for s.demand > 0 && s.dialRoom() > 0 && s.open() < s.effective {
+		w := s.needy.min()
+		s.lastConn++
+		c := &conn{id: s.lastConn, workspace: w, state: dialing}
+		c.listed.item = c
+		s.conns[c.id] = c
+		s.counts[dialing]++
+		w.counts[dialing]++
+		w.dials++
+		s.counters.Dials++
+		s.settle(w)
+		s.emit(Dial{Conn: c.id, Workspace: w.id})
+	}
+}
+
+// dialed returns the connection if a result of its dial is awaited.
+func (s *State) dialed(id ConnID) *conn {
+	c := s.conns[id]
+	if c == nil || c.state != dialing {
+		s.counters.StaleMessages++
+		return nil
+	}
+	return c
+}
+
+// dialSucceeded: a dial serves the workspace, not the waiter that caused it.
+func (s *State) dialSucceeded(m DialSucceeded) {
+	c := s.dialed(m.Conn)
+	if c == nil {
+		return
+	}
+	s.server, c.workspace.backoff = backoff{}, backoff{}
+	c.born = s.now
+	s.move(c, inUse)
+	s.settle(c.workspace)
+	s.free(c, &s.counters.FreshGrants)
+}
+
+// dialFailed is rule 5.
+func (s *State) dialFailed(m DialFailed) {
+	c := s.dialed(m.Conn)
+	if c == nil {
+		return
+	}
+	w := c.workspace
+	s.counters.DialFailures++
+	switch m.Kind {
+	case ServerDown:
+		// Dials that failed together with the first one say nothing new.
+		if !s.server.lasts(s.now) {
+			s.server.fail(s.now, s.limits, c, m)
+		}
+	case ServerFull:
+		s.server = backoff{}
+		s.counters.ServerRefusals++
+		s.effective = min(s.effective, s.open()-1)
+		s.probe = probe{step: 1, at: s.now + s.limits.ProbeAfter}
+	case Permanent:
+		s.server = backoff{}
+		w.backoff.fail(s.now, s.limits, c, m)
+		for w.queue.size > 0 {
+			wt := w.queue.head.item
+			s.dequeue(wt)
+			s.reject(wt.lease, w.backoff.dialError(w))
+		}
+	default:
+		w.backoff.fail(s.now, s.limits, c, m)
+	}
+	if m.SlotHeld {
+		s.close(c, DialLeftover)
+	} else {
+		s.gone(c)
+	}
+}
+
+// probe raises the effective budget again after the server was full.
+type probe struct {
+	step int
+	at   time.Duration
+}
+
+func (s *State) raiseEffective() {
+	if s.effective < s.limits.Budget && s.probe.at <= s.now {
+		s.effective = min(s.limits.Budget, s.effective+s.probe.step)
+		s.probe = probe{step: 2 * s.probe.step, at: s.now + s.limits.ProbeAfter}
+	}
+}

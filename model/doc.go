@@ -1,0 +1,107 @@
+// Package model holds tenantpool's vocabulary and its decision core.
+//
+// The core is a pure state machine, [State]: a message goes in with the time
+// it arrived, effects come out. It owns no goroutine, channel, clock or source
+// of randomness and touches nothing outside itself, so the same limits and the
+// same messages always give the same effects: a log of (now, message) replays
+// any bug. Package actor runs it.
+//
+//	          Acquire Cancel Release Evict Pause Resume SetLimits Drain
+//	                                 |
+//	DialSucceeded DialFailed Closed  v         Tick
+//	----------------------------> State <----------------
+//	                                 |
+//	                                 v
+//	     Grant Reject Dial Close OperationDone WakeAt Drained
+//
+// # The life of a connection
+//
+// One State decides over one budget: a number of slots, one for each backend
+// process that the server may run for it.
+//
+//	(free slot) --Dial--> dialing --DialSucceeded--> idle <--> in use
+//	     ^                   |                         |          |
+//	     |              DialFailed                   Close      Close
+//	     |                   |                         |          |
+//	     +-------------------+--------Closed------- closing <-----+
+//
+// A closing connection still holds its slot, because the server still runs its
+// backend; only Closed, or a DialFailed whose slot is not held, frees it. A
+// closing connection counts as "on its way" to being free for
+// Limits.CloseGrace; after that it lingers: counted against the budget as
+// before, but nobody's plans rest on it any more.
+//
+// # The rules
+//
+// Words: a waiter is an Acquire without an answer. The workspace's dials
+// under way are meant for its first waiters, in order: with d dials under
+// way its first d waiters are expected to be served by them. The waiters
+// after those are uncovered. A workspace is held back while it is paused or
+// its dials are backing off. Its need is the number of further dials that
+// would serve it now:
+//
+//	need = 0 when held back, else max(0, min(waiters - dialing, cap - open))
+//
+// with open = dialing + idle + in use + closing. Its needy waiters are the
+// first `need` uncovered ones. The demand is the sum of all needs.
+//
+//		dialRoom = 0                          while the server's back-off lasts
+//		         = max(0, 1 - dialing)        after it, until a dial was answered
+//		         = max(0, MaxDialing - dialing)  otherwise
+//
+//		coming   = effective budget - open + on their way   (free slots, now or soon)
+//
+//	 1. Acquire is answered from the top (the most recently used) of its
+//	    workspace's idle connections. With none, it joins the end of its
+//	    workspace's queue, unless the queue is full, the workspace's last dial
+//	    failed for good and its back-off lasts, or it would not wait (NoWait) and
+//	    neither a dial under way nor one that could start, now or after an
+//	    eviction, would serve it: then it is refused at once.
+//	 2. A connection that comes free (released clean, or freshly dialed) and that
+//	    nothing ends (draining, paused, its lifetime over, the budget or the cap
+//	    exceeded after SetLimits) goes to the first waiter of its workspace,
+//	    unless the slot is owed to an older waiter of another workspace: more
+//	    than max(0, coming) needy waiters arrived earlier than that first waiter
+//	    by more than Patience, and dialRoom exceeds max(0, coming). Then it is
+//	    closed. With no waiter in its workspace it becomes idle.
+//	 3. After every message: while the demand, the dial room and the free slots
+//	    under the effective budget are positive, a dial starts for the workspace
+//	    of the needy waiter that arrived first.
+//	 4. Then, if min(demand, dialRoom) exceeds coming, as many idle connections
+//	    as the difference are closed (as far as there are any), the least recently
+//	    used first, ties by the lower ConnID. With no demand the same rule shrinks
+//	    a budget that was lowered.
+//	 5. A permanent dial failure answers all waiters of its workspace at once and
+//	    holds the workspace back; a transient one holds it back and they wait on.
+//	    A failure that means that the server is down holds all dials back. A
+//	    refusal because the server is full lowers the effective budget to what is
+//	    open (after the failed dial's slot is free); from ProbeAfter on, it is
+//	    raised by 1, 2, 4, ... every ProbeAfter until it is the budget again.
+//	 6. Idle connections are closed when their lifetime or idle time is over, at
+//	    the first message from then on (WakeAt asks for one).
+//
+// # Invariants
+//
+//	I1  dialing + idle + in use + closing <= budget, always; only Closed or
+//	    DialFailed frees a slot. (Right after SetLimits lowered the budget it
+//	    may be exceeded; it then only shrinks, and nothing is dialed.)
+//	I2  The same for each workspace and its cap.
+//	I3  Every Acquire is answered exactly once, by Grant or Reject, also when
+//	    it is cancelled or the State drains.
+//	I4  The connection of a lease was dialed for the lease's workspace.
+//	I5  A connection is in one state and on at most one lease; a Release that
+//	    is not of the connection's current lease changes nothing but a counter.
+//	I6  The LRU heap holds exactly the idle connections. One evicted to make
+//	    room was idle, and no other idle one had been used longer ago.
+//	I7  No lost wake-up: after a message no waiter is left whom a grant, a dial
+//	    or an eviction could serve under rules 1 to 4.
+//	I8  Within a workspace grants are first-in first-out. Across workspaces a
+//	    needy waiter that no slot is coming for is never passed over by a
+//	    hand-off to one that arrived later by more than Patience.
+//	I9  After Drain there is no Dial and no Grant, and Drained comes once, when
+//	    the last slot is free.
+//	I10 Memory is bounded by the budget, the waiters, the paused workspaces and
+//	    a constant; workspaces that are gone cost nothing.
+//
+// [State.Check] verifies the structural ones; package property_tests the rest.
+package model

@@ -1,0 +1,119 @@
+package model
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+var (
+	// ErrClosed: the manager is closing or closed and lends nothing any more.
+	ErrClosed = errors.New("tenantpool: the manager is closed; open a new one to go on")
+	// ErrPaused: the workspace was paused by an operator for as long as the
+	// acquire could wait.
+	ErrPaused = errors.New("the workspace is paused; it is served again after it is resumed")
+	// ErrDialing: the acquire ended while its connection was still being opened
+	// (or was next in line for that).
+	ErrDialing = errors.New("its connection was still being opened; allow more time, or look at the server's load")
+	// ErrAcquireTimeout: Config.AcquireTimeout ended the acquire, not its context.
+	ErrAcquireTimeout = errors.New("the acquire timeout (DB_ACQUIRE_TIMEOUT) ended")
+)
+
+// Limit names the limit that turned an acquire away.
+type Limit uint8
+
+const (
+	// BudgetLimit: all slots of the budget are taken, and none is idle.
+	BudgetLimit Limit = iota
+	// WorkspaceLimit: the workspace holds as many as its cap allows.
+	WorkspaceLimit
+	// QueueLimit: too many waiters already.
+	QueueLimit
+)
+
+func (l Limit) String() string {
+	switch l {
+	case BudgetLimit:
+		return "budget"
+	case WorkspaceLimit:
+		return "workspace"
+	case QueueLimit:
+		return "queue"
+	}
+	return "unknown"
+}
+
+// ConnectionLimitError says that a connection limit turned an acquire away: at
+// once (AcquireTimeout 0, or a full queue), or when its time ended.
+// All counts are of the moment of the refusal.
+type ConnectionLimitError struct {
+	// MaxConnections is the budget: the slots that all workspaces share.
+	MaxConnections int
+	// CurrentConnections is how many slots were taken: in use, idle, dialing or
+	// closing.
+	CurrentConnections int
+	WorkspaceID        WorkspaceID
+	// Limit is which limit it was.
+	Limit Limit
+	// MaxPerWorkspace is the cap, CurrentWorkspace what this workspace held.
+	MaxPerWorkspace, CurrentWorkspace int
+	// Waiting is how many acquires waited, the refused one included;
+	// WaitingWorkspace the same for its workspace.
+	Waiting, WaitingWorkspace int
+	// LongestLease is how long the oldest lease had been held, by
+	// LongestLeaseWorkspace.
+	LongestLease          time.Duration
+	LongestLeaseWorkspace WorkspaceID
+	// Cause is what ended the wait: the context's error, ErrAcquireTimeout, or
+	// nil when there was no wait.
+	Cause error
+}
+
+func (e *ConnectionLimitError) Error() string {
+	var limit, remedy string
+	switch e.Limit {
+	case WorkspaceLimit:
+		limit = fmt.Sprintf("it holds %d of the %d connections one workspace may have", e.CurrentWorkspace, e.MaxPerWorkspace)
+		remedy = "hold connections for a shorter time or raise DB_MAX_CONNECTIONS_PER_DB"
+	case QueueLimit:
+		limit = "the queue of waiters is full"
+		remedy = "send fewer requests at once or raise DB_MAX_WAITERS and DB_MAX_WAITERS_PER_DB"
+	default:
+		limit = fmt.Sprintf("%d of %d connections are taken and none is idle", e.CurrentConnections, e.MaxConnections)
+		remedy = "hold connections for a shorter time or raise DB_MAX_CONNECTIONS"
+	}
+	s := fmt.Sprintf("acquire workspace %q: connection limit reached: %s; %d waiting (%d for this workspace)",
+		e.WorkspaceID, limit, e.Waiting, e.WaitingWorkspace)
+	if e.LongestLease > 0 {
+		s += fmt.Sprintf("; longest lease held for %v by workspace %q", e.LongestLease.Round(time.Microsecond), e.LongestLeaseWorkspace)
+	}
+	s += "; " + remedy
+	if e.Cause != nil {
+		s += ": " + e.Cause.Error()
+	}
+	return s
+}
+
+// Unwrap gives the Cause, so that errors.Is finds context.DeadlineExceeded or
+// context.Canceled where the context ended.
+func (e *ConnectionLimitError) Unwrap() error { return e.Cause }
+
+// DialError says that no connection could be opened for a workspace.
+type DialError struct {
+	WorkspaceID WorkspaceID
+	Kind        FailureKind
+	// Attempts is how many dials in a row have failed.
+	Attempts int
+	// Err is the last failure. It holds no password and no DSN.
+	Err error
+}
+
+func (e *DialError) Error() string {
+	s := fmt.Sprintf("connect workspace %q: ", e.WorkspaceID)
+	if e.Attempts > 1 {
+		s += fmt.Sprintf("%d attempts failed, the last with: ", e.Attempts)
+	}
+	return s + e.Err.Error()
+}
+
+func (e *DialError) Unwrap() error { return e.Err }

@@ -1,0 +1,96 @@
+package model
+
+import "slices"
+
+// close tells a connection to go. It keeps its slot until Closed.
+func (s *State) close(c *conn, reason CloseReason) {
+	if c.state == idle {
+		s.unpark(c)
+	}
+	s.move(c, closing)
+	c.since = s.now
+	s.onTheWay.pushBack(&c.listed)
+	s.counters.Closes[reason]++
+	if reason == MakeRoom || reason == Yield {
+		c.workspace.evictions++
+	}
+	s.settle(c.workspace)
+	s.emit(Close{Conn: c.id, Workspace: c.workspace.id, Reason: reason})
+}
+
+func (s *State) closed(m Closed) {
+	c := s.conns[m.Conn]
+	if c == nil || c.state != closing {
+		s.counters.StaleMessages++
+		return
+	}
+	s.gone(c)
+}
+
+// gone frees the connection's slot: the server has let go of it (I1).
+func (s *State) gone(c *conn) {
+	w := c.workspace
+	c.listed.remove()
+	delete(s.conns, c.id)
+	s.counts[c.state]--
+	w.counts[c.state]--
+	s.finishOperations(c)
+	s.settle(w)
+}
+
+// makeRoom is rule 4: the least recently used idle connections give way to the
+// demand that no slot is coming for.
+func (s *State) makeRoom() {
+	if s.draining {
+		return
+	}
+	reason := Shrink
+	if s.demand > 0 {
+		reason = MakeRoom
+	}
+	missing := min(s.demand, s.dialRoom()) - s.coming()
+	for ; missing > 0 && s.idle.lru.size() > 0; missing-- {
+		s.close(s.idle.lru.min(), reason)
+	}
+}
+
+// closeIdle closes the n least recently used idle connections of a workspace.
+func (s *State) closeIdle(w *workspace, n int, reason CloseReason) {
+	for ; n > 0 && len(w.idle) > 0; n-- {
+		s.close(w.idle[0], reason)
+	}
+}
+
+// setLimits changes the budget and the cap. It takes time linear in the number
+// of known workspaces. What is idle beyond the new limits closes now, what is in
+// use when it is released.
+func (s *State) setLimits(m SetLimits) {
+	if s.draining {
+		return
+	}
+	if s.effective == s.limits.Budget {
+		s.effective = m.Budget
+	}
+	s.limits.Budget, s.limits.PerWorkspace = m.Budget, m.PerWorkspace
+	s.effective = min(s.effective, m.Budget)
+	for _, w := range s.sorted() {
+		s.closeIdle(w, w.open()-w.counts[closing]-m.PerWorkspace, Shrink)
+		s.settle(w)
+	}
+}
+
+// sorted lists the known workspaces by id, so that nothing depends on the order
+// of a map.
+func (s *State) sorted() []*workspace {
+	all := make([]*workspace, 0, len(s.workspaces))
+	for _, w := range s.workspaces {
+		all = append(all, w)
+	}
+	slices.SortFunc(all, func(a, b *workspace) int {
+		if a.id < b.id {
+			return -1
+		}
+		return 1
+	})
+	return all
+}

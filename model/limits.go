@@ -1,0 +1,36 @@
+package model
+
+import "time"
+
+// Limits is what a State decides by. Times are relative; zero or less in
+// MaxLifetime, MaxIdleTime or VerifyAfter means never.
+type Limits struct {
+	// Budget is how many slots there are, PerWorkspace the cap on the slots of
+	// one workspace.
+	Budget, PerWorkspace int
+	// MaxWaiters and MaxWaitersPerWorkspace bound the queues; an Acquire beyond
+	// them is refused at once.
+	MaxWaiters, MaxWaitersPerWorkspace int
+	// MaxDialing is how many dials may be under way at once; a dialing slot
+	// serves nobody.
+	MaxDialing int
+	// Patience is how much longer a waiter of another workspace may have waited
+	// before a connection that comes free moves to it (rule 2).
+	Patience time.Duration
+	// MaxLifetime ends a connection that old, less a jitter of up to a tenth.
+	MaxLifetime time.Duration
+	// MaxIdleTime ends a connection that was not lent for that long.
+	MaxIdleTime time.Duration
+	// VerifyAfter is how long a connection may be idle and still be lent
+	// unverified.
+	VerifyAfter time.Duration
+	// BackoffMin and BackoffMax bound the pause after failed dials: it doubles
+	// with each failure, and is between half of that and all of it.
+	BackoffMin, BackoffMax time.Duration
+	// CloseGrace is how long a closing connection counts as a slot on its way.
+	CloseGrace time.Duration
+	// ProbeAfter is how often a lowered effective budget is raised again.
+	ProbeAfter time.Duration
+	// Seed makes the jitter of one State differ from another's.
+	Seed uint64
+}

@@ -1,0 +1,238 @@
+package model
+
+import "time"
+
+// ConnID names a connection from its Dial to its Closed or DialFailed. The
+// State gives them out in ascending order, starting with 1.
+type ConnID uint64
+
+// LeaseID names one Acquire: first as a waiter, then as a lease. Whoever sends
+// the Acquire chooses it and never uses one twice.
+type LeaseID uint64
+
+// OperationID names an Evict or a Pause, so that its OperationDone is
+// recognised. Whoever sends the message chooses it.
+type OperationID uint64
+
+// Message is what a State can be told. The messages are the types of this
+// package that have the unexported method.
+type Message interface{ message() }
+
+// Acquire asks for a connection of the workspace. It is answered by exactly
+// one Grant or Reject with the same Lease, now or later.
+type Acquire struct {
+	Lease     LeaseID
+	Workspace WorkspaceID
+	// NoWait refuses at once instead of waiting for somebody else's lease to
+	// end. The dial of a connection is still waited for.
+	NoWait bool
+}
+
+// Cancel gives up waiting. If the waiter is still there it is answered by a
+// Reject that says what it was waiting for; otherwise nothing happens.
+type Cancel struct{ Lease LeaseID }
+
+// Health is what the holder of a lease says about its connection.
+type Health uint8
+
+const (
+	// Clean: ready for the next holder.
+	Clean Health = iota
+	// Unclean: in a transaction, or in the middle of a result. It is closed.
+	Unclean
+	// Lost: no longer usable because the server or the network ended it. It
+	// is closed, and whatever is idle is to be verified before it is lent.
+	Lost
+)
+
+// Release ends a lease.
+type Release struct {
+	Lease  LeaseID
+	Conn   ConnID
+	Health Health
+}
+
+// DialSucceeded answers a Dial.
+type DialSucceeded struct{ Conn ConnID }
+
+// DialFailed answers a Dial.
+type DialFailed struct {
+	Conn ConnID
+	Kind FailureKind
+	Err  error
+	// SlotHeld: the server may still run a backend for the failed attempt.
+	// The connection is then closing, and Closed frees its slot.
+	SlotHeld bool
+}
+
+// Closed answers a Close: the server has let go of the connection.
+type Closed struct{ Conn ConnID }
+
+// Evict closes the idle connections of one workspace.
+type Evict struct {
+	Operation OperationID
+	Workspace WorkspaceID
+}
+
+// Pause keeps the connections of one workspace closed: its new waiters wait,
+// its leases come home, then its connections close. OperationDone follows when
+// it has none left.
+type Pause struct {
+	Operation OperationID
+	Workspace WorkspaceID
+}
+
+// Resume ends a Pause, and forgets the workspace's dial back-off.
+type Resume struct{ Workspace WorkspaceID }
+
+// SetLimits changes the budget and the cap for each workspace.
+type SetLimits struct{ Budget, PerWorkspace int }
+
+// Drain rejects all waiters, closes what is idle, and closes the rest as it
+// comes home. Drained follows when the last slot is free.
+type Drain struct{}
+
+// Tick only lets time pass. The State asks for it with WakeAt.
+type Tick struct{}
+
+func (Acquire) message()       {}
+func (Cancel) message()        {}
+func (Release) message()       {}
+func (DialSucceeded) message() {}
+func (DialFailed) message()    {}
+func (Closed) message()        {}
+func (Evict) message()         {}
+func (Pause) message()         {}
+func (Resume) message()        {}
+func (SetLimits) message()     {}
+func (Drain) message()         {}
+func (Tick) message()          {}
+
+// Effect is what a State wants done. The effects are the types of this package
+// that have the unexported method.
+type Effect interface{ effect() }
+
+// Grant lends a connection.
+type Grant struct {
+	Lease     LeaseID
+	Conn      ConnID
+	Workspace WorkspaceID
+	// Waited is how long ago the Acquire arrived.
+	Waited time.Duration
+	// Verify asks the new holder to test the connection before use, because it
+	// was idle for long or others like it were found lost.
+	Verify bool
+}
+
+// Reject refuses an Acquire.
+type Reject struct {
+	Lease LeaseID
+	// Err is a *ConnectionLimitError, a *DialError, or wraps ErrPaused,
+	// ErrDialing or ErrClosed.
+	Err error
+}
+
+// Dial opens a connection. The slot is taken from now on. It is answered by
+// DialSucceeded or DialFailed.
+type Dial struct {
+	Conn      ConnID
+	Workspace WorkspaceID
+}
+
+// Close ends a connection. It is answered by Closed.
+type Close struct {
+	Conn      ConnID
+	Workspace WorkspaceID
+	Reason    CloseReason
+}
+
+// OperationDone tells that an Evict's connections are closed, or that a paused
+// workspace has none left (or was resumed before that).
+type OperationDone struct {
+	Operation OperationID
+	// Closed is how many connections the operation closed.
+	Closed int
+}
+
+// WakeAt asks for a Tick at that time, in place of any earlier wish. Never
+// means none is needed.
+type WakeAt struct{ At time.Duration }
+
+// Never is later than any time.
+const Never = time.Duration(1<<63 - 1)
+
+// Drained tells that a draining State has no connection left.
+type Drained struct{}
+
+func (Grant) effect()         {}
+func (Reject) effect()        {}
+func (Dial) effect()          {}
+func (Close) effect()         {}
+func (OperationDone) effect() {}
+func (WakeAt) effect()        {}
+func (Drained) effect()       {}
+
+// CloseReason says why a connection was closed.
+type CloseReason uint8
+
+const (
+	// MakeRoom: idle, and the least recently used, when another workspace
+	// needed its slot.
+	MakeRoom CloseReason = iota
+	// Yield: came free when an older waiter of another workspace was owed its
+	// slot (rule 2).
+	Yield
+	// LifetimeOver and IdleTimeOver: Limits.MaxLifetime and MaxIdleTime.
+	LifetimeOver
+	IdleTimeOver
+	// NotReusable: released Unclean or Lost.
+	NotReusable
+	// DialLeftover: a failed dial whose slot is still held.
+	DialLeftover
+	// EvictAsked, PauseAsked: by an Evict or a Pause.
+	EvictAsked
+	PauseAsked
+	// Shrink: SetLimits lowered the budget or the cap.
+	Shrink
+	// DrainAsked: by Drain.
+	DrainAsked
+
+	// CloseReasons is how many there are.
+	CloseReasons
+)
+
+var closeReasonNames = [CloseReasons]string{
+	"make_room", "yield", "lifetime_over", "idle_time_over", "not_reusable",
+	"dial_leftover", "evict_asked", "pause_asked", "shrink", "drain_asked",
+}
+
+func (r CloseReason) String() string {
+	if r < CloseReasons {
+		return closeReasonNames[r]
+	}
+	return "unknown"
+}
+
+// FailureKind sorts dial failures by what follows from them (rule 5).
+type FailureKind uint8
+
+const (
+	// Transient: may pass; concerns this workspace only.
+	Transient FailureKind = iota
+	// Permanent: will not pass by waiting: no such database, login rejected,
+	// no right to connect.
+	Permanent
+	// ServerDown: the server cannot be reached or takes no logins at all.
+	ServerDown
+	// ServerFull: the server has no slot left for us (SQLSTATE 53300).
+	ServerFull
+)
+
+var failureKindNames = [...]string{"transient", "permanent", "server_down", "server_full"}
+
+func (k FailureKind) String() string {
+	if int(k) < len(failureKindNames) {
+		return failureKindNames[k]
+	}
+	return "unknown"
+}

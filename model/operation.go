@@ -1,0 +1,70 @@
+package model
+
+// operation is an Evict or a Pause that has not been answered yet.
+type operation struct {
+	id      OperationID
+	closed  int // how many connections it closes in all
+	pending int // of an Evict: how many of them have not gone yet
+}
+
+func (s *State) operationDone(op *operation) {
+	s.emit(OperationDone{Operation: op.id, Closed: op.closed})
+}
+
+func (s *State) evict(m Evict) {
+	op := &operation{id: m.Operation}
+	if w := s.workspaces[m.Workspace]; w != nil {
+		op.closed, op.pending = len(w.idle), len(w.idle)
+		for _, c := range w.idle {
+			c.eviction = op
+		}
+		s.closeIdle(w, len(w.idle), EvictAsked)
+	}
+	if op.pending == 0 {
+		s.operationDone(op)
+	}
+}
+
+func (s *State) pause(m Pause) {
+	w := s.lookup(m.Workspace)
+	w.paused = true
+	op := &operation{id: m.Operation, closed: w.open()}
+	if op.closed == 0 {
+		s.operationDone(op)
+	} else {
+		w.pauses = append(w.pauses, op)
+		s.closeIdle(w, len(w.idle), PauseAsked)
+	}
+	s.settle(w)
+}
+
+func (s *State) resume(m Resume) {
+	w := s.workspaces[m.Workspace]
+	if w == nil {
+		return
+	}
+	w.paused = false
+	w.backoff = backoff{}
+	s.finishPauses(w)
+	s.settle(w)
+}
+
+// finishOperations answers what a connection that has gone was the last of.
+func (s *State) finishOperations(c *conn) {
+	if op := c.eviction; op != nil {
+		op.pending--
+		if op.pending == 0 {
+			s.operationDone(op)
+		}
+	}
+	if c.workspace.open() == 0 {
+		s.finishPauses(c.workspace)
+	}
+}
+
+func (s *State) finishPauses(w *workspace) {
+	for _, op := range w.pauses {
+		s.operationDone(op)
+	}
+	w.pauses = nil
+}

@@ -1,0 +1,68 @@
+package model
+
+// release ends a lease. One that is not of the connection's current lease is
+// stale: a second release, or one that comes after the connection went to
+// somebody else. It must not touch the connection (I5).
+func (s *State) release(m Release) {
+	c := s.conns[m.Conn]
+	if c == nil || c.state != inUse || c.lease != m.Lease {
+		s.counters.StaleMessages++
+		return
+	}
+	c.listed.remove()
+	c.workspace.lastUsed = s.now
+	if m.Health == Lost {
+		s.suspect = s.now
+	}
+	if m.Health == Clean || s.draining {
+		s.free(c, &s.counters.HandOffs)
+	} else {
+		s.close(c, NotReusable)
+	}
+}
+
+// free decides about a connection that nobody holds any more (rule 2). It is in
+// state inUse, but on no lease. A grant counts in granted.
+func (s *State) free(c *conn, granted *uint64) {
+	w := c.workspace
+	first := w.queue.head
+	switch {
+	case s.draining:
+		s.close(c, DrainAsked)
+	case w.paused:
+		s.close(c, PauseAsked)
+	case c.bornPlusLifetime(s.limits) <= s.now:
+		s.close(c, LifetimeOver)
+	case s.open()-s.counts[closing] > s.limits.Budget || w.open()-w.counts[closing] > s.limits.PerWorkspace:
+		s.close(c, Shrink)
+	case first == nil:
+		s.park(c)
+		s.settle(w)
+	case s.owedElsewhere(first.item):
+		s.close(c, Yield)
+	default:
+		wt := first.item
+		s.dequeue(wt)
+		*granted++
+		s.lend(c, wt.lease)
+		s.emit(Grant{Lease: wt.lease, Conn: c.id, Workspace: w.id, Waited: s.now - wt.arrived})
+	}
+}
+
+// owedElsewhere tells whether a slot must leave the first waiter's workspace:
+// more waiters of other workspaces than slots are coming for them are older by
+// more than Patience, and a slot more could be used for a dial at once.
+func (s *State) owedElsewhere(first *waiter) bool {
+	coming := max(0, s.coming())
+	return s.dialRoom() > coming &&
+		s.olderThan(first.arrived-s.limits.Patience, 0, coming+1) > coming
+}
+
+// lend puts the connection on a lease.
+func (s *State) lend(c *conn, lease LeaseID) {
+	s.move(c, inUse)
+	c.lease, c.since = lease, s.now
+	s.leases.pushBack(&c.listed)
+	c.workspace.lastUsed = s.now
+	s.settle(c.workspace)
+}

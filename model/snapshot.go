@@ -1,0 +1,50 @@
+package model
+
+import "time"
+
+// Stats returns a copy of the state at now. It takes time linear in the number
+// of known workspaces.
+func (s *State) Stats(now time.Duration) BudgetStats {
+	st := BudgetStats{
+		Budget:          s.limits.Budget,
+		EffectiveBudget: s.effective,
+		PerWorkspace:    s.limits.PerWorkspace,
+		Counts:          countsOf(&s.counts, s.queue.size),
+		Counters:        s.counters,
+		Draining:        s.draining,
+	}
+	if first := s.queue.head; first != nil {
+		st.LongestWait = now - first.item.arrived
+	}
+	if oldest := s.leases.head; oldest != nil {
+		st.LongestLease = now - oldest.item.since
+		st.LongestLeaseWorkspace = oldest.item.workspace.id
+	}
+	if s.server.failures > 0 {
+		st.ServerDown = s.server.err
+	}
+	for _, w := range s.sorted() {
+		if w.listed.in != nil {
+			continue // retired
+		}
+		st.Active = append(st.Active, WorkspaceStats{
+			ID:        w.id,
+			Counts:    countsOf(&w.counts, w.queue.size),
+			LastUsed:  now - w.lastUsed,
+			Dials:     w.dials,
+			Evictions: w.evictions,
+			Paused:    w.paused,
+		})
+	}
+	return st
+}
+
+func countsOf(counts *[connStates]int, waiting int) Counts {
+	return Counts{
+		Dialing: counts[dialing],
+		Idle:    counts[idle],
+		InUse:   counts[inUse],
+		Closing: counts[closing],
+		Waiting: waiting,
+	}
+}

@@ -1,0 +1,235 @@
+package model
+
+import (
+	"fmt"
+	"time"
+)
+
+// State is the decision core over one budget. It is not safe for concurrent
+// use: one goroutine owns it.
+type State struct {
+	limits Limits
+	// effective is the budget, or less while the server refuses more (rule 5).
+	// Invariant: effective <= limits.Budget.
+	effective int
+	probe     probe
+
+	now      time.Duration
+	draining bool
+	drained  bool
+
+	conns      map[ConnID]*conn
+	lastConn   ConnID
+	counts     [connStates]int
+	workspaces map[WorkspaceID]*workspace // active, paused and retired ones
+	retired    list[*workspace]           // neither active nor paused; at most maxRetired
+
+	idle     idleSet
+	leases   list[*conn] // in use, the oldest lease first
+	onTheWay list[*conn] // closing, and still expected to be free soon; oldest first
+
+	waiters map[LeaseID]*waiter
+	queue   list[*waiter] // all of them, in order of arrival
+	arrived uint64        // how many waiters have arrived; the last one's number
+
+	// needy orders the workspaces with a need by their first needy waiter.
+	// Invariant: it holds exactly those, and demand is the sum of their needs.
+	needy  heap[*workspace]
+	demand int
+	// retries orders the workspaces that wait for their dial back-off to end.
+	retries heap[*workspace]
+	server  backoff
+	// suspect is when a connection was last found lost; what has been idle since
+	// before then is verified before it is lent. Negative: never.
+	suspect time.Duration
+
+	counters Counters
+	effects  []Effect
+	wakeAt   time.Duration // the last WakeAt
+}
+
+// maxRetired is how many inactive workspaces are remembered with their counters
+// and their dial back-off (I10).
+const maxRetired = 1024
+
+type connState uint8
+
+const (
+	dialing connState = iota
+	idle
+	inUse
+	closing
+	connStates
+)
+
+// conn is one slot in use.
+type conn struct {
+	id        ConnID
+	workspace *workspace
+	state     connState
+	lease     LeaseID       // while in use
+	born      time.Duration // when the dial succeeded
+	lastUsed  time.Duration // while idle: since when
+	since     time.Duration // while in use or closing: since when
+	end       time.Duration // while idle: when its lifetime or idle time is over
+	endReason CloseReason
+
+	inLRU, inEnds int         // places in the heaps of idleSet
+	listed        node[*conn] // in State.leases or State.onTheWay
+	eviction      *operation  // that closes it, if any
+}
+
+// workspace is what is known of a workspace.
+type workspace struct {
+	id     WorkspaceID
+	counts [connStates]int
+	idle   []*conn // by last use, ties by id; the last is lent first
+	queue  list[*waiter]
+	paused bool
+	pauses []*operation // unfinished ones
+
+	need    int    // see refresh
+	needKey uint64 // number of the first needy waiter
+	backoff backoff
+
+	lastUsed         time.Duration
+	dials, evictions uint64
+
+	inNeedy, inRetries int // places in State.needy and State.retries
+	listed             node[*workspace]
+}
+
+// open is how many slots the workspace holds.
+func (w *workspace) open() int {
+	return w.counts[dialing] + w.counts[idle] + w.counts[inUse] + w.counts[closing]
+}
+
+// NewState returns a State without connections. The limits must be sensible;
+// [Config.Validate] sees to that.
+func NewState(limits Limits) *State {
+	s := &State{
+		limits:     limits,
+		effective:  limits.Budget,
+		conns:      make(map[ConnID]*conn),
+		workspaces: make(map[WorkspaceID]*workspace),
+		waiters:    make(map[LeaseID]*waiter),
+		idle:       newIdleSet(),
+		suspect:    -1,
+		wakeAt:     Never,
+	}
+	s.needy = heap[*workspace]{
+		less:  func(a, b *workspace) bool { return a.needKey < b.needKey },
+		place: func(w *workspace) *int { return &w.inNeedy },
+	}
+	s.retries = heap[*workspace]{
+		less: func(a, b *workspace) bool {
+			if a.backoff.until != b.backoff.until {
+				return a.backoff.until < b.backoff.until
+			}
+			return a.id < b.id
+		},
+		place: func(w *workspace) *int { return &w.inRetries },
+	}
+	return s
+}
+
+// Step tells the State a message that arrived at now, the time since some fixed
+// moment, which never goes backwards (an earlier time counts as the latest).
+// The effects are to be carried out in their order; the slice is valid until
+// the next Step. It does not block and takes time logarithmic in the number of
+// connections and waiters, except where it says so.
+func (s *State) Step(now time.Duration, m Message) []Effect {
+	s.now = max(s.now, now)
+	clear(s.effects)
+	s.effects = s.effects[:0]
+
+	s.passTime()
+	switch m := m.(type) {
+	case Acquire:
+		s.acquire(m)
+	case Cancel:
+		s.cancel(m)
+	case Release:
+		s.release(m)
+	case DialSucceeded:
+		s.dialSucceeded(m)
+	case DialFailed:
+		s.dialFailed(m)
+	case Closed:
+		s.closed(m)
+	case Evict:
+		s.evict(m)
+	case Pause:
+		s.pause(m)
+	case Resume:
+		s.resume(m)
+	case SetLimits:
+		s.setLimits(m)
+	case Drain:
+		s.drain()
+	case Tick:
+	default:
+		panic(fmt.Sprintf("model: unknown message %T", m))
+	}
+	s.startDials()
+	s.makeRoom()
+	s.finishDrain()
+	s.askForTick()
+	return s.effects
+}
+
+func (s *State) emit(e Effect) { s.effects = append(s.effects, e) }
+
+// open is how many slots are taken.
+func (s *State) open() int { return len(s.conns) }
+
+// coming is how many slots are free or on their way to be.
+func (s *State) coming() int { return s.effective - s.open() + s.onTheWay.size }
+
+// lookup returns the workspace's entry, and makes one if there is none.
+func (s *State) lookup(id WorkspaceID) *workspace {
+	w := s.workspaces[id]
+	if w == nil {
+		w = &workspace{id: id}
+		w.listed.item = w
+		s.workspaces[id] = w
+	}
+	return w
+}
+
+// settle keeps what is derived from a workspace true. It is called after each
+// change to the workspace's connections, waiters, pause or back-off.
+func (s *State) settle(w *workspace) {
+	s.updateNeed(w)
+	s.retire(w)
+}
+
+// retire moves a workspace in or out of the list of those that are only
+// remembered, and forgets the one inactive the longest when there are too many.
+func (s *State) retire(w *workspace) {
+	active := w.open() > 0 || w.queue.size > 0 || w.paused
+	switch {
+	case active:
+		w.listed.remove()
+	case w.listed.in == nil:
+		s.retired.pushBack(&w.listed)
+		if s.retired.size > maxRetired {
+			oldest := s.retired.head
+			oldest.remove()
+			delete(s.workspaces, oldest.item.id)
+		}
+	}
+}
+
+// move changes a connection's state and the counts with it.
+func (s *State) move(c *conn, to connState) {
+	s.counts[c.state]--
+	c.workspace.counts[c.state]--
+	c.state = to
+	s.counts[to]++
+	c.workspace.counts[to]++
+}
+
+// Known is how many workspaces are remembered: the active and paused ones, and
+// a bounded number of others.
+func (s *State) Known() int { return len(s.workspaces) }

@@ -1,0 +1,97 @@
+package model
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// ConfigError says which variable has which value and what it may be.
+type ConfigError struct {
+	// Variable is the name of the environment variable.
+	Variable string
+	Value    any
+	// Want is what is accepted.
+	Want string
+}
+
+func (e *ConfigError) Error() string {
+	return fmt.Sprintf("%s is %v: it must be %s", e.Variable, e.Value, e.Want)
+}
+
+// Validate reports every value that is out of range, as *ConfigErrors joined.
+func (c Config) Validate() error {
+	c = c.WithDefaults()
+	return errors.Join(
+		required("DB_HOST", c.Host),
+		within("DB_PORT", c.Port, 1, 65535),
+		required("DB_USER", c.User),
+		noNUL("DB_PASSWORD", c.Password),
+		oneOf("DB_SSLMODE", c.SSLMode, "disable", "allow", "prefer", "require", "verify-ca", "verify-full"),
+		prefix("DB_PREFIX", c.Prefix),
+		required("DB_NAME", c.SystemDatabase),
+		within("DB_MAX_CONNECTIONS", c.MaxConnections, 20, 10_000),
+		within("DB_MAX_CONNECTIONS_PER_DB", c.MaxConnectionsPerDB, 1, 50),
+		zeroOrWithin("DB_CONNECTION_MAX_LIFETIME", c.ConnectionMaxLifetime, time.Second),
+		zeroOrWithin("DB_CONNECTION_MAX_IDLE_TIME", c.ConnectionMaxIdleTime, time.Second),
+		within("DB_ACQUIRE_TIMEOUT", c.AcquireTimeout, 0, forEver),
+		within("DB_MAX_DIALING", c.MaxDialing, 1, 1_000),
+		within("DB_DIAL_TIMEOUT", c.DialTimeout, 10*time.Millisecond, forEver),
+		within("DB_MAX_WAITERS", c.MaxWaiters, 1, 1_000_000),
+		within("DB_MAX_WAITERS_PER_DB", c.MaxWaitersPerDB, 1, 1_000_000),
+		within("DB_PATIENCE", c.Patience, 1, time.Minute),
+		within("DB_HEALTH_CHECK_AFTER", c.HealthCheckAfter, time.Millisecond, forEver),
+	)
+}
+
+func within[T int | time.Duration](variable string, v, low, high T) error {
+	if low <= v && v <= high {
+		return nil
+	}
+	want := fmt.Sprintf("from %v to %v", low, high)
+	if d, ok := any(high).(time.Duration); ok && d == forEver {
+		want = fmt.Sprintf("%v or more", low)
+	}
+	return &ConfigError{variable, v, want}
+}
+
+func zeroOrWithin(variable string, v, low time.Duration) error {
+	if v == 0 || v >= low {
+		return nil
+	}
+	return &ConfigError{variable, v, fmt.Sprintf("0 (never) or at least %v", low)}
+}
+
+func required(variable, v string) error {
+	if v == "" {
+		return &ConfigError{variable, "empty", "set"}
+	}
+	return noNUL(variable, v)
+}
+
+// noNUL: a NUL would end the value in the server's startup message. The value
+// is not shown, because it may be the password.
+func noNUL(variable, v string) error {
+	if strings.ContainsRune(v, 0) {
+		return &ConfigError{variable, "not usable", "without a NUL byte"}
+	}
+	return nil
+}
+
+func oneOf(variable, v string, accepted ...string) error {
+	if slices.Contains(accepted, v) {
+		return nil
+	}
+	return &ConfigError{variable, fmt.Sprintf("%q", v), "one of " + strings.Join(accepted, ", ")}
+}
+
+// prefix: it shares 63 bytes with "_ws_" and at least one byte of an id.
+func prefix(variable, v string) error {
+	id := WorkspaceID(v)
+	if err := id.Validate(); err != nil || len(v) > MaxNameLength-len("_ws_")-1 {
+		return &ConfigError{variable, fmt.Sprintf("%q", v), "1 to 58 characters out of A-Z a-z 0-9 _ -"}
+	}
+	return nil
+}

@@ -1,0 +1,106 @@
+package model
+
+import "time"
+
+// waiter is an Acquire without an answer.
+type waiter struct {
+	lease     LeaseID
+	workspace *workspace
+	number    uint64 // order of arrival
+	arrived   time.Duration
+
+	inQueue     node[*waiter] // State.queue
+	inWorkspace node[*waiter] // workspace.queue
+}
+
+func (s *State) enqueue(lease LeaseID, w *workspace) *waiter {
+	s.arrived++
+	wt := &waiter{lease: lease, workspace: w, number: s.arrived, arrived: s.now}
+	wt.inQueue.item, wt.inWorkspace.item = wt, wt
+	s.waiters[lease] = wt
+	s.queue.pushBack(&wt.inQueue)
+	w.queue.pushBack(&wt.inWorkspace)
+	s.settle(w)
+	return wt
+}
+
+// dequeue forgets a waiter that is about to be answered. The caller settles the
+// workspace.
+func (s *State) dequeue(wt *waiter) {
+	delete(s.waiters, wt.lease)
+	wt.inQueue.remove()
+	wt.inWorkspace.remove()
+}
+
+func (s *State) reject(lease LeaseID, err error) {
+	s.counters.Rejects++
+	if _, ok := err.(*ConnectionLimitError); ok {
+		s.counters.LimitErrors++
+	}
+	s.emit(Reject{Lease: lease, Err: err})
+}
+
+// heldBack tells whether nothing may be dialed for the workspace at present.
+func (s *State) heldBack(w *workspace) bool {
+	return w.paused || w.backoff.lasts(s.now)
+}
+
+// firstUncovered is the first waiter that no dial under way is meant for. A
+// workspace has few dials under way, so this is a short walk.
+func (w *workspace) firstUncovered() *node[*waiter] {
+	n := w.queue.head
+	for range w.counts[dialing] {
+		if n == nil {
+			return nil
+		}
+		n = n.next
+	}
+	return n
+}
+
+// updateNeed computes the workspace's need (see the package comment) and keeps
+// the demand and the heaps needy and retries in step with it.
+func (s *State) updateNeed(w *workspace) {
+	need := 0
+	if !s.heldBack(w) {
+		need = max(0, min(w.queue.size-w.counts[dialing], s.limits.PerWorkspace-w.open()))
+	}
+	s.demand += need - w.need
+	w.need = need
+	if need > 0 {
+		w.needKey = w.firstUncovered().item.number
+		s.needy.set(w)
+	} else {
+		s.needy.remove(w)
+	}
+	if w.queue.size > 0 && !w.paused && w.backoff.lasts(s.now) {
+		s.retries.set(w)
+	} else {
+		s.retries.remove(w)
+	}
+}
+
+// olderThan counts the needy waiters that arrived before t, but no further than
+// to limit. It looks at the workspaces of the needy heap from index i down, and
+// below none whose first needy waiter is too young.
+func (s *State) olderThan(t time.Duration, i, limit int) int {
+	if i >= s.needy.size() || limit <= 0 {
+		return 0
+	}
+	w := s.needy.items[i]
+	n := w.firstUncovered()
+	if n.item.arrived >= t {
+		return 0
+	}
+	count := 0
+	for range min(w.need, limit) {
+		if n.item.arrived >= t {
+			break
+		}
+		count++
+		n = n.next
+	}
+	count += s.olderThan(t, 2*i+1, limit-count)
+	count += s.olderThan(t, 2*i+2, limit-count)
+	return count
+}
