@@ -3,7 +3,6 @@ package model
 import (
 	"cmp"
 	"fmt"
-	"math"
 	"time"
 )
 
@@ -137,6 +136,3 @@ func (c Config) Format(f fmt.State, verb rune) {
 	}
 	_, _ = fmt.Fprintf(f, fmt.FormatString(f, verb), plain(c))
 }
-
-// forEver is the upper end of the ranges of durations.
-const forEver = time.Duration(math.MaxInt64)

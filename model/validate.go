@@ -46,6 +46,9 @@ func (c Config) Validate() error {
 	)
 }
 
+// forEver is the upper end of ranges of durations that have none.
+const forEver = Never
+
 func within[T int | time.Duration](variable string, v, low, high T) error {
 	if low <= v && v <= high {
 		return nil

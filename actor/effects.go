@@ -1,0 +1,65 @@
+package actor
+
+import (
+	"fmt"
+
+	"github.com/tenantpool/tenantpool/model"
+)
+
+// carryOut turns one decision of a share's core into a reply, a goroutine or a
+// note. It never blocks: every channel it sends to has room.
+func (s *Supervisor) carryOut(sh *share, effect model.Effect) {
+	switch e := effect.(type) {
+	case model.Grant:
+		sh.answer(e.Lease, reply{lease: Lease{
+			supervisor: s,
+			share:      sh,
+			id:         e.Lease,
+			connID:     e.Conn,
+			conn:       sh.conns[e.Conn],
+			waited:     e.Waited,
+			verify:     e.Verify,
+		}})
+	case model.Reject:
+		sh.answer(e.Lease, reply{err: e.Err})
+	case model.Dial:
+		go s.dial(sh, e)
+	case model.Close:
+		conn := sh.conns[e.Conn]
+		delete(sh.conns, e.Conn)
+		go s.close(sh, e, conn)
+	case model.OperationDone:
+		sh.operations[e.Operation] <- e.Closed
+		delete(sh.operations, e.Operation)
+	case model.WakeAt:
+		sh.wakeAt = e.At
+	case model.Drained:
+		sh.drained = true
+	default:
+		panic(fmt.Sprintf("actor: unknown effect %T", e))
+	}
+}
+
+func (sh *share) answer(lease model.LeaseID, r reply) {
+	ch := sh.waiting[lease]
+	delete(sh.waiting, lease)
+	ch <- r
+}
+
+// dial is a worker: it posts exactly one result.
+func (s *Supervisor) dial(sh *share, d model.Dial) {
+	conn, err := sh.dialer.Dial(sh.dialing, d.Workspace)
+	if err == nil {
+		s.send(envelope{share: sh, message: model.DialSucceeded{Conn: d.Conn}, conn: conn})
+		return
+	}
+	s.send(envelope{share: sh, conn: conn, message: model.DialFailed{
+		Conn: d.Conn, Kind: failureKind(err), Err: err, SlotHeld: conn != nil,
+	}})
+}
+
+// close is a worker: it posts exactly one result.
+func (s *Supervisor) close(sh *share, c model.Close, conn Conn) {
+	conn.Close(c.Reason)
+	s.send(envelope{share: sh, message: model.Closed{Conn: c.Conn}})
+}

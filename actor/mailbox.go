@@ -1,0 +1,86 @@
+package actor
+
+import (
+	"github.com/tenantpool/tenantpool/model"
+)
+
+// envelope is what the mailbox holds: a message for one share's core with what
+// the core does not see, or a question to the supervisor itself.
+type envelope struct {
+	share   *share
+	message model.Message
+
+	conn      Conn         // with DialSucceeded, and DialFailed with SlotHeld
+	reply     chan<- reply // with Acquire
+	operation chan<- int   // with Evict and Pause: gets the number closed
+	drain     bool         // begin to drain all shares; no message
+	stats     chan<- Stats // report; no message
+}
+
+// reply answers an Acquire.
+type reply struct {
+	err   error
+	lease Lease
+}
+
+// Stats is a copy of the state of all shares at one moment.
+type Stats struct {
+	Shares []model.BudgetStats
+	// Saturation is which part of the time since the last Stats the supervisor
+	// was busy, from 0 to 1.
+	Saturation float64
+}
+
+// send puts an envelope in the mailbox. It reports false when the supervisor has
+// stopped; then there are no connections, leases or waiters left.
+func (s *Supervisor) send(e envelope) bool {
+	select {
+	case s.mailbox <- e:
+		return true
+	case <-s.stopped:
+		return false
+	}
+}
+
+// receive is the loop's side of send.
+func (s *Supervisor) receive(e envelope) {
+	switch {
+	case e.stats != nil:
+		e.stats <- s.stats()
+		return
+	case e.drain:
+		if s.loop.draining == 0 {
+			s.drainNext()
+		}
+		return
+	}
+	sh := e.share
+	switch m := e.message.(type) {
+	case model.Acquire:
+		sh.waiting[m.Lease] = e.reply
+	case model.DialSucceeded:
+		sh.conns[m.Conn] = e.conn
+	case model.DialFailed:
+		if m.SlotHeld {
+			sh.conns[m.Conn] = e.conn
+		}
+	case model.Evict:
+		sh.operations[m.Operation] = e.operation
+	case model.Pause:
+		sh.operations[m.Operation] = e.operation
+	}
+	s.step(sh, e.message)
+}
+
+func (s *Supervisor) stats() Stats {
+	now := s.now()
+	st := Stats{Shares: make([]model.BudgetStats, len(s.shares))}
+	for i, sh := range s.shares {
+		st.Shares[i] = sh.state.Stats(now)
+	}
+	if busy, over := s.loop.busy+now-s.loop.wokeAt, now-s.loop.askedAt; over > 0 {
+		st.Saturation = min(1, busy.Seconds()/over.Seconds())
+	}
+	s.loop.busy, s.loop.askedAt, s.loop.wokeAt = 0, now, now
+	return st
+}

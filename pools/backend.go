@@ -1,0 +1,76 @@
+package pools
+
+import (
+	"context"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/stdlib"
+
+	"github.com/tenantpool/tenantpool/model"
+)
+
+// backend is one slot: a connection and the server process behind it. It is
+// what the supervisor lends (an actor.Conn). At each moment it has one owner:
+// the dialer, the supervisor, the holder of a lease, or the goroutine that
+// closes it.
+type backend struct {
+	network *network
+	// driver and pgx are the same connection in two shapes. Both are nil when
+	// the login failed.
+	driver *stdlib.Conn
+	pgx    *pgx.Conn
+	// started is when the server process began, by the server's clock; with the
+	// process id it names the process for as long as the server lives.
+	started time.Time
+	cancel  *cancelHandler
+	closer  *closer
+}
+
+// identify asks the server for the process's start. It is also the test of a
+// freshly dialed connection: a real query, in the one round trip of the simple
+// protocol.
+func (b *backend) identify(ctx context.Context) error {
+	const sql = `SELECT backend_start FROM pg_catalog.pg_stat_get_activity(pg_catalog.pg_backend_pid())`
+	return b.pgx.QueryRow(ctx, sql, pgx.QueryExecModeSimpleProtocol).Scan(&b.started)
+}
+
+// test tells whether the connection still works.
+func (b *backend) test(ctx context.Context) error {
+	_, err := b.pgx.Exec(ctx, "SELECT 1", pgx.QueryExecModeSimpleProtocol)
+	return err
+}
+
+// health tells in which state a holder gives the connection back.
+func (b *backend) health() model.Health {
+	conn := b.pgx.PgConn()
+	switch {
+	case b.network.last().lost.Load():
+		return model.Lost
+	case conn.IsClosed(), conn.IsBusy(), conn.TxStatus() != 'I', b.cancel.unsure:
+		return model.Unclean
+	}
+	return model.Clean
+}
+
+// Close ends the session and waits until the server has let go of the slot.
+func (b *backend) Close(model.CloseReason) {
+	if b.pgx != nil {
+		b.terminate()
+	}
+	b.closer.wait(b)
+}
+
+// terminate tells the server that the session is over.
+func (b *backend) terminate() {
+	ctx, stop := context.WithTimeout(context.Background(), terminateWithin)
+	defer stop()
+	if b.pgx.PgConn().IsBusy() {
+		// The server reads the Terminate only after the running query.
+		_ = b.pgx.PgConn().CancelRequest(ctx)
+	}
+	_ = b.pgx.Close(ctx)
+}
+
+// terminateWithin bounds telling the server; waiting for it comes after.
+const terminateWithin = time.Second

@@ -1,0 +1,112 @@
+package pools
+
+import (
+	"context"
+	"time"
+)
+
+// closer finds out when the server has let go of a slot.
+//
+// As a rule the network tells: the end-of-file that exactConn waits for. When
+// the network is silent, or broke without an end-of-file, the server is asked,
+// over the system database, whether the process is still there; one that still
+// is after it was told to go is terminated.
+type closer struct {
+	// ask terminates the process that is named by its id and its start, and
+	// reports that there is none (any more).
+	ask func(ctx context.Context, pid uint32, started time.Time) (gone bool, err error)
+	// system: these are the connections that ask needs itself.
+	system bool
+	// closing is closed when the manager begins to close.
+	closing <-chan struct{}
+}
+
+const (
+	// silence is how long the network may say nothing before the server is
+	// asked; a healthy connection ends in a millisecond or two.
+	silence = time.Second
+	// It is asked again after a pause that doubles from askAgain to askAtMost.
+	askAgain  = 100 * time.Millisecond
+	askAtMost = 2 * time.Second
+	// loginAtMost is after when the server itself ends a login that has not
+	// succeeded: authentication_timeout, 60 s unless configured otherwise.
+	loginAtMost = time.Minute
+	// closingAtMost is how long a manager that closes goes on asking a server
+	// that does not answer.
+	closingAtMost = 5 * time.Second
+)
+
+// wait returns when the server has let go of the backend's slot.
+func (c *closer) wait(b *backend) {
+	conn := b.network.last()
+	if conn == nil {
+		return
+	}
+	began := time.Now()
+	if b.pgx != nil {
+		// After an error pgx closes on a goroutine of its own.
+		within(b.pgx.PgConn().CleanupDone(), silence)
+	}
+	_ = conn.Close()
+	if within(conn.ended, silence) && !conn.reset {
+		return
+	}
+	for pause := askAgain; !c.gone(b, conn, began); pause = min(2*pause, askAtMost) {
+		if conn.endsCleanlyWithin(pause) {
+			return
+		}
+	}
+	conn.abandon()
+}
+
+// gone tells, of a backend without an end-of-file, whether it is gone all the
+// same.
+func (c *closer) gone(b *backend, conn *exactConn, began time.Time) bool {
+	reset := within(conn.ended, 0)
+	if b.started.IsZero() { // it cannot be named
+		return reset || time.Since(began) > loginAtMost
+	}
+	if c.system && reset {
+		return true // asking might need this very slot
+	}
+	ctx, stop := context.WithTimeout(context.Background(), askAtMost)
+	defer stop()
+	gone, err := c.ask(ctx, b.pgx.PgConn().PID(), b.started)
+	if err != nil {
+		return within(c.closing, 0) && time.Since(began) > closingAtMost
+	}
+	return gone
+}
+
+// endsCleanlyWithin waits for the end-of-file. After another end it waits all
+// the time.
+func (c *exactConn) endsCleanlyWithin(d time.Duration) bool {
+	ended := c.ended
+	if within(ended, 0) {
+		if !c.reset {
+			return true
+		}
+		ended = nil
+	}
+	return within(ended, d) && !c.reset
+}
+
+// within tells whether the channel is closed before d is over.
+func within(closed <-chan struct{}, d time.Duration) bool {
+	select {
+	case <-closed:
+		return true
+	default:
+	}
+	if d <= 0 {
+		return false
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-closed:
+		return true
+	case <-timer.C:
+		return false
+	}
+}

@@ -1,0 +1,79 @@
+package pools
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/stdlib"
+	"github.com/sirupsen/logrus"
+
+	"github.com/tenantpool/tenantpool/actor"
+	"github.com/tenantpool/tenantpool/model"
+)
+
+// dialer opens the connections of one share (an actor.Dialer).
+type dialer struct {
+	config  *pgx.ConnConfig // a template; its Database is replaced
+	naming  Naming
+	timeout time.Duration
+	closer  *closer
+	log     *sparseLog
+}
+
+// connConfig turns a Config into pgx's. The password is set apart, so that no
+// parse error can show it.
+func connConfig(cfg model.Config) (*pgx.ConnConfig, error) {
+	// Quoted values: backslash and quote are escaped.
+	config, err := pgx.ParseConfig(fmt.Sprintf("host='%s' port=%d user='%s' dbname='%s' sslmode=%s",
+		quoted.Replace(cfg.Host), cfg.Port, quoted.Replace(cfg.User), quoted.Replace(cfg.SystemDatabase), cfg.SSLMode))
+	if err != nil {
+		return nil, fmt.Errorf("connection settings for DB_HOST %q with DB_SSLMODE %q: %w", cfg.Host, cfg.SSLMode, briefly(err))
+	}
+	config.Password = cfg.Password
+	if config.RuntimeParams["application_name"] == "" {
+		config.RuntimeParams["application_name"] = "tenantpool"
+	}
+	return config, nil
+}
+
+// Dial opens a session on the workspace's database and tests it.
+func (d *dialer) Dial(ctx context.Context, id model.WorkspaceID) (actor.Conn, error) {
+	database, err := d.naming(id)
+	if err != nil {
+		return nil, &dialFailure{kind: model.Permanent, err: err}
+	}
+	ctx, stop := context.WithTimeout(ctx, d.timeout)
+	defer stop()
+	b, err := d.login(ctx, database)
+	if err == nil {
+		return b, nil
+	}
+	failure := newDialFailure(err, database, b.network.last() != nil)
+	d.log.warn(logrus.Fields{"workspace_id": id, "error": failure.Error(), "kind": failure.kind.String()}, "Dial failed")
+	if conn := b.network.last(); conn == nil || within(conn.ended, 0) {
+		return nil, failure
+	}
+	return b, failure // the server may still hold the slot
+}
+
+// login returns the backend also with an error, as far as it got.
+func (d *dialer) login(ctx context.Context, database string) (*backend, error) {
+	b := &backend{network: &network{}, cancel: &cancelHandler{}, closer: d.closer}
+	config := d.config.Copy()
+	config.Database = database
+	config.DialFunc = b.network.dial
+	config.BuildContextWatcherHandler = b.cancel.build
+	conn, err := stdlib.GetConnector(*config).Connect(ctx)
+	if err != nil {
+		return b, err
+	}
+	b.network.loggedIn.Store(true)
+	b.driver = conn.(*stdlib.Conn)
+	b.pgx = b.driver.Conn()
+	return b, b.identify(ctx)
+}
+
+var quoted = strings.NewReplacer(`\`, `\\`, `'`, `\'`)

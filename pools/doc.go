@@ -1,0 +1,28 @@
+// Package pools lends PostgreSQL connections to any number of workspace
+// databases, out of one fixed budget.
+//
+//	cfg, err := pools.ConfigFromEnv()
+//	...
+//	manager, err := pools.Open(ctx, cfg)
+//	...
+//	defer manager.Close(ctx)
+//
+//	conn, err := manager.Acquire(ctx, "customer-42")
+//	if err != nil {
+//		return err
+//	}
+//	defer conn.Release()
+//	_, err = conn.Exec(ctx, "INSERT INTO orders (item) VALUES ($1)", item)
+//
+// [Manager.Workspace] gives a handle that borrows a connection for one call;
+// [Workspace.DB] a *sql.DB over the same connections.
+//
+// Package actor decides who gets which connection. This package is the only one
+// that knows pgx: it opens connections ([dialer]), tests them, finds out when
+// the server has really let go of one ([exactConn], [closer]), and dresses
+// leases as [Conn], [Workspace] and database/sql connections.
+//
+// A connection keeps its session state (SET, temporary tables, LISTEN, advisory
+// locks) between leases of its workspace; undo what you change. It never serves
+// another workspace.
+package pools

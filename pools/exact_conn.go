@@ -1,0 +1,129 @@
+package pools
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// exactConn is a network connection whose Close waits, on a goroutine of its
+// own, for the server's end-of-file.
+//
+// PostgreSQL keeps a session's socket open until its backend process is gone,
+// so that a client can wait for the end of the connection and then be sure that
+// the backend has exited (the comment in socket_close, src/backend/libpq/
+// pqcomm.c). A client that closes its side and goes away does not know; its slot
+// may be taken for milliseconds, or for as long as a query runs that is not
+// told to stop.
+type exactConn struct {
+	net.Conn
+	ended     chan struct{} // closed when the server's side has ended
+	endOnce   sync.Once
+	closeOnce sync.Once
+	// reset: the end was no end-of-file but an error, as when a device in
+	// between gave up. Valid after ended.
+	reset bool
+	// lost: the server or the network failed before Close.
+	lost atomic.Bool
+}
+
+func newExactConn(raw net.Conn) *exactConn {
+	return &exactConn{Conn: raw, ended: make(chan struct{})}
+}
+
+func (c *exactConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	c.note(err)
+	return n, err
+}
+
+func (c *exactConn) Write(p []byte) (int, error) {
+	n, err := c.Conn.Write(p)
+	if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+		c.lost.Store(true) // what was sent before may still arrive: not an end
+	}
+	return n, err
+}
+
+// note records the end of the server's side.
+func (c *exactConn) note(err error) {
+	if err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+		return
+	}
+	c.lost.Store(true)
+	c.endOnce.Do(func() {
+		c.reset = !errors.Is(err, io.EOF)
+		close(c.ended)
+	})
+}
+
+// Close ends our side, and returns. The connection is given back to the system
+// when the server has ended its side or abandon is called. Calling it again does
+// nothing.
+func (c *exactConn) Close() error {
+	c.closeOnce.Do(func() { go c.linger() })
+	return nil
+}
+
+func (c *exactConn) linger() {
+	_ = c.SetDeadline(time.Time{})
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		_ = half.CloseWrite()
+	}
+	_, err := io.Copy(io.Discard, c.Conn)
+	if err == nil {
+		err = io.EOF
+	}
+	c.note(err)
+	_ = c.Conn.Close()
+}
+
+// abandon ends a lingering connection whose backend is known to be gone.
+func (c *exactConn) abandon() { _ = c.Conn.Close() }
+
+// network opens the network connections of one backend and follows them.
+type network struct {
+	dialer net.Dialer
+	// opened holds those of the login attempts, of which there may be several,
+	// with and without TLS or for several addresses of a host. All but the last
+	// have ended. Only the dialing goroutine adds to it.
+	opened []*exactConn
+	// loggedIn: what is dialed from now on are cancel requests. The server
+	// answers them without a slot.
+	loggedIn atomic.Bool
+}
+
+// dial is the DialFunc of pgx. A further attempt waits until the server has let
+// go of the one before: together they hold one slot.
+func (n *network) dial(ctx context.Context, protocol, address string) (net.Conn, error) {
+	if n.loggedIn.Load() {
+		return n.dialer.DialContext(ctx, protocol, address)
+	}
+	if before := n.last(); before != nil {
+		select {
+		case <-before.ended:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	raw, err := n.dialer.DialContext(ctx, protocol, address)
+	if err != nil {
+		return nil, err
+	}
+	c := newExactConn(raw)
+	n.opened = append(n.opened, c)
+	return c, nil
+}
+
+// last is the connection that may hold the slot, or nil.
+func (n *network) last() *exactConn {
+	if len(n.opened) == 0 {
+		return nil
+	}
+	return n.opened[len(n.opened)-1]
+}

@@ -1,0 +1,236 @@
+package pools
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/sirupsen/logrus"
+
+	"github.com/tenantpool/tenantpool/actor"
+	"github.com/tenantpool/tenantpool/model"
+)
+
+// Manager lends the connections of one PostgreSQL server. Its methods may be
+// called from any goroutine.
+type Manager struct {
+	config     model.Config
+	supervisor *actor.Supervisor
+	naming     Naming
+	log        logrus.FieldLogger
+	limitLog   *sparseLog
+	databases  *databases
+
+	// closing is closed when Close begins: the system database is then for the
+	// manager alone.
+	closing   chan struct{}
+	closeOnce sync.Once
+}
+
+// The shares of the supervisor, in the order in which they drain: the system
+// database goes last, because closing the others may need it.
+const (
+	workspaceShare actor.ShareIndex = iota
+	systemShare
+)
+
+// Open connects to the system database, asks the server what it grants (and
+// warns when that is less than cfg.MaxConnections), and returns a Manager. It
+// blocks until then, at most until ctx is done or cfg.AcquireTimeout is over.
+// The caller owns the Manager and ends it with Close.
+//
+// The error is a joined list of *model.ConfigError for bad values, or wraps a
+// *model.DialError when the server cannot be reached or refuses the login.
+func Open(ctx context.Context, cfg model.Config, opts ...Option) (*Manager, error) {
+	cfg = cfg.WithDefaults()
+	if err := cfg.Validate(); err != nil {
+		return nil, fmt.Errorf("open connection manager: %w", err)
+	}
+	o := options{log: defaultLogger(), naming: PrefixNaming(cfg.Prefix)}
+	for _, opt := range opts {
+		opt(&o)
+	}
+	base, err := connConfig(cfg)
+	if err != nil {
+		return nil, fmt.Errorf("open connection manager: %w", err)
+	}
+	m := &Manager{
+		config:   cfg,
+		naming:   checked(o.naming),
+		log:      o.log,
+		limitLog: newSparseLog(o.log),
+		closing:  make(chan struct{}),
+	}
+	dialLog := newSparseLog(o.log)
+	share := func(limits model.Limits, naming Naming, system bool) actor.Share {
+		limits.Seed = rand.Uint64()
+		return actor.Share{Limits: limits, Dialer: &dialer{
+			config:  base,
+			naming:  naming,
+			timeout: cfg.DialTimeout,
+			closer:  &closer{ask: m.terminateBackend, system: system, closing: m.closing},
+			log:     dialLog,
+		}}
+	}
+	system := func(model.WorkspaceID) (string, error) { return cfg.SystemDatabase, nil }
+	m.supervisor = actor.Start(
+		share(cfg.WorkspaceLimits(), m.naming, false),
+		share(cfg.SystemLimits(), system, true),
+	)
+	m.databases = startDatabases()
+	if err := m.checkServer(ctx); err != nil {
+		// Nothing was lent; only a login that hangs can keep this from ending.
+		_ = m.Close(ctx)
+		return nil, fmt.Errorf("open connection manager: system database: %w", err)
+	}
+	m.log.WithFields(logrus.Fields{
+		"max_connections":        cfg.MaxConnections,
+		"max_connections_per_db": cfg.MaxConnectionsPerDB,
+		"workspace_budget":       cfg.WorkspaceBudget(),
+		"system_share":           cfg.SystemShare(),
+	}).Info("Connection manager initialized")
+	return m, nil
+}
+
+// Acquire lends a connection of the workspace. It blocks until there is one, at
+// most until ctx is done or Config.AcquireTimeout is over (0: it waits for a
+// dial, but for nobody's lease). The caller owns the connection until Release.
+//
+// The error is a *model.WorkspaceIDError before anything is dialed; a
+// *model.ConnectionLimitError when a limit turned the caller away; a
+// *model.DialError when the workspace's database cannot be connected; or wraps
+// model.ErrClosed, ErrPaused or ErrDialing. Where ctx ended the wait it also
+// wraps ctx.Err().
+func (m *Manager) Acquire(ctx context.Context, id model.WorkspaceID) (*Conn, error) {
+	if _, err := m.naming(id); err != nil {
+		return nil, fmt.Errorf("acquire: %w", err)
+	}
+	return m.acquire(ctx, workspaceShare, id)
+}
+
+func (m *Manager) acquire(ctx context.Context, share actor.ShareIndex, id model.WorkspaceID) (*Conn, error) {
+	wait := actor.Wait{AtMost: m.config.AcquireTimeout}
+	if wait.AtMost == 0 {
+		wait = actor.Wait{NoWait: true, AtMost: m.config.DialTimeout}
+	}
+	for {
+		lease, err := m.supervisor.Acquire(ctx, share, id, wait)
+		if err != nil {
+			m.noteLimit(id, err)
+			return nil, err
+		}
+		conn := &Conn{lease: lease, backend: lease.Conn().(*backend)}
+		if !lease.Verify() {
+			return conn, nil
+		}
+		if err := m.verify(ctx, conn); err == nil {
+			return conn, nil
+		} else if ctx.Err() != nil {
+			return nil, fmt.Errorf("acquire workspace %q: testing its connection: %w", id, err)
+		}
+		// A dead one is closed by now: each turn takes one away.
+	}
+}
+
+// verify tests a connection that was idle for long. One that fails is given back
+// to be closed.
+func (m *Manager) verify(ctx context.Context, conn *Conn) error {
+	ctx, stop := context.WithTimeout(ctx, m.config.DialTimeout)
+	defer stop()
+	err := conn.backend.test(ctx)
+	switch {
+	case err == nil:
+	case conn.backend.health() == model.Clean: // ctx ended, and the test with it
+		conn.Release()
+	default:
+		conn.release(model.Lost)
+	}
+	return err
+}
+
+// noteLimit logs that a limit turned a request away.
+func (m *Manager) noteLimit(id model.WorkspaceID, err error) {
+	var limit *model.ConnectionLimitError
+	if errors.As(err, &limit) {
+		m.limitLog.warn(logrus.Fields{"workspace_id": id, "error": err.Error()}, "Connection limit reached")
+	}
+}
+
+// Workspace returns a handle on the workspace. It costs nothing and needs no
+// closing; a bad id is reported by the handle's methods.
+func (m *Manager) Workspace(id model.WorkspaceID) *Workspace {
+	return &Workspace{id: id, key: "workspace " + string(id), acquire: m.Acquire, databases: m.databases}
+}
+
+// System returns a handle on the system database, which has a share of the
+// connections for itself (see model.Config.SystemShare).
+func (m *Manager) System() *Workspace {
+	return &Workspace{
+		id:        model.WorkspaceID(m.config.SystemDatabase),
+		key:       "system",
+		databases: m.databases,
+		acquire: func(ctx context.Context, id model.WorkspaceID) (*Conn, error) {
+			if within(m.closing, 0) {
+				return nil, fmt.Errorf("acquire system database: %w", model.ErrClosed)
+			}
+			return m.acquire(ctx, systemShare, id)
+		},
+	}
+}
+
+// Evict closes the workspace's idle connections and blocks until the server has
+// let go of them; closed is how many there were. Connections that are lent stay.
+// If ctx is done first, they close all the same.
+func (m *Manager) Evict(ctx context.Context, id model.WorkspaceID) (closed int, err error) {
+	if _, err := m.naming(id); err != nil {
+		return 0, fmt.Errorf("evict: %w", err)
+	}
+	return m.supervisor.Evict(ctx, workspaceShare, id)
+}
+
+// Stats returns the state of all connections at one moment. It blocks for the
+// supervisor's answer, which takes microseconds.
+func (m *Manager) Stats(ctx context.Context) (model.Stats, error) {
+	st, err := m.supervisor.Stats(ctx)
+	if err != nil {
+		return model.Stats{}, err
+	}
+	return model.Stats{
+		MaxConnections:      m.config.MaxConnections,
+		MaxConnectionsPerDB: m.config.MaxConnectionsPerDB,
+		Workspaces:          st.Shares[workspaceShare],
+		System:              st.Shares[systemShare],
+		Saturation:          st.Saturation,
+	}, nil
+}
+
+// Close stops lending (waiters get model.ErrClosed), closes connections as they
+// are released, and blocks until the server has let go of the last one. If ctx
+// is done first, the error says what is still open; that closes when it is
+// released, and Close may be called again to wait for it.
+func (m *Manager) Close(ctx context.Context) error {
+	m.closeOnce.Do(func() {
+		close(m.closing)
+		m.databases.stop()
+	})
+	if err := m.supervisor.Drain(ctx); err != nil {
+		return fmt.Errorf("close connection manager: %w", err)
+	}
+	return nil
+}
+
+// terminateBackend ends the server process named by its id and its start, and
+// reports that there is none. It is the closers' question to the server.
+func (m *Manager) terminateBackend(ctx context.Context, pid uint32, started time.Time) (gone bool, err error) {
+	conn, err := m.acquire(ctx, systemShare, model.WorkspaceID(m.config.SystemDatabase))
+	if err != nil {
+		return false, err
+	}
+	defer conn.Release()
+	tag, err := conn.Exec(ctx,
+		`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = $1 AND backend_start = $2`, int32(pid), started)
+	return err == nil && tag.RowsAffected() == 0, err
+}

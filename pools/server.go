@@ -1,0 +1,70 @@
+package pools
+
+import (
+	"context"
+
+	"github.com/sirupsen/logrus"
+
+	"github.com/tenantpool/tenantpool/model"
+)
+
+// grants is what the server lets our role open.
+type grants struct {
+	maxConnections, superuserReserved, reserved int
+	superuser, mayUseReserved                   bool
+	roleLimit                                   int // -1: none
+}
+
+// available is how many connections our role can have if nobody else has any.
+func (g grants) available() int {
+	n := g.maxConnections
+	if !g.superuser {
+		n -= g.superuserReserved
+		if !g.mayUseReserved {
+			n -= g.reserved
+		}
+		if g.roleLimit >= 0 {
+			n = min(n, g.roleLimit)
+		}
+	}
+	return n
+}
+
+// askGrants reads the settings; reserved_connections and the role that may use
+// them exist from PostgreSQL 16 on.
+const askGrants = `
+SELECT current_setting('max_connections')::int,
+       current_setting('superuser_reserved_connections')::int,
+       coalesce(current_setting('reserved_connections', true), '0')::int,
+       rolsuper,
+       EXISTS (SELECT FROM pg_roles r WHERE r.rolname = 'pg_use_reserved_connections'
+               AND pg_has_role(session_user, r.oid, 'USAGE')),
+       rolconnlimit
+FROM pg_roles WHERE rolname = session_user`
+
+// checkServer asks the server what it grants, and warns when the budget is more.
+func (m *Manager) checkServer(ctx context.Context) error {
+	conn, err := m.acquire(ctx, systemShare, model.WorkspaceID(m.config.SystemDatabase))
+	if err != nil {
+		return err
+	}
+	defer conn.Release()
+	var g grants
+	err = conn.QueryRow(ctx, askGrants).Scan(
+		&g.maxConnections, &g.superuserReserved, &g.reserved, &g.superuser, &g.mayUseReserved, &g.roleLimit)
+	if err != nil {
+		return err
+	}
+	if m.config.MaxConnections > g.available() {
+		m.log.WithFields(logrus.Fields{
+			"max_connections":                m.config.MaxConnections,
+			"available":                      g.available(),
+			"server_max_connections":         g.maxConnections,
+			"superuser_reserved_connections": g.superuserReserved,
+			"reserved_connections":           g.reserved,
+			"role_connection_limit":          g.roleLimit,
+		}).Warn("DB_MAX_CONNECTIONS is more than the server grants this role: " +
+			"lower it, or raise max_connections or the role's connection limit")
+	}
+	return nil
+}

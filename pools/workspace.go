@@ -1,0 +1,136 @@
+package pools
+
+import (
+	"context"
+	"database/sql"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/tenantpool/tenantpool/model"
+)
+
+// Workspace is a handle on one workspace's database. Each of its methods borrows
+// a connection, uses it and gives it back; they block and fail as
+// [Manager.Acquire] does, and then as the method of the same name of [Conn].
+type Workspace struct {
+	id        model.WorkspaceID
+	key       string // of its *sql.DB
+	acquire   func(context.Context, model.WorkspaceID) (*Conn, error)
+	databases *databases
+}
+
+// ID is the workspace's id (of the system database: its name).
+func (w *Workspace) ID() model.WorkspaceID { return w.id }
+
+// Acquire lends a connection; see [Manager.Acquire].
+func (w *Workspace) Acquire(ctx context.Context) (*Conn, error) { return w.acquire(ctx, w.id) }
+
+// AcquireFunc lends a connection to f for as long as it runs, also when it
+// panics, and returns f's error.
+func (w *Workspace) AcquireFunc(ctx context.Context, f func(*Conn) error) error {
+	conn, err := w.Acquire(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Release()
+	return f(conn)
+}
+
+// Exec runs one statement.
+func (w *Workspace) Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error) {
+	conn, err := w.Acquire(ctx)
+	if err != nil {
+		return pgconn.CommandTag{}, err
+	}
+	defer conn.Release()
+	return conn.Exec(ctx, sql, args...)
+}
+
+// Query runs a query. The connection is given back when the rows are closed or
+// read to the end.
+func (w *Workspace) Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error) {
+	conn, err := w.Acquire(ctx)
+	if err != nil {
+		return failedRows{err}, err
+	}
+	rows, err := conn.Query(ctx, sql, args...)
+	if err != nil {
+		conn.Release()
+		return rows, err
+	}
+	return &borrowedRows{rows, conn}, nil
+}
+
+// QueryRow runs a query of at most one row. The connection is given back by the
+// row's Scan, which must be called.
+func (w *Workspace) QueryRow(ctx context.Context, sql string, args ...any) pgx.Row {
+	conn, err := w.Acquire(ctx)
+	if err != nil {
+		return failedRow{err}
+	}
+	return borrowedRow{conn.QueryRow(ctx, sql, args...), conn}
+}
+
+// SendBatch sends the queries of a batch at once. The connection is given back
+// when the results are closed, or, if the batch began a transaction, when that
+// ends.
+func (w *Workspace) SendBatch(ctx context.Context, batch *pgx.Batch) pgx.BatchResults {
+	conn, err := w.Acquire(ctx)
+	if err != nil {
+		return pgx.FailedBatchResults(batch, err)
+	}
+	results := conn.SendBatch(ctx, batch)
+	if tx := results.Tx(); tx != nil {
+		return &borrowedTxBatch{results, &borrowedTx{tx, conn}}
+	}
+	return &borrowedBatch{results, conn}
+}
+
+// CopyFrom copies rows into a table.
+func (w *Workspace) CopyFrom(ctx context.Context, table pgx.Identifier, columns []string, rows pgx.CopyFromSource) (int64, error) {
+	conn, err := w.Acquire(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer conn.Release()
+	return conn.CopyFrom(ctx, table, columns, rows)
+}
+
+// Begin starts a transaction. The connection is given back by its Commit or
+// Rollback, one of which must be called.
+func (w *Workspace) Begin(ctx context.Context) (pgx.Tx, error) {
+	return w.BeginTx(ctx, pgx.TxOptions{})
+}
+
+// BeginTx is Begin with options.
+func (w *Workspace) BeginTx(ctx context.Context, opts pgx.TxOptions) (pgx.Tx, error) {
+	conn, err := w.Acquire(ctx)
+	if err != nil {
+		return nil, err
+	}
+	tx, err := conn.BeginTx(ctx, opts)
+	if err != nil {
+		conn.Release()
+		return nil, err
+	}
+	return &borrowedTx{tx, conn}, nil
+}
+
+// Ping makes a round trip to the server.
+func (w *Workspace) Ping(ctx context.Context) error {
+	conn, err := w.Acquire(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Release()
+	return conn.Ping(ctx)
+}
+
+// DB returns a *sql.DB over the workspace's connections, so that code written
+// for database/sql runs unchanged. It keeps no connections of its own, and
+// evictions do not concern it. The same one is returned each time; it lives, and
+// keeps one parked goroutine, until the Manager closes. Do not close it.
+//
+// In Raw, the driver connection has a method Conn() *pgx.Conn.
+func (w *Workspace) DB() *sql.DB { return w.databases.get(w) }
