@@ -1,0 +1,81 @@
+package actor_test
+
+import (
+	"fmt"
+	"runtime"
+	"testing"
+
+	"github.com/tenantpool/tenantpool/actor"
+	"github.com/tenantpool/tenantpool/model"
+)
+
+// startInstant starts a supervisor whose dials and closes take no time.
+func startInstant(b *testing.B, budget, perWorkspace int) *actor.Supervisor {
+	s := actor.Start(actor.Share{Limits: few(budget, perWorkspace), Dialer: instant{}})
+	b.Cleanup(func() {
+		if err := s.Drain(background); err != nil {
+			b.Error(err)
+		}
+	})
+	b.ReportAllocs()
+	return s
+}
+
+// borrow acquires and releases once.
+func borrow(b *testing.B, s *actor.Supervisor, id model.WorkspaceID) {
+	l, err := s.Acquire(background, first, id, actor.Wait{})
+	if err != nil {
+		b.Error(err)
+		return
+	}
+	l.Release(model.Clean)
+}
+
+// BenchmarkHit: one goroutine, one workspace, a parked connection.
+func BenchmarkHit(b *testing.B) {
+	s := startInstant(b, 10, 10)
+	borrow(b, s, "a")
+	for b.Loop() {
+		borrow(b, s, "a")
+	}
+}
+
+// BenchmarkHitParallel64: 64 goroutines share the 10 connections of one
+// workspace; most releases are hand-offs.
+func BenchmarkHitParallel64(b *testing.B) {
+	s := startInstant(b, 10, 10)
+	b.SetParallelism(max(1, 64/runtime.GOMAXPROCS(0)))
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			borrow(b, s, "a")
+		}
+	})
+}
+
+// BenchmarkMiss: every acquire evicts another workspace's connection and dials.
+func BenchmarkMiss(b *testing.B) {
+	s := startInstant(b, 1, 1)
+	ids := [2]model.WorkspaceID{"a", "b"}
+	i := 0
+	for b.Loop() {
+		borrow(b, s, ids[i%2])
+		i++
+	}
+}
+
+// BenchmarkStats: a copy of the state with many active workspaces.
+func BenchmarkStats(b *testing.B) {
+	for _, active := range []int{100, 1000} {
+		b.Run(fmt.Sprintf("%d", active), func(b *testing.B) {
+			s := startInstant(b, active, 1)
+			for i := range active {
+				borrow(b, s, model.WorkspaceID(fmt.Sprintf("w%d", i)))
+			}
+			for b.Loop() {
+				if _, err := s.Stats(background); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}

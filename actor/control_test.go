@@ -1,0 +1,255 @@
+package actor_test
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/tenantpool/tenantpool/actor"
+	"github.com/tenantpool/tenantpool/model"
+)
+
+// operation is an Evict or a Pause on a goroutine of its own.
+type operation struct {
+	w      *world
+	done   chan struct{}
+	closed int
+	err    error
+	took   time.Duration
+}
+
+func (w *world) operate(f func() (int, error)) *operation {
+	o := &operation{w: w, done: make(chan struct{})}
+	begin := time.Now()
+	go func() {
+		defer close(o.done)
+		o.closed, o.err = f()
+		o.took = time.Since(begin)
+	}()
+	synctest.Wait()
+	return o
+}
+
+func (w *world) evict(ctx context.Context, id model.WorkspaceID) *operation {
+	return w.operate(func() (int, error) { return w.Evict(ctx, first, id) })
+}
+
+func (w *world) pause(ctx context.Context, id model.WorkspaceID) *operation {
+	return w.operate(func() (int, error) { return w.Pause(ctx, first, id) })
+}
+
+// ended waits for the operation, which must succeed.
+func (o *operation) ended(closed int, took time.Duration) {
+	o.w.Helper()
+	<-o.done
+	if o.err != nil || o.closed != closed || o.took != took {
+		o.w.Errorf("it closed %d in %v with error %v, want %d in %v", o.closed, o.took, o.err, closed, took)
+	}
+}
+
+func TestAnEvictCountsTheIdleConnectionsAndWaitsForTheirEnd(t *testing.T) {
+	test(t, few(6, 6), func(w *world) {
+		held := w.acquire("a")
+		w.idle("a", 3)
+		w.idle("b", 2)
+		w.server.closeTakes = time.Minute
+		w.evict(background, "a").ended(3, time.Minute)
+		w.counts(model.Counts{InUse: 1, Idle: 2})
+		held.Release(model.Clean)
+		w.counts(model.Counts{Idle: 3})
+		w.evict(background, "nobody").ended(0, 0)
+	})
+}
+
+func TestASecondEvictDoesNotWaitForTheFirst(t *testing.T) {
+	test(t, few(2, 2), func(w *world) {
+		held := w.acquire("a")
+		w.idle("a", 1)
+		w.server.closeTakes = time.Minute
+		one := w.evict(background, "a")
+		time.Sleep(time.Second)
+		held.Release(model.Clean)
+		w.evict(background, "a").ended(1, time.Minute)
+		one.ended(1, time.Minute)
+	})
+}
+
+func TestAnEvictWhoseTimeEndsClosesAllTheSame(t *testing.T) {
+	test(t, few(1, 1), func(w *world) {
+		w.idle("a", 1)
+		w.server.closeTakes = time.Minute
+		ctx, cancel := context.WithTimeoutCause(background, time.Second, errReason)
+		defer cancel()
+		o := w.evict(ctx, "a")
+		<-o.done
+		w.wraps(o.err, context.DeadlineExceeded)
+		if o.took != time.Second || o.closed != 0 {
+			w.Errorf("it took %v and closed %d", o.took, o.closed)
+		}
+		w.counts(model.Counts{Closing: 1})
+		time.Sleep(time.Minute)
+		w.counts(model.Counts{})
+	})
+}
+
+func TestAPauseWaitsForTheLeasesAndTheClosesAndKeepsAcquiresWaiting(t *testing.T) {
+	test(t, few(5, 5), func(w *world) {
+		held := w.acquire("a")
+		w.idle("a", 2)
+		w.idle("b", 1)
+		w.server.closeTakes = time.Second
+		pause := w.pause(background, "a")
+		waiter := w.tryFor(0, "a")
+		time.Sleep(time.Minute)
+		w.counts(model.Counts{InUse: 1, Idle: 1, Waiting: 1})
+		held.Release(model.Clean)
+		pause.ended(3, time.Minute+time.Second)
+		w.counts(model.Counts{Idle: 1, Waiting: 1})
+		time.Sleep(time.Hour)
+		if !waiter.waits() {
+			w.Fatal("a paused workspace was served")
+		}
+		w.server.since()
+		w.Resume(first, "a")
+		waiter.granted()
+		w.happened("dial a", "opened a")
+	})
+}
+
+func TestAPauseClosesWhatIsBeingDialed(t *testing.T) {
+	test(t, few(1, 1), func(w *world) {
+		w.server.dialTakes = time.Minute
+		waiter := w.tryFor(0, "a")
+		w.pause(background, "a").ended(1, time.Minute+w.server.closeTakes)
+		if !waiter.waits() {
+			w.Fatal("a paused workspace was served")
+		}
+		w.Resume(first, "a")
+		waiter.granted()
+	})
+}
+
+func TestAPauseWhoseTimeEndsPausesAllTheSame(t *testing.T) {
+	test(t, few(1, 1), func(w *world) {
+		held := w.acquire("a")
+		ctx, cancel := context.WithCancelCause(background)
+		o := w.pause(ctx, "a")
+		cancel(errReason)
+		<-o.done
+		w.wraps(o.err, context.Canceled)
+		waiter := w.tryFor(0, "a")
+		held.Release(model.Clean)
+		time.Sleep(time.Minute)
+		w.counts(model.Counts{Waiting: 1})
+		w.Resume(first, "a")
+		waiter.granted()
+	})
+}
+
+func TestAResumeEndsAPauseThatIsUnderWay(t *testing.T) {
+	test(t, few(1, 1), func(w *world) {
+		held := w.acquire("a")
+		pause := w.pause(background, "a")
+		waiter := w.tryFor(0, "a")
+		w.Resume(first, "a")
+		<-pause.done
+		held.Release(model.Clean)
+		if waiter.granted() != held.Conn() {
+			w.Error("the connection was closed although the pause is over")
+		}
+	})
+}
+
+func TestOperationsUnderWayAreAnsweredByADrain(t *testing.T) {
+	test(t, few(3, 3), func(w *world) {
+		w.server.closeTakes = time.Minute
+		held := w.acquire("a")
+		w.idle("b", 2)
+		pause := w.pause(background, "a")
+		evict := w.evict(background, "b")
+		ended := w.drain(background)
+		evict.ended(2, time.Minute)
+		held.Release(model.Clean)
+		pause.ended(1, 2*time.Minute)
+		w.drained(ended)
+	})
+}
+
+func TestTheAnswerOfAnOperationIsNotLostWhenTheSupervisorStops(t *testing.T) {
+	for range 20 { // so that both ends of the race are seen
+		test(t, few(2, 2), func(w *world) {
+			w.idle("a", 2)
+			end := func() {
+				if err := w.Drain(background); err != nil {
+					w.Error(err)
+				}
+			}
+			if n, err := w.Evict(atDone{background, end}, first, "a"); n != 2 || err != nil {
+				w.Errorf("it closed %d, error %v", n, err)
+			}
+		})
+	}
+}
+
+func TestARaisedBudgetServesTheWaitersAtOnce(t *testing.T) {
+	test(t, few(1, 1), func(w *world) {
+		w.acquire("a")
+		other, same := w.tryFor(0, "b"), w.tryFor(0, "a")
+		time.Sleep(time.Second)
+		w.SetLimits(first, 2, 1)
+		other.granted()
+		if other.took != time.Second+w.server.dialTakes {
+			w.Errorf("it took %v", other.took)
+		}
+		if !same.waits() {
+			w.Fatal("the cap was not kept")
+		}
+		w.SetLimits(first, 3, 2)
+		same.granted()
+	})
+}
+
+func TestALoweredBudgetClosesWhatIsIdleNowAndWhatIsLentLater(t *testing.T) {
+	test(t, few(4, 2), func(w *world) {
+		one, two := w.acquire("a"), w.acquire("a")
+		w.idle("b", 2)
+		w.server.since()
+		w.SetLimits(first, 1, 1)
+		w.happened("close b shrink", "close b shrink")
+		time.Sleep(time.Minute)
+		w.counts(model.Counts{InUse: 2})
+		one.Release(model.Clean)
+		w.happened("closed b", "closed b", "close a shrink")
+		two.Release(model.Clean)
+		time.Sleep(time.Minute)
+		w.counts(model.Counts{Idle: 1})
+		if st := w.stats(); st.Budget != 1 || st.PerWorkspace != 1 || st.EffectiveBudget != 1 {
+			w.Errorf("the limits are %d, %d, %d", st.Budget, st.EffectiveBudget, st.PerWorkspace)
+		}
+	})
+}
+
+func TestTheSharesHaveTheirOwnLimitsPausesAndConnections(t *testing.T) {
+	testShares(t, []model.Limits{few(2, 2), few(1, 1)}, func(w *world) {
+		w.idle("a", 2)
+		same := w.acquireOf(second, "a")
+		same.Release(model.Clean)
+		w.SetLimits(second, 5, 5)
+		w.evict(background, "a").ended(2, w.server.closeTakes)
+		w.pause(background, "a").ended(0, 0)
+		waiter := w.try(background, "a", actor.Wait{})
+		if hit := w.acquireOf(second, "a"); hit.Conn() != same.Conn() {
+			w.Error("the second share lost its connection")
+		}
+		st, err := w.Stats(background)
+		if err != nil {
+			w.Fatal(err)
+		}
+		if a, b := st.Shares[first], st.Shares[second]; a.Budget != 2 || a.Waiting != 1 || b.Budget != 5 || b.InUse != 1 {
+			w.Errorf("the shares are %+v and %+v", a, b)
+		}
+		w.Resume(first, "a")
+		waiter.granted()
+	})
+}

@@ -1,0 +1,62 @@
+package main
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+)
+
+func TestBadFlags(t *testing.T) {
+	for _, test := range []struct {
+		args string
+		want []string // parts of the error
+	}{
+		{"--workspaces 0", []string{`"0"`, "--workspaces", "from 1 to 10000"}},
+		{"--workspaces 10001", []string{`"10001"`, "--workspaces", "from 1 to 10000"}},
+		{"--workspaces many", []string{`"many"`, "--workspaces", "from 1 to 10000"}},
+		{"--budget 19", []string{`"19"`, "--budget", "from 20 to 10000"}},
+		{"--budget 10001", []string{`"10001"`, "--budget", "from 20 to 10000"}},
+		{"--budget 40.5", []string{`"40.5"`, "--budget", "from 20 to 10000"}},
+		{"--workers 0", []string{`"0"`, "--workers", "from 1 to 100000"}},
+		{"--workers 100001", []string{`"100001"`, "--workers", "from 1 to 100000"}},
+		{"--zipf=-0.1", []string{`"-0.1"`, "--zipf", "0 or more"}},
+		{"--zipf NaN", []string{`"NaN"`, "--zipf", "0 or more"}},
+		{"--zipf Inf", []string{`"Inf"`, "--zipf", "0 or more"}},
+		{"--for=-1s", []string{`"-1s"`, "--for", "30s"}},
+		{"--for 10", []string{`"10"`, "--for", "30s"}},
+		{"--report xml", []string{`"xml"`, "--report", "text or json"}},
+		{"--nonsense", []string{"--nonsense"}},
+		{"surplus", []string{"surplus"}},
+	} {
+		t.Run(test.args, func(t *testing.T) {
+			dir := openTemp(t)
+			t.Setenv("TMPDIR", dir)
+			t.Setenv("PG_BIN", dir) // were anything started, this would fail
+			var stdout, stderr bytes.Buffer
+			status := run(t.Context(), append([]string{"demo"}, strings.Fields(test.args)...), &stdout, &stderr)
+			if status != 1 || stdout.Len() > 0 {
+				t.Errorf("exit status %d, standard output %q", status, &stdout)
+			}
+			if n := strings.Count(stderr.String(), "\n"); n != 1 {
+				t.Errorf("%d lines for one error", n)
+			}
+			for _, want := range test.want {
+				if !strings.Contains(stderr.String(), want) {
+					t.Errorf("the error does not say %q: %s", want, &stderr)
+				}
+			}
+		})
+	}
+}
+
+func TestHelpNamesTheDefaults(t *testing.T) {
+	var stdout, stderr bytes.Buffer
+	if status := run(t.Context(), []string{"demo", "--help"}, &stdout, &stderr); status != 0 {
+		t.Errorf("exit status %d: %s", status, &stderr)
+	}
+	for _, want := range []string{"(default 60)", "(default 40)", "(default 32)", "(default 1.2)", "(default 0s)", "(default text)"} {
+		if !strings.Contains(stdout.String(), want) {
+			t.Errorf("the help lacks %q:\n%s", want, &stdout)
+		}
+	}
+}

@@ -1,0 +1,253 @@
+package pools_test
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"fmt"
+	"os"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	_ "github.com/jackc/pgx/v5/stdlib"
+	"github.com/sirupsen/logrus"
+
+	"github.com/tenantpool/tenantpool/model"
+	"github.com/tenantpool/tenantpool/pools"
+	"github.com/tenantpool/tenantpool/pools/localpg"
+)
+
+// server is one PostgreSQL for all tests of the package, with the workspaces w0,
+// w1, ... (creating a hundred databases takes most of the tests' time). The
+// application role may have serverGrants connections unless a test calls grant.
+var server *localpg.Server
+
+const (
+	serverWorkspaces  = 100
+	serverGrants      = 100
+	superuserReserved = 3
+)
+
+func TestMain(m *testing.M) { os.Exit(run(m)) }
+
+func run(m *testing.M) int {
+	var err error
+	server, err = localpg.Start(context.Background(), localpg.Options{MaxConnections: serverGrants + superuserReserved})
+	if err == nil {
+		err = server.CreateDatabases(context.Background(), databaseNames(serverWorkspaces)...)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "these tests need a PostgreSQL:", err)
+		return 1
+	}
+	defer func() {
+		if err := server.Stop(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+		}
+	}()
+	return m.Run()
+}
+
+// grant restarts the server so that, for this test, the application role can
+// have exactly so many connections.
+func grant(t *testing.T, connections int) {
+	t.Helper()
+	setMaxConnections(t, connections)
+	t.Cleanup(func() { setMaxConnections(t, serverGrants) })
+}
+
+func setMaxConnections(t *testing.T, connections int) {
+	t.Helper()
+	db := superuser(t)
+	if _, err := db.Exec(fmt.Sprintf("ALTER SYSTEM SET max_connections = %d", connections+superuserReserved)); err != nil {
+		t.Fatal(err)
+	}
+	_ = db.Close()
+	if err := server.Shutdown(context.Background(), localpg.Fast); err != nil {
+		t.Fatal(err)
+	}
+	if err := server.Resume(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func databaseNames(n int) []string {
+	names := make([]string, n)
+	for i := range names {
+		names[i] = fmt.Sprintf("test_ws_w%d", i)
+	}
+	return names
+}
+
+func workspaceID(i int) model.WorkspaceID { return model.WorkspaceID(fmt.Sprintf("w%d", i)) }
+
+func config(maxConnections int) model.Config {
+	cfg := model.DefaultConfig()
+	cfg.Host, cfg.Port = server.Host, server.Port
+	cfg.User, cfg.Password = server.User, server.Password
+	cfg.SystemDatabase = server.Database
+	cfg.SSLMode = "disable"
+	cfg.Prefix = "test"
+	cfg.MaxConnections = maxConnections
+	return cfg
+}
+
+// manager is a Manager with what it logged.
+type manager struct {
+	*pools.Manager
+	log *logBuffer
+}
+
+// open opens a manager that the test's end closes; it must close within seconds,
+// and leave no goroutine.
+func open(t *testing.T, cfg model.Config, opts ...pools.Option) *manager {
+	t.Helper()
+	before := runtime.NumGoroutine()
+	log := &logBuffer{}
+	m, err := pools.Open(t.Context(), cfg, append([]pools.Option{pools.WithLogger(log.logger())}, opts...)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		closeManager(t, m)
+		eventually(t, "the manager's goroutines end", func() bool { return runtime.NumGoroutine() <= before })
+	})
+	return &manager{m, log}
+}
+
+func closeManager(t *testing.T, m *pools.Manager) {
+	t.Helper()
+	ctx, stop := context.WithTimeout(context.Background(), 20*time.Second)
+	defer stop()
+	if err := m.Close(ctx); err != nil {
+		t.Error(err)
+	}
+}
+
+// logBuffer collects log lines. (A test's buffer may have a lock.)
+type logBuffer struct {
+	lock sync.Mutex
+	buf  bytes.Buffer
+}
+
+func (b *logBuffer) Write(p []byte) (int, error) {
+	b.lock.Lock()
+	defer b.lock.Unlock()
+	return b.buf.Write(p)
+}
+
+func (b *logBuffer) String() string {
+	b.lock.Lock()
+	defer b.lock.Unlock()
+	return b.buf.String()
+}
+
+func (b *logBuffer) logger() *logrus.Logger {
+	log := logrus.New()
+	log.SetOutput(b)
+	log.SetFormatter(&logrus.JSONFormatter{})
+	return log
+}
+
+// line returns the log line that holds all the words, or fails.
+func (b *logBuffer) line(t *testing.T, words ...string) string {
+	t.Helper()
+	for line := range strings.Lines(b.String()) {
+		if !slices.ContainsFunc(words, func(w string) bool { return !strings.Contains(line, w) }) {
+			return line
+		}
+	}
+	t.Fatalf("no log line with %q in:\n%s", words, b)
+	return ""
+}
+
+// eventually waits for a condition, with a deadline.
+func eventually(t *testing.T, what string, condition func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(20 * time.Second)
+	for !condition() {
+		if time.Now().After(deadline) {
+			stacks := make([]byte, 1<<20)
+			t.Fatalf("in vain waited until %s\n%s", what, stacks[:runtime.Stack(stacks, true)])
+		}
+		runtime.Gosched()
+		<-time.After(time.Millisecond)
+	}
+}
+
+func stats(t *testing.T, m *manager) model.Stats {
+	t.Helper()
+	st, err := m.Stats(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return st
+}
+
+// superuser connects to the server besides the manager, through the reserved
+// connections.
+func superuser(t *testing.T) *sql.DB {
+	t.Helper()
+	db, err := sql.Open("pgx", server.SuperuserDSN())
+	if err != nil {
+		t.Fatal(err)
+	}
+	db.SetMaxOpenConns(1)
+	t.Cleanup(func() { _ = db.Close() })
+	return db
+}
+
+// backends is how many connections the server has for the application role.
+func backends(t *testing.T, db *sql.DB) int {
+	t.Helper()
+	return count(t, db, `SELECT count(*) FROM pg_stat_activity WHERE usename = $1`, server.User)
+}
+
+func count(t *testing.T, db *sql.DB, query string, args ...any) int {
+	t.Helper()
+	var n int
+	if err := db.QueryRow(query, args...).Scan(&n); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// fillBudget proves that the whole budget can be lent at once: no slot is lost.
+func fillBudget(t *testing.T, m *manager, workspaces int) {
+	t.Helper()
+	ctx, stop := context.WithTimeout(t.Context(), 10*time.Second)
+	defer stop()
+	budget := stats(t, m).Workspaces.Budget
+	held := make(chan *pools.Conn, budget)
+	errs := make(chan error, budget)
+	for i := range budget {
+		go func() {
+			conn, err := m.Acquire(ctx, workspaceID(i%workspaces))
+			if err == nil {
+				held <- conn
+			}
+			errs <- err
+		}()
+	}
+	for range budget {
+		if err := <-errs; err != nil {
+			t.Errorf("filling the budget: %v", err)
+		}
+	}
+	if st := stats(t, m).Workspaces; st.InUse != budget && !t.Failed() {
+		t.Errorf("filled %d of %d slots: %+v", st.InUse, budget, st.Counts)
+	}
+	close(held)
+	for conn := range held {
+		conn.Release()
+	}
+}
+
+func backendCount(t *testing.T, db *sql.DB, pid int) int {
+	t.Helper()
+	return count(t, db, `SELECT count(*) FROM pg_stat_activity WHERE pid = $1`, pid)
+}

@@ -1,0 +1,117 @@
+package localpg
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// application is the login role, and the name of its system database.
+const application = "tenantpool"
+
+// maxName is PostgreSQL's limit (NAMEDATALEN-1). It cuts longer names and only
+// gives a notice.
+const maxName = 63
+
+// dsn is a keyword connection string. Its parts need no quoting: they are
+// constants and passwords of newPassword. It names every setting that PGSSLMODE
+// and other variables would decide otherwise.
+func (s *Server) dsn(user, password, database string) string {
+	return fmt.Sprintf("host=%s port=%d user=%s password=%s dbname=%s sslmode=disable target_session_attrs=any connect_timeout=10 application_name=localpg",
+		s.Host, s.Port, user, password, database)
+}
+
+// SuperuserDSN returns a keyword connection string for the superuser on the
+// database postgres. The server keeps reserved connections for it, so that it
+// gets in when everything else is full. It holds the password: keep it out of
+// logs.
+func (s *Server) SuperuserDSN() string {
+	return s.dsn(superuser, s.superuserPassword, "postgres")
+}
+
+// CreateDatabases creates databases owned by the application role, one after
+// the other over one superuser connection, which is gone from the server when
+// this returns. Any name of 1 to 63 bytes will do. The first failure ends it;
+// the databases named before stay.
+func (s *Server) CreateDatabases(ctx context.Context, names ...string) error {
+	for _, name := range names {
+		switch {
+		case name == "":
+			return fmt.Errorf("localpg: create a database: its name is empty")
+		case len(name) > maxName:
+			return fmt.Errorf("localpg: create database %q: the name has %d bytes, PostgreSQL would cut it to %d", name, len(name), maxName)
+		case !utf8.ValidString(name) || strings.ContainsRune(name, 0):
+			return fmt.Errorf("localpg: create database %q: the name is no valid UTF-8 text", name)
+		}
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	conn, err := s.connectSuperuser(ctx)
+	if err != nil {
+		return fmt.Errorf("localpg: create databases: %w", err)
+	}
+	defer hangUp(conn)
+	for _, name := range names {
+		if err := createDatabase(ctx, conn, name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func createDatabase(ctx context.Context, conn *pgx.Conn, name string) error {
+	statement := "CREATE DATABASE " + pgx.Identifier{name}.Sanitize() +
+		" OWNER " + pgx.Identifier{application}.Sanitize()
+	if _, err := conn.Exec(ctx, statement); err != nil {
+		return fmt.Errorf("localpg: create database %q: %w", name, err)
+	}
+	return nil
+}
+
+// createApplication makes the application role and the system database.
+func (s *Server) createApplication(ctx context.Context, conn *pgx.Conn) error {
+	secret, err := verifier(s.Password)
+	if err != nil {
+		return err
+	}
+	statement := "CREATE ROLE " + pgx.Identifier{s.User}.Sanitize() +
+		" NOSUPERUSER LOGIN CREATEDB PASSWORD '" + secret + "'"
+	if _, err := conn.Exec(ctx, statement); err != nil {
+		return fmt.Errorf("localpg: create the application role: %w", err)
+	}
+	return createDatabase(ctx, conn, s.Database)
+}
+
+func connect(ctx context.Context, dsn string) (*pgx.Conn, error) {
+	config, err := pgx.ParseConfig(dsn)
+	if err != nil {
+		return nil, err
+	}
+	config.DefaultQueryExecMode = pgx.QueryExecModeSimpleProtocol // one round trip
+	return pgx.ConnectConfig(ctx, config)
+}
+
+// hangUp closes a connection and returns when the server is rid of it. pgx's
+// Close does not wait for that; then the backend would still take one of
+// max_connections from whoever counts them next.
+func hangUp(conn *pgx.Conn) {
+	raw, err := conn.PgConn().Hijack()
+	if err != nil { // busy or broken
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		_ = conn.Close(ctx)
+		return
+	}
+	defer func() { _ = raw.Conn.Close() }()
+	_ = raw.Conn.SetDeadline(time.Now().Add(5 * time.Second))
+	terminate := []byte{'X', 0, 0, 0, 4}
+	if _, err := raw.Conn.Write(terminate); err == nil {
+		_, _ = io.Copy(io.Discard, raw.Conn) // the backend's exit is the end of the stream
+	}
+}

@@ -1,0 +1,77 @@
+package property_tests
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/tenantpool/tenantpool/model"
+	"pgregory.net/rapid"
+)
+
+// sameAsReference runs generated logs through the core and the reference, and
+// compares effects and counts after each step.
+func sameAsReference(m mix) func(*rapid.T) {
+	generator := orders(m)
+	return func(t *rapid.T) {
+		limits := someLimits(t)
+		r := newRun(t, limits)
+		reference := newReference(limits)
+		r.watch = []property{{after: func(l *ledger, e entry) string {
+			want := describeAll(reference.Step(e.at, e.message))
+			if got := describeAll(e.effects); got != want {
+				return fmt.Sprintf("the core:\n%s\nthe reference:\n%s", got, want)
+			}
+			if err := r.core.Check(); err != nil {
+				return "Check: " + err.Error()
+			}
+			return differentStats(r.core.Stats(l.now), reference.Stats(l.now))
+		}}}
+		r.follow(generator.Draw(t, "orders"))
+	}
+}
+
+func TestCoreDoesWhatTheReferenceDoes(t *testing.T) { often(t, sameAsReference(everything)) }
+
+func TestCoreDoesWhatTheReferenceDoesUnderLoad(t *testing.T) { often(t, sameAsReference(sound)) }
+
+func TestCoreDoesWhatTheReferenceDoesInACrowd(t *testing.T) { often(t, sameAsReference(crowded)) }
+
+func TestCoreDoesWhatTheReferenceDoesWhenDialsFail(t *testing.T) { often(t, sameAsReference(failing)) }
+
+func TestCoreDoesWhatTheReferenceDoesWhileDraining(t *testing.T) {
+	often(t, sameAsReference(draining))
+}
+
+// FuzzCore is for long searches: go test -fuzz FuzzCore ./property_tests
+func FuzzCore(f *testing.F) { f.Fuzz(rapid.MakeFuzz(sameAsReference(draining))) }
+
+// differentStats compares what the rules fix.
+func differentStats(got, want model.BudgetStats) string {
+	type total struct {
+		Budget, EffectiveBudget, PerWorkspace int
+		Counts                                model.Counts
+		Counters                              model.Counters
+		LongestWait, LongestLease             time.Duration
+		Draining, ServerDown                  bool
+	}
+	of := func(s model.BudgetStats) total {
+		return total{s.Budget, s.EffectiveBudget, s.PerWorkspace, s.Counts, s.Counters,
+			s.LongestWait, s.LongestLease, s.Draining, s.ServerDown != nil}
+	}
+	if of(got) != of(want) {
+		return fmt.Sprintf("the core's stats:\n%+v\nthe reference's:\n%+v", of(got), of(want))
+	}
+	if got, want := describeActive(got), describeActive(want); got != want {
+		return fmt.Sprintf("the core's workspaces:\n%s\nthe reference's:\n%s", got, want)
+	}
+	return ""
+}
+
+func describeActive(s model.BudgetStats) string {
+	lines := ""
+	for _, w := range s.Active {
+		lines += fmt.Sprintf("%s %+v paused=%v\n", w.ID, w.Counts, w.Paused)
+	}
+	return lines
+}

@@ -1,0 +1,57 @@
+// Package property_tests checks the decision core of package model from the
+// outside: against a second, deliberately dumb implementation of the same rules
+// (reference_test.go), against the invariants one by one (ledger_test.go and
+// properties_*_test.go), in virtual time under load (simulation_test.go), and by
+// transcripts with prose (testdata).
+package property_tests
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/tenantpool/tenantpool/model"
+)
+
+// core is what the tests drive: the State under test, or the reference.
+type core interface {
+	Step(now time.Duration, m model.Message) []model.Effect
+	Stats(now time.Duration) model.BudgetStats
+	Check() error
+}
+
+func newCore(limits model.Limits) core { return model.NewState(limits) }
+
+// entry is one step of a log.
+type entry struct {
+	at      time.Duration
+	message model.Message
+	effects []model.Effect
+}
+
+// transcript is a log in the format of testdata, so that a counterexample can be
+// pasted there.
+func transcript(limits model.Limits, log []entry) string {
+	var b strings.Builder
+	b.WriteString("\n" + describeLimits(limits) + "\n")
+	for _, e := range log {
+		b.WriteString(e.at.String() + " " + describeMessage(e.message) + "\n")
+		for _, effect := range e.effects {
+			b.WriteString("    " + describeEffect(effect) + "\n")
+		}
+	}
+	return b.String()
+}
+
+// step keeps the effects beyond the next Step.
+func step(c core, now time.Duration, m model.Message) []model.Effect {
+	return slices.Clone(c.Step(now, m))
+}
+
+func describeAll(effects []model.Effect) string {
+	lines := make([]string, len(effects))
+	for i, e := range effects {
+		lines[i] = describeEffect(e)
+	}
+	return strings.Join(lines, "\n")
+}

@@ -1,0 +1,233 @@
+package property_tests
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/tenantpool/tenantpool/model"
+)
+
+// ledger is what somebody knows who sees the messages and the effects pass by:
+// which connection is where, and who waits. It decides nothing.
+type ledger struct {
+	limits  model.Limits
+	now     time.Duration
+	wake    time.Duration
+	conns   []*ledgerConn // by ascending ID
+	waiters []ledgerWaiter
+	answers map[model.LeaseID]int // of every Acquire that arrived
+	// ended holds releases that were valid once.
+	ended    []model.Release
+	draining bool
+	drained  int
+	started  []model.OperationID
+	done     map[model.OperationID]int
+	paused   []model.WorkspaceID
+	faults   []string // effects that cannot be, whatever the rules decide
+}
+
+type ledgerState int
+
+const (
+	dialing ledgerState = iota
+	idle
+	inUse
+	closing
+)
+
+type ledgerConn struct {
+	id        model.ConnID
+	workspace model.WorkspaceID
+	state     ledgerState
+	created   time.Duration // when its dial succeeded
+	lastUsed  time.Duration // when it came free the last time
+	lease     model.LeaseID
+	closedAt  time.Duration
+}
+
+type ledgerWaiter struct {
+	lease     model.LeaseID
+	workspace model.WorkspaceID
+	arrived   time.Duration
+}
+
+func newLedger(limits model.Limits) *ledger {
+	return &ledger{
+		limits:  limits,
+		wake:    model.Never,
+		answers: map[model.LeaseID]int{},
+		done:    map[model.OperationID]int{},
+	}
+}
+
+func (l *ledger) fault(format string, args ...any) {
+	l.faults = append(l.faults, fmt.Sprintf(format, args...))
+}
+
+// message notes a message before its effects. A connection that comes free is
+// idle from then on, until an effect says otherwise.
+func (l *ledger) message(now time.Duration, m model.Message) {
+	l.now = max(l.now, now)
+	switch m := m.(type) {
+	case model.Acquire:
+		l.answers[m.Lease] = 0
+		l.waiters = append(l.waiters, ledgerWaiter{m.Lease, m.Workspace, l.now})
+	case model.Release:
+		if c := l.find(m.Conn, inUse); c != nil && c.lease == m.Lease {
+			c.state, c.lastUsed, c.lease = idle, l.now, 0
+			l.ended = append(l.ended, m)
+		}
+	case model.DialSucceeded:
+		if c := l.find(m.Conn, dialing); c != nil {
+			c.state, c.created, c.lastUsed = idle, l.now, l.now
+		}
+	case model.DialFailed:
+		if c := l.find(m.Conn, dialing); c != nil && !m.SlotHeld {
+			l.remove(c)
+		}
+	case model.Closed:
+		if c := l.find(m.Conn, closing); c != nil {
+			l.remove(c)
+		}
+	case model.Evict:
+		l.started = append(l.started, m.Operation)
+	case model.Pause:
+		l.started = append(l.started, m.Operation)
+		if !slices.Contains(l.paused, m.Workspace) {
+			l.paused = append(l.paused, m.Workspace)
+		}
+	case model.Resume:
+		l.paused = slices.DeleteFunc(l.paused, func(id model.WorkspaceID) bool { return id == m.Workspace })
+	case model.SetLimits:
+		l.limits.Budget, l.limits.PerWorkspace = m.Budget, m.PerWorkspace
+	case model.Drain:
+		l.draining = true
+	}
+}
+
+// effect notes an effect, in order.
+func (l *ledger) effect(e model.Effect) {
+	switch e := e.(type) {
+	case model.Grant:
+		l.answer(e.Lease)
+		c := l.find(e.Conn, idle)
+		if c == nil {
+			l.fault("conn %d was granted but not free", e.Conn)
+			return
+		}
+		c.state, c.lease = inUse, e.Lease
+	case model.Reject:
+		l.answer(e.Lease)
+	case model.Dial:
+		if n := len(l.conns); n > 0 && l.conns[n-1].id >= e.Conn {
+			l.fault("conn %d was dialed after conn %d", e.Conn, l.conns[n-1].id)
+		}
+		l.conns = append(l.conns, &ledgerConn{id: e.Conn, workspace: e.Workspace})
+	case model.Close:
+		c := l.known(e.Conn)
+		if c == nil || c.state == closing || c.state == inUse || c.workspace != e.Workspace {
+			l.fault("conn %d of %s was closed, but was %v", e.Conn, e.Workspace, c)
+			return
+		}
+		if (c.state == dialing) != (e.Reason == model.DialLeftover) {
+			l.fault("conn %d was closed as %v, but was %v", e.Conn, e.Reason, c)
+		}
+		c.state, c.closedAt, c.lease = closing, l.now, 0
+	case model.OperationDone:
+		l.done[e.Operation]++
+	case model.WakeAt:
+		l.wake = e.At
+	case model.Drained:
+		l.drained++
+	}
+}
+
+func (l *ledger) answer(lease model.LeaseID) {
+	if _, asked := l.answers[lease]; !asked {
+		l.fault("lease %d was answered but never asked for", lease)
+	}
+	l.answers[lease]++
+	l.waiters = slices.DeleteFunc(l.waiters, func(w ledgerWaiter) bool { return w.lease == lease })
+}
+
+func (l *ledger) known(id model.ConnID) *ledgerConn {
+	for _, c := range l.conns {
+		if c.id == id {
+			return c
+		}
+	}
+	return nil
+}
+
+func (l *ledger) find(id model.ConnID, state ledgerState) *ledgerConn {
+	if c := l.known(id); c != nil && c.state == state {
+		return c
+	}
+	return nil
+}
+
+func (l *ledger) remove(c *ledgerConn) {
+	l.conns = slices.DeleteFunc(l.conns, func(other *ledgerConn) bool { return other == c })
+}
+
+// in lists the connections in a state, by ascending ID.
+func (l *ledger) in(state ledgerState) []*ledgerConn {
+	var in []*ledgerConn
+	for _, c := range l.conns {
+		if c.state == state {
+			in = append(in, c)
+		}
+	}
+	return in
+}
+
+// held is how many slots a workspace has taken.
+func (l *ledger) held(id model.WorkspaceID) int {
+	n := 0
+	for _, c := range l.conns {
+		if c.workspace == id {
+			n++
+		}
+	}
+	return n
+}
+
+func (l *ledger) heldIn(id model.WorkspaceID, state ledgerState) int {
+	n := 0
+	for _, c := range l.in(state) {
+		if c.workspace == id {
+			n++
+		}
+	}
+	return n
+}
+
+// queue lists the waiters of a workspace by arrival.
+func (l *ledger) queue(id model.WorkspaceID) []ledgerWaiter {
+	var queue []ledgerWaiter
+	for _, w := range l.waiters {
+		if w.workspace == id {
+			queue = append(queue, w)
+		}
+	}
+	return queue
+}
+
+// needy tells whether the workspace may have one more connection for this waiter,
+// and no dial under way is meant for it. It knows of no pause and no back-off.
+func (l *ledger) needy(w ledgerWaiter) bool {
+	uncovered := slices.Index(l.queue(w.workspace), w) - l.heldIn(w.workspace, dialing)
+	return 0 <= uncovered && uncovered < l.limits.PerWorkspace-l.held(w.workspace)
+}
+
+// onTheWay is how many connections are closing and not given up on.
+func (l *ledger) onTheWay() int {
+	n := 0
+	for _, c := range l.in(closing) {
+		if c.closedAt+l.limits.CloseGrace > l.now {
+			n++
+		}
+	}
+	return n
+}

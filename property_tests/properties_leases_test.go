@@ -1,0 +1,269 @@
+package property_tests
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/tenantpool/tenantpool/model"
+	"pgregory.net/rapid"
+)
+
+// I3, at the end of a log by Cancel or by Drain.
+func TestEveryAcquireIsAnsweredExactlyOnce(t *testing.T) {
+	often(t, func(t *rapid.T) {
+		r := newRun(t, someLimits(t))
+		r.follow(orders(draining).Draw(t, "orders"))
+		if rapid.Bool().Draw(t, "end by drain") {
+			r.send(entry{at: r.ledger.now, message: model.Drain{}})
+		}
+		for len(r.ledger.waiters) > 0 {
+			lease := r.ledger.waiters[0].lease
+			r.send(entry{at: r.ledger.now, message: model.Cancel{Lease: lease}})
+			if r.ledger.answers[lease] != 1 {
+				r.fail(fmt.Sprintf("lease %d was cancelled and is not answered", lease))
+			}
+		}
+		for lease, answers := range r.ledger.answers {
+			if answers != 1 {
+				r.fail(fmt.Sprintf("lease %d was answered %d times", lease, answers))
+			}
+		}
+	})
+}
+
+func TestDrainAnswersAllWaiters(t *testing.T) {
+	check(t, draining, property{after: func(l *ledger, e entry) string {
+		if l.draining && len(l.waiters) > 0 {
+			return fmt.Sprintf("%d wait while it drains", len(l.waiters))
+		}
+		return ""
+	}})
+}
+
+// I4.
+func TestALeaseGetsAConnectionOfItsOwnWorkspace(t *testing.T) {
+	check(t, everything, property{before: func(l *ledger, e model.Effect) string {
+		grant, ok := e.(model.Grant)
+		if !ok {
+			return ""
+		}
+		c := l.known(grant.Conn)
+		for _, w := range l.waiters {
+			if w.lease == grant.Lease && c != nil && w.workspace == c.workspace && w.workspace == grant.Workspace {
+				return ""
+			}
+		}
+		return fmt.Sprintf("the connection is %+v, the waiters are %+v", c, l.waiters)
+	}})
+}
+
+// I5: the ledger finds no grant of a connection that is not free, no close of one
+// that is leased or closing, no answer without a question.
+func TestAConnectionIsInOneStateAndOnOneLease(t *testing.T) {
+	check(t, draining, property{after: func(l *ledger, _ entry) string {
+		if len(l.faults) > 0 {
+			return l.faults[0]
+		}
+		return ""
+	}})
+}
+
+// I5: whatever comes late or twice changes nothing but one counter.
+func TestStaleMessagesChangeNothing(t *testing.T) {
+	generator := orders(draining)
+	often(t, func(t *rapid.T) {
+		r := newRun(t, someLimits(t))
+		for _, o := range generator.Draw(t, "orders") {
+			r.follow([]order{o})
+			before := r.core.Stats(r.ledger.now)
+			stale := stale(r.ledger)
+			for _, m := range stale {
+				if effects := r.core.Step(r.ledger.now, m); len(effects) > 0 {
+					r.fail(describeMessage(m) + " had effects: " + describeAll(effects))
+				}
+			}
+			after := r.core.Stats(r.ledger.now)
+			before.Counters.StaleMessages += uint64(len(stale))
+			if wrong := differentStats(after, before); wrong != "" {
+				r.fail("stale messages changed " + wrong)
+			}
+			if err := r.core.Check(); err != nil {
+				r.fail(err.Error())
+			}
+		}
+	})
+}
+
+// stale makes messages that fit no connection: each connection gets those that
+// are not for its state, and so do two that never were.
+func stale(l *ledger) []model.Message {
+	var messages []model.Message
+	add := func(m model.Message) { messages = append(messages, m) }
+	for _, c := range append([]*ledgerConn{{id: 0, state: -1}, {id: 1 << 40, state: -1}}, l.conns...) {
+		add(model.Release{Lease: c.lease + 1, Conn: c.id, Health: model.Lost})
+		if c.state != inUse {
+			add(model.Release{Lease: c.lease, Conn: c.id})
+		}
+		if c.state != dialing {
+			add(model.DialSucceeded{Conn: c.id})
+			add(model.DialFailed{Conn: c.id, Kind: model.Permanent, Err: errDial})
+			add(model.DialFailed{Conn: c.id, Kind: model.ServerFull, Err: errDial, SlotHeld: true})
+		}
+		if c.state != closing {
+			add(model.Closed{Conn: c.id})
+		}
+	}
+	for _, release := range l.ended {
+		add(release)
+	}
+	return messages
+}
+
+// A Cancel that lost the race against its Grant, or came twice, does nothing.
+func TestACancelAfterTheAnswerDoesNothing(t *testing.T) {
+	generator := orders(draining)
+	often(t, func(t *rapid.T) {
+		r := newRun(t, someLimits(t))
+		r.follow(generator.Draw(t, "orders"))
+		before := r.core.Stats(r.ledger.now)
+		for lease, answers := range r.ledger.answers {
+			if answers > 0 {
+				if effects := r.core.Step(r.ledger.now, model.Cancel{Lease: lease}); len(effects) > 0 {
+					r.fail(fmt.Sprintf("cancel %d had effects: %s", lease, describeAll(effects)))
+				}
+			}
+		}
+		if wrong := differentStats(r.core.Stats(r.ledger.now), before); wrong != "" {
+			r.fail("it changed " + wrong)
+		}
+	})
+}
+
+func TestAGrantSaysHowLongItWasWaitedFor(t *testing.T) {
+	check(t, everything, property{before: func(l *ledger, e model.Effect) string {
+		if grant, ok := e.(model.Grant); ok {
+			for _, w := range l.waiters {
+				if w.lease == grant.Lease && grant.Waited != l.now-w.arrived {
+					return fmt.Sprintf("it was waited for since %v", w.arrived)
+				}
+			}
+		}
+		return ""
+	}})
+}
+
+// A connection is verified by who gets it out of the pool when it was idle for
+// long, or from before another one was found lost; never one that was just used.
+func TestOnlyDoubtfulIdleConnectionsAreVerified(t *testing.T) {
+	often(t, func(t *rapid.T) {
+		lostAt, ended := time.Duration(-1), 0
+		r := newRun(t, someLimits(t))
+		r.watch = []property{{before: func(l *ledger, e model.Effect) string {
+			grant, ok := e.(model.Grant)
+			if !ok || l.known(grant.Conn) == nil {
+				return ""
+			}
+			c := l.known(grant.Conn)
+			_, hit := r.log[len(r.log)-1].message.(model.Acquire)
+			long := l.limits.VerifyAfter > 0 && l.now-c.lastUsed >= l.limits.VerifyAfter
+			if want := hit && (long || c.lastUsed <= lostAt); grant.Verify != want {
+				return fmt.Sprintf("idle since %v, the last one lost at %v", c.lastUsed, lostAt)
+			}
+			return ""
+		}, after: func(l *ledger, e entry) string {
+			if len(l.ended) > ended && l.ended[ended].Health == model.Lost {
+				lostAt = l.now
+			}
+			ended = len(l.ended)
+			return ""
+		}}}
+		r.follow(orders(everything).Draw(t, "orders"))
+	})
+}
+
+// Whatever state a connection came home in, the next lease does not find it.
+func TestOnlyCleanConnectionsStay(t *testing.T) {
+	check(t, everything, property{after: func(l *ledger, e entry) string {
+		m, ok := e.message.(model.Release)
+		if !ok || m.Health == model.Clean || len(l.ended) == 0 || l.ended[len(l.ended)-1] != m {
+			return ""
+		}
+		if c := l.known(m.Conn); c != nil && c.state != closing {
+			return fmt.Sprintf("conn %d was released %s and is not closed", m.Conn, healthNames[m.Health])
+		}
+		return ""
+	}})
+}
+
+// A Pause is over when the workspace has no connection, not before, unless by
+// Resume.
+func TestAPauseIsDoneWhenNoConnectionIsLeft(t *testing.T) {
+	often(t, func(t *rapid.T) {
+		pauses := map[model.OperationID]model.WorkspaceID{}
+		r := newRun(t, someLimits(t))
+		r.watch = []property{{before: func(l *ledger, e model.Effect) string {
+			m := r.log[len(r.log)-1].message
+			if m, ok := m.(model.Pause); ok {
+				pauses[m.Operation] = m.Workspace
+			}
+			done, ok := e.(model.OperationDone)
+			if !ok || pauses[done.Operation] == "" {
+				return ""
+			}
+			if _, resumed := m.(model.Resume); !resumed && l.held(pauses[done.Operation]) > 0 {
+				return fmt.Sprintf("%d connections are left", l.held(pauses[done.Operation]))
+			}
+			return ""
+		}, after: func(_ *ledger, e entry) string {
+			if m, ok := e.message.(model.Pause); ok {
+				pauses[m.Operation] = m.Workspace
+			}
+			return ""
+		}}}
+		r.follow(orders(draining).Draw(t, "orders"))
+	})
+}
+
+// Evict and Pause are answered exactly once, in the end.
+func TestOperationsAreAnsweredExactlyOnce(t *testing.T) {
+	often(t, func(t *rapid.T) {
+		r := newRun(t, someLimits(t))
+		r.follow(orders(draining).Draw(t, "orders"))
+		for len(r.ledger.waiters) > 0 {
+			r.send(entry{at: r.ledger.now, message: model.Cancel{Lease: r.ledger.waiters[0].lease}})
+		}
+		r.settle()
+		r.bringHome()
+		r.settle()
+		for _, op := range r.ledger.started {
+			if r.ledger.done[op] != 1 {
+				r.fail(fmt.Sprintf("operation %d was answered %d times", op, r.ledger.done[op]))
+			}
+		}
+	})
+}
+
+// A paused workspace keeps no connection that is not in somebody's hands.
+func TestAPausedWorkspaceGetsNothing(t *testing.T) {
+	check(t, everything, property{after: func(l *ledger, e entry) string {
+		for _, effect := range e.effects {
+			switch effect := effect.(type) {
+			case model.Grant:
+				if isPaused(l, effect.Workspace) {
+					return "a paused workspace got a connection"
+				}
+			case model.Dial:
+				if isPaused(l, effect.Workspace) {
+					return "a paused workspace was dialed"
+				}
+			}
+		}
+		for _, c := range l.in(idle) {
+			if isPaused(l, c.workspace) {
+				return fmt.Sprintf("conn %d of a paused workspace is idle", c.id)
+			}
+		}
+		return ""
+	}})
+}

@@ -1,0 +1,342 @@
+package property_tests
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/tenantpool/tenantpool/model"
+)
+
+func (r *reference) receive(m model.Message) {
+	switch m := m.(type) {
+	case model.Acquire:
+		r.acquire(m)
+	case model.Cancel:
+		r.cancel(m)
+	case model.Release:
+		r.release(m)
+	case model.DialSucceeded:
+		r.dialSucceeded(m)
+	case model.DialFailed:
+		r.dialFailed(m)
+	case model.Closed:
+		if c := r.find(m.Conn, refClosing); c != nil {
+			r.gone(c)
+		} else {
+			r.counters.StaleMessages++
+		}
+	case model.Evict:
+		r.evict(m)
+	case model.Pause:
+		r.pause(m)
+	case model.Resume:
+		w := r.workspace(m.Workspace)
+		w.paused = false
+		w.failures = 0
+		r.finishPauses(w)
+	case model.SetLimits:
+		r.setLimits(m)
+	case model.Drain:
+		r.drain()
+	case model.Tick:
+	}
+}
+
+// acquire is rule 1.
+func (r *reference) acquire(m model.Acquire) {
+	r.counters.Acquires++
+	waiter := refWaiter{lease: m.Lease, workspace: m.Workspace, arrived: r.now}
+	if r.draining {
+		r.reject(waiter, model.ErrClosed)
+		return
+	}
+	if c := r.top(m.Workspace); c != nil {
+		r.counters.Hits++
+		idleFor := r.now - c.lastUsed
+		verify := r.limits.VerifyAfter > 0 && idleFor >= r.limits.VerifyAfter || r.lost && c.lastUsed <= r.lostAt
+		r.grant(c, waiter, verify)
+		return
+	}
+	w := r.workspace(m.Workspace)
+	r.waiters = append(r.waiters, waiter) // the counts of a refusal include it
+	switch {
+	case r.waiting(anyWorkspace) > r.limits.MaxWaiters, r.waiting(w.id) > r.limits.MaxWaitersPerWorkspace:
+		r.reject(waiter, r.limitError(w.id, model.QueueLimit))
+	case w.paused && m.NoWait:
+		r.reject(waiter, model.ErrPaused)
+	case r.backingOff(w) && w.kind == model.Permanent:
+		r.reject(waiter, r.dialError(w))
+	case w.paused:
+	case m.NoWait:
+		r.acquireNoWait(w, waiter)
+	}
+}
+
+func (r *reference) acquireNoWait(w *refWorkspace, waiter refWaiter) {
+	if r.backingOff(w) || r.serverBackingOff() {
+		r.reject(waiter, r.dialError(w))
+		return
+	}
+	uncovered := r.waiting(w.id) - r.count(w.id, refDialing)
+	if uncovered <= 0 {
+		return
+	}
+	if uncovered > r.limits.PerWorkspace-r.count(w.id, anyState) {
+		r.reject(waiter, r.limitError(w.id, model.WorkspaceLimit))
+		return
+	}
+	if r.demand() > max(0, r.effective-r.open())+r.onTheWay()+r.count(anyWorkspace, refIdle) {
+		r.reject(waiter, r.limitError(w.id, model.BudgetLimit))
+	}
+}
+
+func (r *reference) cancel(m model.Cancel) {
+	i := slices.IndexFunc(r.waiters, func(w refWaiter) bool { return w.lease == m.Lease })
+	if i < 0 {
+		return
+	}
+	waiter := r.waiters[i]
+	w := r.workspace(waiter.workspace)
+	dialing := r.count(w.id, refDialing)
+	position := r.position(waiter)
+	switch {
+	case w.paused:
+		r.reject(waiter, model.ErrPaused)
+	case r.backingOff(w) || r.serverFailures > 0:
+		r.reject(waiter, r.dialError(w))
+	case position < dialing:
+		r.reject(waiter, model.ErrDialing)
+	case position-dialing >= r.limits.PerWorkspace-r.count(w.id, anyState):
+		r.reject(waiter, r.limitError(w.id, model.WorkspaceLimit))
+	case r.open() >= r.effective:
+		r.reject(waiter, r.limitError(w.id, model.BudgetLimit))
+	default:
+		r.reject(waiter, model.ErrDialing)
+	}
+}
+
+func (r *reference) release(m model.Release) {
+	c := r.find(m.Conn, refInUse)
+	if c == nil || c.lease != m.Lease {
+		r.counters.StaleMessages++
+		return
+	}
+	if m.Health == model.Lost {
+		r.lost, r.lostAt = true, r.now
+	}
+	switch {
+	case r.draining:
+		r.close(c, model.DrainAsked)
+	case m.Health != model.Clean:
+		r.close(c, model.NotReusable)
+	default:
+		r.free(c, &r.counters.HandOffs)
+	}
+}
+
+// free is rule 2.
+func (r *reference) free(c *refConn, grants *uint64) {
+	c.state = refInUse // neither dialing any more nor idle yet
+	first := slices.IndexFunc(r.waiters, func(w refWaiter) bool { return w.workspace == c.workspace })
+	switch {
+	case r.draining:
+		r.close(c, model.DrainAsked)
+	case r.workspace(c.workspace).paused:
+		r.close(c, model.PauseAsked)
+	case r.lifetimeEnd(c) <= r.now:
+		r.close(c, model.LifetimeOver)
+	case r.beyond(anyWorkspace) > 0 || r.beyond(c.workspace) > 0:
+		r.close(c, model.Shrink)
+	case first < 0:
+		c.state = refIdle
+		c.lastUsed = r.now
+	case r.owed(r.waiters[first]):
+		r.close(c, model.Yield)
+	default:
+		*grants++
+		r.grant(c, r.waiters[first], false)
+	}
+}
+
+// beyond is by how much the connections that are not leaving exceed the budget
+// or, of one workspace, the cap.
+func (r *reference) beyond(id model.WorkspaceID) int {
+	staying := r.count(id, anyState) - r.count(id, refClosing)
+	if id == anyWorkspace {
+		return staying - r.limits.Budget
+	}
+	return staying - r.limits.PerWorkspace
+}
+
+// owed tells whether a slot that comes free belongs to waiters of other
+// workspaces that are older than this one by more than Patience.
+func (r *reference) owed(first refWaiter) bool {
+	older := 0
+	for _, w := range r.waiters {
+		if first.arrived-w.arrived > r.limits.Patience && r.needy(w) {
+			older++
+		}
+	}
+	coming := max(0, r.coming())
+	return older > coming && r.dialRoom() > coming
+}
+
+func (r *reference) grant(c *refConn, w refWaiter, verify bool) {
+	r.leave(w)
+	c.state = refInUse
+	c.lease = w.lease
+	c.leasedAt = r.now
+	r.emit(model.Grant{Lease: w.lease, Conn: c.id, Workspace: c.workspace, Waited: r.now - w.arrived, Verify: verify})
+}
+
+func (r *reference) reject(w refWaiter, err error) {
+	r.leave(w)
+	r.counters.Rejects++
+	if _, ok := err.(*model.ConnectionLimitError); ok {
+		r.counters.LimitErrors++
+	}
+	r.emit(model.Reject{Lease: w.lease, Err: err})
+}
+
+func (r *reference) leave(w refWaiter) {
+	r.waiters = slices.DeleteFunc(r.waiters, func(other refWaiter) bool { return other == w })
+}
+
+func (r *reference) limitError(id model.WorkspaceID, limit model.Limit) error {
+	return &model.ConnectionLimitError{
+		MaxConnections:     r.limits.Budget,
+		CurrentConnections: r.open(),
+		WorkspaceID:        id,
+		Limit:              limit,
+		MaxPerWorkspace:    r.limits.PerWorkspace,
+		CurrentWorkspace:   r.count(id, anyState),
+		Waiting:            r.waiting(anyWorkspace),
+		WaitingWorkspace:   r.waiting(id),
+		LongestLease:       r.longestLease(),
+	}
+}
+
+// dialError is about the workspace while it backs off, else about the server.
+func (r *reference) dialError(w *refWorkspace) error {
+	if r.backingOff(w) {
+		return r.ownDialError(w)
+	}
+	return &model.DialError{WorkspaceID: w.id, Kind: model.ServerDown, Attempts: r.serverFailures, Err: r.serverErr}
+}
+
+func (r *reference) ownDialError(w *refWorkspace) error {
+	return &model.DialError{WorkspaceID: w.id, Kind: w.kind, Attempts: w.failures, Err: w.err}
+}
+
+func (r *reference) dialSucceeded(m model.DialSucceeded) {
+	c := r.find(m.Conn, refDialing)
+	if c == nil {
+		r.counters.StaleMessages++
+		return
+	}
+	c.created = r.now
+	r.workspace(c.workspace).failures = 0
+	r.serverFailures = 0
+	r.free(c, &r.counters.FreshGrants)
+}
+
+func (r *reference) dialFailed(m model.DialFailed) {
+	c := r.find(m.Conn, refDialing)
+	if c == nil {
+		r.counters.StaleMessages++
+		return
+	}
+	r.counters.DialFailures++
+	w := r.workspace(c.workspace)
+	switch m.Kind {
+	case model.Transient:
+		r.backOff(w, m)
+	case model.Permanent:
+		r.serverFailures = 0
+		r.backOff(w, m)
+		for _, waiter := range slices.Clone(r.waiters) {
+			if waiter.workspace == w.id {
+				r.reject(waiter, r.ownDialError(w))
+			}
+		}
+	case model.ServerDown:
+		if !r.serverBackingOff() {
+			r.serverFailures++
+			r.serverUntil = r.now + model.Backoff(r.limits, uint64(m.Conn), r.serverFailures)
+			r.serverErr = m.Err
+		}
+	case model.ServerFull:
+		r.serverFailures = 0
+		r.counters.ServerRefusals++
+		r.effective = min(r.effective, r.open()-1)
+		r.step = 1
+		r.nextProbe = r.now + r.limits.ProbeAfter
+	}
+	if m.SlotHeld {
+		r.close(c, model.DialLeftover)
+	} else {
+		r.gone(c)
+	}
+}
+
+func (r *reference) backOff(w *refWorkspace, m model.DialFailed) {
+	w.failures++
+	w.kind, w.err = m.Kind, m.Err
+	w.retryAt = r.now + model.Backoff(r.limits, uint64(m.Conn), w.failures)
+}
+
+func (r *reference) evict(m model.Evict) {
+	idle := r.idleByUse(m.Workspace)
+	op := &refOperation{id: m.Operation, closed: len(idle)}
+	for _, c := range idle {
+		c.evict = op
+		r.close(c, model.EvictAsked)
+	}
+	if len(idle) == 0 {
+		r.emit(model.OperationDone{Operation: op.id})
+	}
+}
+
+func (r *reference) pause(m model.Pause) {
+	w := r.workspace(m.Workspace)
+	w.paused = true
+	w.pauses = append(w.pauses, &refOperation{id: m.Operation, closed: r.count(w.id, anyState)})
+	for _, c := range r.idleByUse(w.id) {
+		r.close(c, model.PauseAsked)
+	}
+	if r.count(w.id, anyState) == 0 {
+		r.finishPauses(w)
+	}
+}
+
+func (r *reference) setLimits(m model.SetLimits) {
+	if r.effective == r.limits.Budget {
+		r.effective = m.Budget
+	} else {
+		r.effective = min(r.effective, m.Budget)
+	}
+	r.limits.Budget, r.limits.PerWorkspace = m.Budget, m.PerWorkspace
+	ids := make([]model.WorkspaceID, 0, len(r.workspaces))
+	for _, w := range r.workspaces {
+		ids = append(ids, w.id)
+	}
+	slices.SortFunc(ids, func(a, b model.WorkspaceID) int { return strings.Compare(string(a), string(b)) })
+	for _, id := range ids {
+		for r.beyond(id) > 0 && len(r.idleByUse(id)) > 0 {
+			r.close(r.idleByUse(id)[0], model.Shrink)
+		}
+	}
+}
+
+func (r *reference) drain() {
+	if r.draining {
+		return
+	}
+	r.draining = true
+	for _, w := range slices.Clone(r.waiters) {
+		r.reject(w, model.ErrClosed)
+	}
+	for _, c := range r.idleByUse(anyWorkspace) {
+		r.close(c, model.DrainAsked)
+	}
+}

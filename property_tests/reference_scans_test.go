@@ -1,0 +1,201 @@
+package property_tests
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/tenantpool/tenantpool/model"
+)
+
+// What the rules count, each by a scan.
+
+const (
+	anyWorkspace = model.WorkspaceID("")
+	anyState     = refState(-1)
+)
+
+// count is how many connections of the workspace are in the state.
+func (r *reference) count(id model.WorkspaceID, state refState) int {
+	n := 0
+	for _, c := range r.connections {
+		if (id == anyWorkspace || c.workspace == id) && (state == anyState || c.state == state) {
+			n++
+		}
+	}
+	return n
+}
+
+func (r *reference) open() int { return r.count(anyWorkspace, anyState) }
+
+func (r *reference) onTheWay() int {
+	n := 0
+	for _, c := range r.connections {
+		if c.state == refClosing && c.closedAt+r.limits.CloseGrace > r.now {
+			n++
+		}
+	}
+	return n
+}
+
+func (r *reference) coming() int { return r.effective - r.open() + r.onTheWay() }
+
+// waiting is how many wait, for one workspace or for any.
+func (r *reference) waiting(id model.WorkspaceID) int {
+	n := 0
+	for _, w := range r.waiters {
+		if id == anyWorkspace || w.workspace == id {
+			n++
+		}
+	}
+	return n
+}
+
+// position is how many waiters of the same workspace arrived before this one.
+func (r *reference) position(w refWaiter) int {
+	n := 0
+	for _, other := range r.waiters {
+		if other == w {
+			break
+		}
+		if other.workspace == w.workspace {
+			n++
+		}
+	}
+	return n
+}
+
+func (r *reference) workspace(id model.WorkspaceID) *refWorkspace {
+	for _, w := range r.workspaces {
+		if w.id == id {
+			return w
+		}
+	}
+	w := &refWorkspace{id: id}
+	r.workspaces = append(r.workspaces, w)
+	return w
+}
+
+func (r *reference) backingOff(w *refWorkspace) bool { return w.failures > 0 && r.now < w.retryAt }
+
+func (r *reference) need(id model.WorkspaceID) int {
+	w := r.workspace(id)
+	if w.paused || r.backingOff(w) {
+		return 0
+	}
+	uncovered := r.waiting(id) - r.count(id, refDialing)
+	belowCap := r.limits.PerWorkspace - r.count(id, anyState)
+	return max(0, min(uncovered, belowCap))
+}
+
+// needy tells whether the waiter is one of the first `need` uncovered ones.
+func (r *reference) needy(w refWaiter) bool {
+	uncovered := r.position(w) - r.count(w.workspace, refDialing)
+	return 0 <= uncovered && uncovered < r.need(w.workspace)
+}
+
+func (r *reference) demand() int {
+	n := 0
+	for _, w := range r.waiters {
+		if r.needy(w) {
+			n++
+		}
+	}
+	return n
+}
+
+func (r *reference) serverBackingOff() bool { return r.serverFailures > 0 && r.now < r.serverUntil }
+
+func (r *reference) dialRoom() int {
+	dialing := r.count(anyWorkspace, refDialing)
+	switch {
+	case r.serverBackingOff():
+		return 0
+	case r.serverFailures > 0:
+		return max(0, 1-dialing)
+	}
+	return max(0, r.limits.MaxDialing-dialing)
+}
+
+// idleByUse lists the idle connections, the least recently used first.
+func (r *reference) idleByUse(id model.WorkspaceID) []*refConn {
+	var idle []*refConn
+	for _, c := range r.connections {
+		if c.state == refIdle && (id == anyWorkspace || c.workspace == id) {
+			idle = append(idle, c)
+		}
+	}
+	slices.SortFunc(idle, func(a, b *refConn) int {
+		return cmp.Or(cmp.Compare(a.lastUsed, b.lastUsed), cmp.Compare(a.id, b.id))
+	})
+	return idle
+}
+
+// top is the most recently used idle connection of the workspace, or nil.
+func (r *reference) top(id model.WorkspaceID) *refConn {
+	idle := r.idleByUse(id)
+	if len(idle) == 0 {
+		return nil
+	}
+	return idle[len(idle)-1]
+}
+
+func (r *reference) find(id model.ConnID, state refState) *refConn {
+	for _, c := range r.connections {
+		if c.id == id && c.state == state {
+			return c
+		}
+	}
+	return nil
+}
+
+func (r *reference) longestLease() time.Duration {
+	longest := time.Duration(0)
+	for _, c := range r.connections {
+		if c.state == refInUse {
+			longest = max(longest, r.now-c.leasedAt)
+		}
+	}
+	return longest
+}
+
+func (r *reference) counts(id model.WorkspaceID) model.Counts {
+	return model.Counts{
+		Dialing: r.count(id, refDialing),
+		Idle:    r.count(id, refIdle),
+		InUse:   r.count(id, refInUse),
+		Closing: r.count(id, refClosing),
+		Waiting: r.waiting(id),
+	}
+}
+
+// Stats fills in what the rules fix.
+func (r *reference) Stats(now time.Duration) model.BudgetStats {
+	r.now = max(r.now, now)
+	stats := model.BudgetStats{
+		Budget:          r.limits.Budget,
+		EffectiveBudget: r.effective,
+		PerWorkspace:    r.limits.PerWorkspace,
+		Counts:          r.counts(anyWorkspace),
+		Counters:        r.counters,
+		LongestLease:    r.longestLease(),
+		Draining:        r.draining,
+	}
+	if len(r.waiters) > 0 {
+		stats.LongestWait = r.now - r.waiters[0].arrived
+	}
+	if r.serverFailures > 0 {
+		stats.ServerDown = r.serverErr
+	}
+	for _, w := range r.workspaces {
+		counts := r.counts(w.id)
+		if counts.Open() > 0 || counts.Waiting > 0 || w.paused {
+			stats.Active = append(stats.Active, model.WorkspaceStats{ID: w.id, Counts: counts, Paused: w.paused})
+		}
+	}
+	slices.SortFunc(stats.Active, func(a, b model.WorkspaceStats) int {
+		return strings.Compare(string(a.ID), string(b.ID))
+	})
+	return stats
+}

@@ -1,0 +1,244 @@
+package property_tests
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"github.com/tenantpool/tenantpool/model"
+)
+
+// reference is a second implementation of the rules in model/doc.go, written
+// from the text and without looking at the first. It is dumb on purpose: a flat
+// slice of connections, a flat slice of waiters, and every count is a scan over
+// them at the moment it is needed.
+type reference struct {
+	limits      model.Limits
+	now         time.Duration
+	connections []*refConn  // by ascending ID
+	waiters     []refWaiter // by arrival
+	workspaces  []*refWorkspace
+	last        model.ConnID // given out last
+	wake        time.Duration
+	effects     []model.Effect
+	counters    model.Counters
+
+	effective int
+	step      int
+	nextProbe time.Duration
+
+	serverFailures int
+	serverUntil    time.Duration
+	serverErr      error
+
+	lost   bool // a Release said so, the last time at lostAt
+	lostAt time.Duration
+
+	draining, drained bool
+}
+
+type refState int
+
+const (
+	refDialing refState = iota
+	refIdle
+	refInUse
+	refClosing
+)
+
+type refConn struct {
+	id        model.ConnID
+	workspace model.WorkspaceID
+	state     refState
+	created   time.Duration
+	lastUsed  time.Duration // when it became idle
+	lease     model.LeaseID // in use
+	leasedAt  time.Duration
+	closedAt  time.Duration
+	evict     *refOperation // that closed it
+}
+
+type refWaiter struct {
+	lease     model.LeaseID
+	workspace model.WorkspaceID
+	arrived   time.Duration
+}
+
+type refOperation struct {
+	id     model.OperationID
+	closed int
+}
+
+type refWorkspace struct {
+	id       model.WorkspaceID
+	failures int
+	kind     model.FailureKind
+	err      error
+	retryAt  time.Duration
+	paused   bool
+	pauses   []*refOperation
+}
+
+func newReference(limits model.Limits) *reference {
+	return &reference{limits: limits, effective: limits.Budget, wake: model.Never}
+}
+
+func (r *reference) Check() error { return nil }
+
+func (r *reference) Step(now time.Duration, m model.Message) []model.Effect {
+	r.effects = nil
+	r.now = max(r.now, now)
+	r.probe()
+	r.endIdle()
+	r.receive(m)
+	if !r.draining {
+		r.startDials()
+		r.makeRoom()
+	}
+	if r.draining && !r.drained && len(r.connections) == 0 {
+		r.drained = true
+		r.emit(model.Drained{})
+	}
+	if at := r.nextWake(); at != r.wake {
+		r.wake = at
+		r.emit(model.WakeAt{At: at})
+	}
+	return r.effects
+}
+
+func (r *reference) emit(e model.Effect) { r.effects = append(r.effects, e) }
+
+// probe raises a lowered effective budget (rule 5).
+func (r *reference) probe() {
+	if r.effective < r.limits.Budget && r.now >= r.nextProbe {
+		r.effective = min(r.limits.Budget, r.effective+r.step)
+		r.step *= 2
+		r.nextProbe = r.now + r.limits.ProbeAfter
+	}
+}
+
+// endIdle closes the idle connections whose time is over (rule 6).
+func (r *reference) endIdle() {
+	var over []*refConn
+	for _, c := range r.connections {
+		if c.state == refIdle && r.end(c) <= r.now {
+			over = append(over, c)
+		}
+	}
+	slices.SortFunc(over, func(a, b *refConn) int {
+		return cmp.Or(cmp.Compare(r.end(a), r.end(b)), cmp.Compare(a.id, b.id))
+	})
+	for _, c := range over {
+		if r.lifetimeEnd(c) <= r.idleEnd(c) {
+			r.close(c, model.LifetimeOver)
+		} else {
+			r.close(c, model.IdleTimeOver)
+		}
+	}
+}
+
+func (r *reference) end(c *refConn) time.Duration { return min(r.lifetimeEnd(c), r.idleEnd(c)) }
+
+func (r *reference) lifetimeEnd(c *refConn) time.Duration {
+	if r.limits.MaxLifetime <= 0 {
+		return model.Never
+	}
+	return c.created + model.Lifetime(r.limits, c.id)
+}
+
+func (r *reference) idleEnd(c *refConn) time.Duration {
+	if r.limits.MaxIdleTime <= 0 {
+		return model.Never
+	}
+	return c.lastUsed + r.limits.MaxIdleTime
+}
+
+// startDials is rule 3.
+func (r *reference) startDials() {
+	for r.demand() > 0 && r.dialRoom() > 0 && r.effective > r.open() {
+		first := slices.IndexFunc(r.waiters, r.needy)
+		r.last++
+		c := &refConn{id: r.last, workspace: r.waiters[first].workspace}
+		r.connections = append(r.connections, c)
+		r.counters.Dials++
+		r.emit(model.Dial{Conn: c.id, Workspace: c.workspace})
+	}
+}
+
+// makeRoom is rule 4.
+func (r *reference) makeRoom() {
+	reason := model.MakeRoom
+	if r.demand() == 0 {
+		reason = model.Shrink
+	}
+	missing := min(r.demand(), r.dialRoom()) - r.coming()
+	for _, c := range r.idleByUse(anyWorkspace) {
+		if missing <= 0 {
+			return
+		}
+		r.close(c, reason)
+		missing--
+	}
+}
+
+// nextWake is when time alone will change something.
+func (r *reference) nextWake() time.Duration {
+	at := model.Never
+	if r.draining {
+		return at
+	}
+	consider := func(t time.Duration) {
+		if t > r.now {
+			at = min(at, t)
+		}
+	}
+	for _, c := range r.connections {
+		if c.state == refIdle {
+			consider(r.end(c))
+		}
+		if c.state == refClosing && r.demand() > 0 {
+			consider(c.closedAt + r.limits.CloseGrace)
+		}
+	}
+	for _, w := range r.workspaces {
+		if !w.paused && r.backingOff(w) && r.waiting(w.id) > 0 {
+			consider(w.retryAt)
+		}
+	}
+	if r.serverFailures > 0 && r.demand() > 0 {
+		consider(r.serverUntil)
+	}
+	if r.effective < r.limits.Budget {
+		consider(r.nextProbe)
+	}
+	return at
+}
+
+// close tells a connection to go. It keeps its slot until it is gone.
+func (r *reference) close(c *refConn, reason model.CloseReason) {
+	c.state = refClosing
+	c.closedAt = r.now
+	r.counters.Closes[reason]++
+	r.emit(model.Close{Conn: c.id, Workspace: c.workspace, Reason: reason})
+}
+
+// gone frees a connection's slot, and ends the operations that waited for it.
+func (r *reference) gone(c *refConn) {
+	r.connections = slices.DeleteFunc(r.connections, func(other *refConn) bool { return other == c })
+	if op := c.evict; op != nil {
+		last := !slices.ContainsFunc(r.connections, func(other *refConn) bool { return other.evict == op })
+		if last {
+			r.emit(model.OperationDone{Operation: op.id, Closed: op.closed})
+		}
+	}
+	if r.count(c.workspace, anyState) == 0 {
+		r.finishPauses(r.workspace(c.workspace))
+	}
+}
+
+func (r *reference) finishPauses(w *refWorkspace) {
+	for _, op := range w.pauses {
+		r.emit(model.OperationDone{Operation: op.id, Closed: op.closed})
+	}
+	w.pauses = nil
+}
