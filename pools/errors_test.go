@@ -194,7 +194,7 @@ func TestNoErrorAndNoLogLineHoldsThePassword(t *testing.T) {
 
 func TestAConnectionLimitErrorTellsWhoWaitsForWhat(t *testing.T) {
 	cfg := config(20)
-	cfg.AcquireTimeout = 50 * time.Millisecond
+	cfg.AcquireTimeout = time.Second
 	m := open(t, cfg)
 	held := holdAll(t, m)
 	defer release(held)

@@ -31,7 +31,7 @@ func TestAConnectionComesBackCleanOrNotAtAll(t *testing.T) {
 			return err
 		},
 		"with unread rows": func(c *pools.Conn) error {
-			return second(c.Query(t.Context(), `SELECT * FROM generate_series(1, 100000000)`))
+			return second(c.Query(t.Context(), `SELECT * FROM generate_series(1, 1000000)`))
 		},
 		"closed by its holder": func(c *pools.Conn) error { return c.Conn().Close(t.Context()) },
 		"ended by the server": func(c *pools.Conn) error {
@@ -132,6 +132,7 @@ func TestAConnectionThatWasIdleForLongIsTestedBeforeItIsLent(t *testing.T) {
 			t.Fatal(err)
 		}
 		eventually(t, "it is gone", func() bool { return backendCount(t, watch, pid) == 0 })
+		<-time.After(5 * cfg.HealthCheckAfter)
 		if err := m.Workspace("w0").Ping(t.Context()); err != nil {
 			t.Errorf("a dead connection was lent: %v", err)
 		}
