@@ -6,7 +6,7 @@ import "fmt"
 func (s *State) acquire(m Acquire) {
 	s.counters.Acquires++
 	if s.draining {
-		s.reject(m.Lease, ErrClosed)
+		s.reject(m.Lease, closedError(m.Workspace))
 		return
 	}
 	w := s.lookup(m.Workspace)
@@ -24,7 +24,7 @@ func (s *State) acquire(m Acquire) {
 		s.settle(w)
 		return
 	}
-	wt := s.enqueue(m.Lease, w)
+	wt := s.enqueue(m, w)
 	if m.NoWait {
 		if err := s.refuseToWait(w); err != nil {
 			s.dequeue(wt)
@@ -51,8 +51,8 @@ func (s *State) refuseToQueue(m Acquire, w *workspace) error {
 		return err
 	case m.NoWait && w.paused:
 		return pausedError(w)
-	case w.backoff.lasts(s.now) && w.backoff.kind == Permanent:
-		return w.backoff.dialError(w)
+	case !w.paused && w.backoff.lasts(s.now) && w.backoff.kind == Permanent:
+		return w.backoff.dialError(w) // after a pause Resume forgets the failure
 	}
 	return nil
 }
@@ -61,7 +61,7 @@ func (s *State) refuseToQueue(m Acquire, w *workspace) error {
 // queue, would have to wait for somebody else.
 func (s *State) refuseToWait(w *workspace) error {
 	uncovered := w.queue.size - w.counts[dialing]
-	room := max(0, s.effective-s.open()) + s.onTheWay.size + s.counts[idle]
+	room := max(0, s.coming()+s.counts[idle])
 	switch {
 	case w.backoff.lasts(s.now):
 		return w.backoff.dialError(w)
@@ -125,10 +125,15 @@ func pausedError(w *workspace) error {
 	return fmt.Errorf("acquire workspace %q: %w", w.id, ErrPaused)
 }
 
+func closedError(id WorkspaceID) error {
+	return fmt.Errorf("acquire workspace %q: %w", id, ErrClosed)
+}
+
 func (s *State) limitError(w *workspace, limit Limit) *ConnectionLimitError {
 	err := &ConnectionLimitError{
 		MaxConnections:     s.limits.Budget,
 		CurrentConnections: s.open(),
+		EffectiveBudget:    s.effective,
 		WorkspaceID:        w.id,
 		Limit:              limit,
 		MaxPerWorkspace:    s.limits.PerWorkspace,

@@ -76,11 +76,6 @@ func (s *State) dialFailed(m DialFailed) {
 	case Permanent:
 		s.server = backoff{}
 		w.backoff.fail(s.now, s.limits, c, m)
-		for w.queue.size > 0 {
-			wt := w.queue.head.item
-			s.dequeue(wt)
-			s.reject(wt.lease, w.backoff.dialError(w))
-		}
 	default:
 		w.backoff.fail(s.now, s.limits, c, m)
 	}
@@ -89,6 +84,35 @@ func (s *State) dialFailed(m DialFailed) {
 	} else {
 		s.gone(c)
 	}
+	s.refuseWaiters(w, m)
+}
+
+// refuseWaiters answers those waiters of the workspace that do not wait on after
+// a failed dial: all when it failed for good (but while it is paused, Resume will
+// forget the failure), else those that would not wait and that no dial under way
+// is meant for. It takes time linear in the workspace's waiters.
+func (s *State) refuseWaiters(w *workspace, m DialFailed) {
+	err := &DialError{WorkspaceID: w.id, Kind: m.Kind, Attempts: 1, Err: m.Err}
+	switch m.Kind {
+	case ServerDown:
+		err.Attempts = s.server.failures
+	case Transient, Permanent:
+		err.Attempts = w.backoff.failures
+	}
+	n := w.firstUncovered()
+	all := m.Kind == Permanent && !w.paused
+	if all {
+		n = w.queue.head
+	}
+	for n != nil {
+		wt := n.item
+		n = n.next
+		if all || wt.noWait {
+			s.dequeue(wt)
+			s.reject(wt.lease, err)
+		}
+	}
+	s.settle(w)
 }
 
 // probe raises the effective budget again after the server was full.

@@ -54,7 +54,8 @@
 //	 1. Acquire is answered from the top (the most recently used) of its
 //	    workspace's idle connections. With none, it joins the end of its
 //	    workspace's queue, unless the queue is full, the workspace's last dial
-//	    failed for good and its back-off lasts, or it would not wait (NoWait) and
+//	    failed for good and backs off (and it is not paused), or it would not wait
+//	    (NoWait) and
 //	    neither a dial under way nor one that could start, now or after an
 //	    eviction, would serve it: then it is refused at once.
 //	 2. A connection that comes free (released clean, or freshly dialed) and that
@@ -67,13 +68,14 @@
 //	 3. After every message: while the demand, the dial room and the free slots
 //	    under the effective budget are positive, a dial starts for the workspace
 //	    of the needy waiter that arrived first.
-//	 4. Then, if min(demand, dialRoom) exceeds coming, as many idle connections
-//	    as the difference are closed (as far as there are any), the least recently
-//	    used first, ties by the lower ConnID. With no demand the same rule shrinks
-//	    a budget that was lowered.
-//	 5. A permanent dial failure answers all waiters of its workspace at once and
-//	    holds the workspace back; a transient one holds it back and they wait on.
-//	    A failure that means that the server is down holds all dials back. A
+//	 4. Then idle connections are closed, as far as there are any, the least
+//	    recently used first, ties by the lower ConnID: as many as the open ones
+//	    that are not closing exceed the effective budget; then, if min(demand,
+//	    dialRoom) is positive, as many as it exceeds coming.
+//	 5. A permanent dial failure holds its workspace back and answers all of its
+//	    waiters at once, unless it is paused (Resume forgets the failure); a
+//	    transient one holds it back and they wait on. After any failure the
+//	    NoWait ones that no dial under way is meant for are answered. A failure that means that the server is down holds all dials back. A
 //	    refusal because the server is full lowers the effective budget to what is
 //	    open (after the failed dial's slot is free); from ProbeAfter on, it is
 //	    raised by 1, 2, 4, ... every ProbeAfter until it is the budget again.
@@ -97,7 +99,8 @@
 //	    or an eviction could serve under rules 1 to 4.
 //	I8  Within a workspace grants are first-in first-out. Across workspaces a
 //	    needy waiter that no slot is coming for is never passed over by a
-//	    hand-off to one that arrived later by more than Patience.
+//	    hand-off to one that arrived later by more than Patience, while a dial
+//	    for it could start.
 //	I9  After Drain there is no Dial and no Grant, and Drained comes once, when
 //	    the last slot is free.
 //	I10 Memory is bounded by the budget, the waiters, the paused workspaces and

@@ -52,7 +52,10 @@ type ConnectionLimitError struct {
 	// CurrentConnections is how many slots were taken: in use, idle, dialing or
 	// closing.
 	CurrentConnections int
-	WorkspaceID        WorkspaceID
+	// EffectiveBudget is MaxConnections, or less while the server refuses more
+	// (SQLSTATE 53300).
+	EffectiveBudget int
+	WorkspaceID     WorkspaceID
 	// Limit is which limit it was.
 	Limit Limit
 	// MaxPerWorkspace is the cap, CurrentWorkspace what this workspace held.
@@ -81,6 +84,10 @@ func (e *ConnectionLimitError) Error() string {
 	default:
 		limit = fmt.Sprintf("%d of %d connections are taken and none is idle", e.CurrentConnections, e.MaxConnections)
 		remedy = "hold connections for a shorter time or raise DB_MAX_CONNECTIONS"
+		if e.EffectiveBudget < e.MaxConnections {
+			limit += fmt.Sprintf(", and the server grants only %d at present", e.EffectiveBudget)
+			remedy = "find out who else uses the server's connections, or lower DB_MAX_CONNECTIONS"
+		}
 	}
 	s := fmt.Sprintf("acquire workspace %q: connection limit reached: %s; %d waiting (%d for this workspace)",
 		e.WorkspaceID, limit, e.Waiting, e.WaitingWorkspace)

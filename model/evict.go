@@ -1,6 +1,10 @@
 package model
 
-import "slices"
+import (
+	"maps"
+	"slices"
+	"strings"
+)
 
 // close tells a connection to go. It keeps its slot until Closed.
 func (s *State) close(c *conn, reason CloseReason) {
@@ -38,18 +42,22 @@ func (s *State) gone(c *conn) {
 	s.settle(w)
 }
 
-// makeRoom is rule 4: the least recently used idle connections give way to the
-// demand that no slot is coming for.
+// makeRoom is rule 4: the least recently used idle connections give way to a
+// budget that was lowered, and to the demand that no slot is coming for.
 func (s *State) makeRoom() {
 	if s.draining {
 		return
 	}
-	reason := Shrink
-	if s.demand > 0 {
-		reason = MakeRoom
+	s.closeLRU(s.open()-s.counts[closing]-s.effective, Shrink)
+	if wanted := min(s.demand, s.dialRoom()); wanted > 0 {
+		s.closeLRU(wanted-s.coming(), MakeRoom)
 	}
-	missing := min(s.demand, s.dialRoom()) - s.coming()
-	for ; missing > 0 && s.idle.lru.size() > 0; missing-- {
+}
+
+// closeLRU closes the n least recently used idle connections, as far as there
+// are any.
+func (s *State) closeLRU(n int, reason CloseReason) {
+	for ; n > 0 && s.idle.lru.size() > 0; n-- {
 		s.close(s.idle.lru.min(), reason)
 	}
 }
@@ -73,24 +81,16 @@ func (s *State) setLimits(m SetLimits) {
 	}
 	s.limits.Budget, s.limits.PerWorkspace = m.Budget, m.PerWorkspace
 	s.effective = min(s.effective, m.Budget)
-	for _, w := range s.sorted() {
+	for _, w := range s.byID() {
 		s.closeIdle(w, w.open()-w.counts[closing]-m.PerWorkspace, Shrink)
 		s.settle(w)
 	}
 }
 
-// sorted lists the known workspaces by id, so that nothing depends on the order
+// byID lists the known workspaces by id, so that nothing depends on the order
 // of a map.
-func (s *State) sorted() []*workspace {
-	all := make([]*workspace, 0, len(s.workspaces))
-	for _, w := range s.workspaces {
-		all = append(all, w)
-	}
-	slices.SortFunc(all, func(a, b *workspace) int {
-		if a.id < b.id {
-			return -1
-		}
-		return 1
+func (s *State) byID() []*workspace {
+	return slices.SortedFunc(maps.Values(s.workspaces), func(a, b *workspace) int {
+		return strings.Compare(string(a.id), string(b.id))
 	})
-	return all
 }

@@ -2,8 +2,8 @@ package model
 
 import "time"
 
-// Stats returns a copy of the state at now. It takes time linear in the number
-// of known workspaces.
+// Stats returns a copy of the state at now, its Active in no particular order. It
+// takes time linear in the number of known workspaces.
 func (s *State) Stats(now time.Duration) BudgetStats {
 	st := BudgetStats{
 		Budget:          s.limits.Budget,
@@ -23,7 +23,7 @@ func (s *State) Stats(now time.Duration) BudgetStats {
 	if s.server.failures > 0 {
 		st.ServerDown = s.server.err
 	}
-	for _, w := range s.sorted() {
+	for _, w := range s.workspaces { // a report, not a decision
 		if w.listed.in != nil {
 			continue // retired
 		}

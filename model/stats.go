@@ -1,6 +1,10 @@
 package model
 
-import "time"
+import (
+	"slices"
+	"strings"
+	"time"
+)
 
 // Stats is a copy of the state of all connections at one moment.
 type Stats struct {
@@ -73,6 +77,13 @@ type BudgetStats struct {
 	// Active lists the workspaces that have a connection or a waiter or are
 	// paused, by id.
 	Active []WorkspaceStats
+}
+
+// SortActive puts Active in the order of the ids.
+func (b *BudgetStats) SortActive() {
+	slices.SortFunc(b.Active, func(x, y WorkspaceStats) int {
+		return strings.Compare(string(x.ID), string(y.ID))
+	})
 }
 
 // WorkspaceStats is the state of one workspace.

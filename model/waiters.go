@@ -8,16 +8,17 @@ type waiter struct {
 	workspace *workspace
 	number    uint64 // order of arrival
 	arrived   time.Duration
+	noWait    bool
 
 	inQueue     node[*waiter] // State.queue
 	inWorkspace node[*waiter] // workspace.queue
 }
 
-func (s *State) enqueue(lease LeaseID, w *workspace) *waiter {
+func (s *State) enqueue(m Acquire, w *workspace) *waiter {
 	s.arrived++
-	wt := &waiter{lease: lease, workspace: w, number: s.arrived, arrived: s.now}
+	wt := &waiter{lease: m.Lease, workspace: w, number: s.arrived, arrived: s.now, noWait: m.NoWait}
 	wt.inQueue.item, wt.inWorkspace.item = wt, wt
-	s.waiters[lease] = wt
+	s.waiters[m.Lease] = wt
 	s.queue.pushBack(&wt.inQueue)
 	w.queue.pushBack(&wt.inWorkspace)
 	s.settle(w)

@@ -70,6 +70,7 @@ func differentStats(got, want model.BudgetStats) string {
 
 func describeActive(s model.BudgetStats) string {
 	lines := ""
+	s.SortActive()
 	for _, w := range s.Active {
 		lines += fmt.Sprintf("%s %+v paused=%v\n", w.ID, w.Counts, w.Paused)
 	}

@@ -45,7 +45,7 @@ func (r *reference) receive(m model.Message) {
 // acquire is rule 1.
 func (r *reference) acquire(m model.Acquire) {
 	r.counters.Acquires++
-	waiter := refWaiter{lease: m.Lease, workspace: m.Workspace, arrived: r.now}
+	waiter := refWaiter{lease: m.Lease, workspace: m.Workspace, arrived: r.now, noWait: m.NoWait}
 	if r.draining {
 		r.reject(waiter, model.ErrClosed)
 		return
@@ -64,9 +64,9 @@ func (r *reference) acquire(m model.Acquire) {
 		r.reject(waiter, r.limitError(w.id, model.QueueLimit))
 	case w.paused && m.NoWait:
 		r.reject(waiter, model.ErrPaused)
+	case w.paused:
 	case r.backingOff(w) && w.kind == model.Permanent:
 		r.reject(waiter, r.dialError(w))
-	case w.paused:
 	case m.NoWait:
 		r.acquireNoWait(w, waiter)
 	}
@@ -85,7 +85,7 @@ func (r *reference) acquireNoWait(w *refWorkspace, waiter refWaiter) {
 		r.reject(waiter, r.limitError(w.id, model.WorkspaceLimit))
 		return
 	}
-	if r.demand() > max(0, r.effective-r.open())+r.onTheWay()+r.count(anyWorkspace, refIdle) {
+	if r.demand() > max(0, r.coming()+r.count(anyWorkspace, refIdle)) {
 		r.reject(waiter, r.limitError(w.id, model.BudgetLimit))
 	}
 }
@@ -206,6 +206,7 @@ func (r *reference) limitError(id model.WorkspaceID, limit model.Limit) error {
 	return &model.ConnectionLimitError{
 		MaxConnections:     r.limits.Budget,
 		CurrentConnections: r.open(),
+		EffectiveBudget:    r.effective,
 		WorkspaceID:        id,
 		Limit:              limit,
 		MaxPerWorkspace:    r.limits.PerWorkspace,
@@ -254,11 +255,6 @@ func (r *reference) dialFailed(m model.DialFailed) {
 	case model.Permanent:
 		r.serverFailures = 0
 		r.backOff(w, m)
-		for _, waiter := range slices.Clone(r.waiters) {
-			if waiter.workspace == w.id {
-				r.reject(waiter, r.ownDialError(w))
-			}
-		}
 	case model.ServerDown:
 		if !r.serverBackingOff() {
 			r.serverFailures++
@@ -276,6 +272,22 @@ func (r *reference) dialFailed(m model.DialFailed) {
 		r.close(c, model.DialLeftover)
 	} else {
 		r.gone(c)
+	}
+	attempts := map[model.FailureKind]int{
+		model.Transient: w.failures, model.Permanent: w.failures,
+		model.ServerDown: r.serverFailures, model.ServerFull: 1,
+	}
+	var refused []refWaiter
+	for _, waiter := range r.waiters {
+		covered := r.position(waiter) < r.count(w.id, refDialing)
+		switch {
+		case waiter.workspace != w.id:
+		case m.Kind == model.Permanent && !w.paused, waiter.noWait && !covered:
+			refused = append(refused, waiter)
+		}
+	}
+	for _, waiter := range refused {
+		r.reject(waiter, &model.DialError{WorkspaceID: w.id, Kind: m.Kind, Attempts: attempts[m.Kind], Err: m.Err})
 	}
 }
 

@@ -62,6 +62,7 @@ type refWaiter struct {
 	lease     model.LeaseID
 	workspace model.WorkspaceID
 	arrived   time.Duration
+	noWait    bool
 }
 
 type refOperation struct {
@@ -167,19 +168,16 @@ func (r *reference) startDials() {
 
 // makeRoom is rule 4.
 func (r *reference) makeRoom() {
-	reason := model.MakeRoom
-	if r.demand() == 0 {
-		reason = model.Shrink
+	for r.open()-r.count(anyWorkspace, refClosing) > r.effective && r.top(anyWorkspace) != nil {
+		r.close(r.idleByUse(anyWorkspace)[0], model.Shrink)
 	}
-	missing := min(r.demand(), r.dialRoom()) - r.coming()
-	for _, c := range r.idleByUse(anyWorkspace) {
-		if missing <= 0 {
-			return
-		}
-		r.close(c, reason)
-		missing--
+	for r.wanted() > 0 && r.wanted() > r.coming() && r.top(anyWorkspace) != nil {
+		r.close(r.idleByUse(anyWorkspace)[0], model.MakeRoom)
 	}
 }
+
+// wanted is how many dials would start if there were slots.
+func (r *reference) wanted() int { return min(r.demand(), r.dialRoom()) }
 
 // nextWake is when time alone will change something.
 func (r *reference) nextWake() time.Duration {
