@@ -97,7 +97,7 @@ func (s *State) waitedFor(wt *waiter) error {
 	switch {
 	case w.paused:
 		return pausedError(w)
-	case w.backoff.lasts(s.now):
+	case w.backoff.failures > 0:
 		return w.backoff.dialError(w)
 	case s.server.failures > 0:
 		return s.server.dialError(w)
@@ -105,7 +105,7 @@ func (s *State) waitedFor(wt *waiter) error {
 		return fmt.Errorf("acquire workspace %q: %w", w.id, ErrDialing)
 	case !w.within(wt, w.counts[dialing]+room):
 		return s.limitError(w, WorkspaceLimit)
-	case s.open() >= s.effective:
+	case s.open() >= s.effective && s.counts[idle] == 0:
 		return s.limitError(w, BudgetLimit)
 	}
 	return fmt.Errorf("acquire workspace %q: %w", w.id, ErrDialing)

@@ -150,7 +150,8 @@ type Close struct {
 // workspace has none left (or was resumed before that).
 type OperationDone struct {
 	Operation OperationID
-	// Closed is how many connections the operation closed.
+	// Closed is how many idle connections an Evict closed, or how many
+	// connections the workspace had when it was paused.
 	Closed int
 }
 

@@ -88,7 +88,7 @@ type workspace struct {
 	paused bool
 	pauses []*operation // unfinished ones
 
-	need    int    // see refresh
+	need    int    // see updateNeed
 	needKey uint64 // number of the first needy waiter
 	backoff backoff
 
@@ -190,7 +190,7 @@ func (s *State) coming() int { return s.effective - s.open() + s.onTheWay.size }
 func (s *State) lookup(id WorkspaceID) *workspace {
 	w := s.workspaces[id]
 	if w == nil {
-		w = &workspace{id: id}
+		w = &workspace{id: id, lastUsed: s.now}
 		w.listed.item = w
 		s.workspaces[id] = w
 	}

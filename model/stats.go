@@ -72,7 +72,8 @@ type BudgetStats struct {
 	LongestLeaseWorkspace WorkspaceID
 	// Draining: Drain was asked for.
 	Draining bool
-	// ServerDown is the last failure while the server cannot be reached.
+	// ServerDown is the last failure of a server that cannot be reached, until a
+	// dial is answered again.
 	ServerDown error
 	// Active lists the workspaces that have a connection or a waiter or are
 	// paused, by id.
@@ -90,7 +91,8 @@ func (b *BudgetStats) SortActive() {
 type WorkspaceStats struct {
 	ID WorkspaceID
 	Counts
-	// LastUsed is how long ago a lease of it began or ended.
+	// LastUsed is how long ago a lease of it began or ended, or else it became
+	// known.
 	LastUsed time.Duration
 	// Dials and Evictions count since the workspace was last forgotten; those of
 	// workspaces long inactive are forgotten (the totals are not).

@@ -102,13 +102,15 @@ func (r *reference) cancel(m model.Cancel) {
 	switch {
 	case w.paused:
 		r.reject(waiter, model.ErrPaused)
-	case r.backingOff(w) || r.serverFailures > 0:
+	case w.failures > 0:
+		r.reject(waiter, r.ownDialError(w))
+	case r.serverFailures > 0:
 		r.reject(waiter, r.dialError(w))
 	case position < dialing:
 		r.reject(waiter, model.ErrDialing)
 	case position-dialing >= r.limits.PerWorkspace-r.count(w.id, anyState):
 		r.reject(waiter, r.limitError(w.id, model.WorkspaceLimit))
-	case r.open() >= r.effective:
+	case r.open() >= r.effective && r.top(anyWorkspace) == nil:
 		r.reject(waiter, r.limitError(w.id, model.BudgetLimit))
 	default:
 		r.reject(waiter, model.ErrDialing)

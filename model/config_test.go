@@ -1,0 +1,125 @@
+package model_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/tenantpool/tenantpool/model"
+)
+
+func TestTheSystemShareIsATenthButAtLeastFiveAndAtMostTwenty(t *testing.T) {
+	for _, c := range []struct{ most, system, workspaces int }{
+		{20, 5, 15}, {40, 5, 35}, {59, 5, 54}, {60, 6, 54}, {99, 9, 90}, {100, 10, 90},
+		{199, 19, 180}, {200, 20, 180}, {201, 20, 181}, {10_000, 20, 9_980},
+	} {
+		cfg := model.DefaultConfig()
+		cfg.MaxConnections = c.most
+		if cfg.SystemShare() != c.system || cfg.WorkspaceBudget() != c.workspaces {
+			t.Errorf("of %d: %d and %d, want %d and %d", c.most, cfg.SystemShare(), cfg.WorkspaceBudget(), c.system, c.workspaces)
+		}
+		w, s := cfg.WorkspaceLimits(), cfg.SystemLimits()
+		if w.Budget != c.workspaces || w.PerWorkspace != 3 || s.Budget != c.system || s.PerWorkspace != c.system {
+			t.Errorf("of %d: limits %+v and %+v", c.most, w, s)
+		}
+	}
+}
+
+func TestTheCapIsNeverAboveTheBudget(t *testing.T) {
+	cfg := model.DefaultConfig()
+	cfg.MaxConnections, cfg.MaxConnectionsPerDB = 20, 50
+	if err := cfg.Validate(); err != nil {
+		t.Error(err)
+	}
+	if n := cfg.WorkspaceLimits().PerWorkspace; n != 15 {
+		t.Errorf("the cap is %d", n)
+	}
+}
+
+func TestZeroMeansTheDefaultWhereItSaysSo(t *testing.T) {
+	cfg := model.DefaultConfig()
+	cfg.MaxDialing, cfg.DialTimeout, cfg.MaxWaiters, cfg.MaxWaitersPerDB, cfg.Patience, cfg.HealthCheckAfter = 0, 0, 0, 0, 0, 0
+	if err := cfg.Validate(); err != nil {
+		t.Error(err)
+	}
+	if cfg.WithDefaults() != model.DefaultConfig() {
+		t.Errorf("%+v", cfg.WithDefaults())
+	}
+	cfg = model.DefaultConfig()
+	cfg.ConnectionMaxLifetime, cfg.ConnectionMaxIdleTime, cfg.AcquireTimeout = 0, 0, 0
+	if got := cfg.WithDefaults(); got != cfg || got.Validate() != nil {
+		t.Errorf("zero is a value of its own there: %+v", got)
+	}
+}
+
+func TestABadConfigIsReportedInFull(t *testing.T) {
+	bad := model.DefaultConfig()
+	bad.Host, bad.Port, bad.User, bad.SSLMode = "", 0, "a\x00b", "perhaps"
+	bad.Prefix, bad.SystemDatabase = strings.Repeat("p", 59), ""
+	bad.MaxConnections, bad.MaxConnectionsPerDB = 19, 51
+	bad.ConnectionMaxLifetime, bad.AcquireTimeout, bad.Patience = time.Millisecond, -1, 2*time.Minute
+	err := bad.Validate()
+	for _, want := range []string{
+		"DB_HOST is empty", "DB_PORT is 0", "DB_USER is not usable", `DB_SSLMODE is "perhaps"`, "DB_PREFIX is ", "DB_NAME is empty",
+		"DB_MAX_CONNECTIONS is 19: it must be from 20 to 10000", "DB_MAX_CONNECTIONS_PER_DB is 51: it must be from 1 to 50",
+		"DB_CONNECTION_MAX_LIFETIME is 1ms", "DB_ACQUIRE_TIMEOUT is -1ns", "DB_PATIENCE is 2m0s",
+	} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q is missing in: %v", want, err)
+		}
+	}
+	var one *model.ConfigError
+	if !errors.As(err, &one) || one.Variable != "DB_HOST" {
+		t.Errorf("%+v", one)
+	}
+}
+
+func TestTheLongestPrefixLeavesRoomForAnID(t *testing.T) {
+	cfg := model.DefaultConfig()
+	cfg.Prefix = strings.Repeat("p", 58)
+	if err := cfg.Validate(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestAConfigIsNeverPrintedWithItsPassword(t *testing.T) {
+	cfg := model.DefaultConfig()
+	cfg.Password = "top-secret-4711"
+	printed := func(v any) (texts []string) {
+		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d", "%T"} {
+			texts = append(texts, fmt.Sprintf(verb, v))
+		}
+		data, err := json.Marshal(v)
+		if err != nil {
+			t.Error(err)
+		}
+		var log bytes.Buffer
+		slog.New(slog.NewTextHandler(&log, nil)).Info("x", "v", v)
+		slog.New(slog.NewJSONHandler(&log, nil)).Info("x", "v", v)
+		return append(texts, string(data), log.String())
+	}
+	hexed := fmt.Sprintf("%x", cfg.Password)
+	for _, v := range []any{cfg, &cfg, []model.Config{cfg}, map[string]*model.Config{"db": &cfg}, struct{ DB model.Config }{cfg}} {
+		for _, text := range printed(v) {
+			if strings.Contains(text, cfg.Password) || strings.Contains(strings.ToLower(text), hexed) {
+				t.Errorf("the password is in %s", text)
+			}
+		}
+	}
+	if text := fmt.Sprintf("%+v", cfg); !strings.Contains(text, "Host:localhost") || !strings.Contains(text, "[hidden]") {
+		t.Errorf("printed as %s", text)
+	}
+	if cfg.Password != "top-secret-4711" {
+		t.Error("printing changed it")
+	}
+	bad := cfg
+	bad.Password = "top-secret-4711\x00"
+	if err := bad.Validate(); err == nil || strings.Contains(err.Error(), "top-secret") {
+		t.Errorf("%v", err)
+	}
+}
