@@ -74,6 +74,55 @@ func TestAGrantThatWinsAgainstACancelIsGivenBack(t *testing.T) {
 	})
 }
 
+// atGiveUp is a context that does something when an Acquire, whose time is over,
+// asks how it stands; at its beginning the Acquire has asked once.
+type atGiveUp struct {
+	context.Context
+	asked int
+	do    func()
+}
+
+func (c *atGiveUp) Err() error {
+	if c.asked++; c.asked == 2 {
+		c.do()
+	}
+	return c.Context.Err()
+}
+
+func TestAGrantThatWinsAgainstTheTimeIsReturned(t *testing.T) {
+	test(t, few(1, 1), func(w *world) {
+		held := w.acquire("a")
+		ctx := &atGiveUp{Context: background, do: func() {
+			held.Release(model.Clean)
+			w.processed()
+		}}
+		waiter := w.try(ctx, "a", actor.Wait{AtMost: time.Second})
+		if waiter.granted() != held.Conn() || waiter.took != time.Second {
+			w.Errorf("it took %v", waiter.took)
+		}
+		w.counts(model.Counts{InUse: 1})
+	})
+}
+
+func TestAGrantThatWinsAgainstTheTimeIsGivenBackWhenTheContextHasEndedToo(t *testing.T) {
+	test(t, few(1, 1), func(w *world) {
+		held := w.acquire("a")
+		inner, cancel := context.WithCancelCause(background)
+		ctx := &atGiveUp{Context: inner, do: func() {
+			held.Release(model.Clean)
+			w.processed()
+			cancel(errReason)
+		}}
+		waiter := w.try(ctx, "a", actor.Wait{AtMost: time.Second})
+		err := waiter.refused(time.Second)
+		w.wraps(err, context.Canceled)
+		if !errors.Is(err, errReason) {
+			w.Errorf("%q lacks the cause", err)
+		}
+		w.counts(model.Counts{Idle: 1})
+	})
+}
+
 func TestAGrantThatWinsAgainstACancelGoesToTheNextWaiter(t *testing.T) {
 	test(t, few(1, 1), func(w *world) {
 		held := w.acquire("a")

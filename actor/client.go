@@ -43,20 +43,25 @@ func (l *Lease) Release(h model.Health) {
 type Wait struct {
 	// NoWait refuses instead of waiting for somebody else's lease to end.
 	NoWait bool
-	// AtMost bounds the wait; 0 is no bound.
+	// AtMost bounds the wait; 0 is no bound. Less than 0 is over already, as
+	// what is left until a deadline may be: the Acquire is refused unasked.
 	AtMost time.Duration
 }
 
 // Acquire asks for a connection of a workspace and blocks until it has one, is
 // refused, ctx is done or wait.AtMost is over. The caller owns the lease until
-// Release.
+// Release. A grant that comes just when wait.AtMost is over is returned all the
+// same; one that comes after ctx has ended the wait is given back at once.
 //
 // The error is a *model.ConnectionLimitError or a *model.DialError, or wraps
 // model.ErrPaused, ErrDialing or ErrClosed; where ctx or the time ended the wait
 // it also wraps context.Cause(ctx) and ctx.Err(), or model.ErrAcquireTimeout.
 func (s *Supervisor) Acquire(ctx context.Context, share ShareIndex, id model.WorkspaceID, wait Wait) (Lease, error) {
-	if ctx.Err() != nil {
-		return Lease{}, fmt.Errorf("acquire workspace %q: %w", id, ended(ctx))
+	switch {
+	case ctx.Err() != nil:
+		return Lease{}, acquireError(id, ended(ctx))
+	case wait.AtMost < 0:
+		return Lease{}, acquireError(id, model.ErrAcquireTimeout)
 	}
 	lease := model.LeaseID(s.lastLease.Add(1))
 	replies := s.takeReply()
@@ -66,7 +71,7 @@ func (s *Supervisor) Acquire(ctx context.Context, share ShareIndex, id model.Wor
 		reply:   replies,
 	})
 	if !sent {
-		return Lease{}, model.ErrClosed
+		return Lease{}, acquireError(id, model.ErrClosed)
 	}
 	var timeout <-chan time.Time
 	if wait.AtMost > 0 {
@@ -74,53 +79,63 @@ func (s *Supervisor) Acquire(ctx context.Context, share ShareIndex, id model.Wor
 		defer timer.Stop()
 		timeout = timer.C
 	}
-	var cause error
 	select {
 	case r := <-replies:
 		s.replies.Put(replies)
 		return r.lease, r.err
 	case <-s.stopped:
-		return s.lastReply(replies)
+		r := lastReply(id, replies)
+		return r.lease, r.err
 	case <-ctx.Done():
-		cause = ended(ctx)
 	case <-timeout:
-		cause = model.ErrAcquireTimeout
 	}
-	return Lease{}, s.giveUp(s.shares[share], id, lease, replies, cause)
+	return s.giveUp(ctx, s.shares[share], id, lease, replies)
 }
 
-// giveUp cancels an Acquire and still takes its one answer: a grant that won the
-// race is given back at once.
-func (s *Supervisor) giveUp(sh *share, id model.WorkspaceID, lease model.LeaseID, replies chan reply, cause error) error {
+// giveUp cancels an Acquire that ctx or the time has ended, and still takes its
+// one answer. A grant that won the race is kept while ctx lasts, and given back
+// at once otherwise: its caller is gone.
+func (s *Supervisor) giveUp(ctx context.Context, sh *share, id model.WorkspaceID, lease model.LeaseID, replies chan reply) (Lease, error) {
+	cause := model.ErrAcquireTimeout
+	if ctx.Err() != nil {
+		cause = ended(ctx)
+	}
 	s.send(envelope{share: sh, message: model.Cancel{Lease: lease}})
 	var r reply
 	select {
 	case r = <-replies:
 		s.replies.Put(replies)
 	case <-s.stopped:
-		r.lease, r.err = s.lastReply(replies)
+		r = lastReply(id, replies)
 	}
 	var limit *model.ConnectionLimitError
 	switch {
+	case r.err == nil && ctx.Err() == nil:
+		return r.lease, nil
 	case r.err == nil:
 		r.lease.Release(model.Clean)
-		return fmt.Errorf("acquire workspace %q: %w", id, cause)
+		return Lease{}, acquireError(id, ended(ctx))
 	case errors.As(r.err, &limit):
 		limit.Cause = cause
-		return limit
+		return Lease{}, limit
 	}
-	return fmt.Errorf("%w (%w)", r.err, cause)
+	return Lease{}, fmt.Errorf("%w (%w)", r.err, cause)
 }
 
-// lastReply takes the answer that may have come before the supervisor stopped.
-// It cannot be a grant: the supervisor stops only when there is no lease.
-func (s *Supervisor) lastReply(replies chan reply) (Lease, error) {
+// lastReply is the answer that may have come before the supervisor stopped. It
+// cannot be a grant: the supervisor stops only when there is no lease.
+func lastReply(id model.WorkspaceID, replies <-chan reply) reply {
 	select {
 	case r := <-replies:
-		return r.lease, r.err
+		return r
 	default:
-		return Lease{}, model.ErrClosed
+		return reply{err: acquireError(id, model.ErrClosed)}
 	}
+}
+
+// acquireError says what was asked, as the core's own refusals do.
+func acquireError(id model.WorkspaceID, err error) error {
+	return fmt.Errorf("acquire workspace %q: %w", id, err)
 }
 
 // ended is why ctx is done: its error, and its cause where that says more.

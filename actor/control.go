@@ -25,21 +25,35 @@ func (s *Supervisor) Pause(ctx context.Context, share ShareIndex, id model.Works
 
 func (s *Supervisor) operate(ctx context.Context, share ShareIndex, m model.Message, verb string, id model.WorkspaceID) (int, error) {
 	done := make(chan int, 1)
-	if !s.send(envelope{share: s.shares[share], message: m, operation: done}) {
-		return 0, fmt.Errorf("%s workspace %q: %w", verb, id, model.ErrClosed)
+	s.send(envelope{share: s.shares[share], message: m, operation: done})
+	n, err := await(ctx, s, done, "not all of its connections are closed yet")
+	if err != nil {
+		return 0, fmt.Errorf("%s workspace %q: %w", verb, id, err)
+	}
+	return n, nil
+}
+
+// await waits for the answer to an envelope. An answer counts even if ctx or the
+// supervisor ends at the same moment; without one, pending says what ctx did not
+// wait for.
+func await[T any](ctx context.Context, s *Supervisor, answers <-chan T, pending string) (answer T, err error) {
+	select {
+	case answer = <-answers:
+		return answer, nil
+	case <-s.stopped:
+	case <-ctx.Done():
+		err = fmt.Errorf("%s: %w", pending, ended(ctx))
 	}
 	select {
-	case n := <-done:
-		return n, nil
 	case <-s.stopped: // and with it every connection is closed
-		select {
-		case n := <-done:
-			return n, nil
-		default:
-			return 0, fmt.Errorf("%s workspace %q: %w", verb, id, model.ErrClosed)
-		}
-	case <-ctx.Done():
-		return 0, fmt.Errorf("%s workspace %q: its connections are still closing: %w", verb, id, ended(ctx))
+		err = model.ErrClosed
+	default:
+	}
+	select {
+	case answer = <-answers:
+		return answer, nil
+	default:
+		return answer, err
 	}
 }
 
@@ -57,18 +71,16 @@ func (s *Supervisor) SetLimits(share ShareIndex, budget, perWorkspace int) {
 // Stats returns a copy of the state of all shares at one moment. It waits for
 // the supervisor's answer, but no longer than ctx.
 func (s *Supervisor) Stats(ctx context.Context) (Stats, error) {
-	stats := make(chan Stats, 1)
-	if !s.send(envelope{stats: stats}) {
-		return Stats{}, fmt.Errorf("stats: %w", model.ErrClosed)
+	answers := make(chan Stats, 1)
+	s.send(envelope{stats: answers})
+	st, err := await(ctx, s, answers, "the supervisor has not answered")
+	if err != nil {
+		return Stats{}, fmt.Errorf("stats: %w", err)
 	}
-	select {
-	case st := <-stats:
-		return st, nil
-	case <-s.stopped:
-		return Stats{}, fmt.Errorf("stats: %w", model.ErrClosed)
-	case <-ctx.Done():
-		return Stats{}, fmt.Errorf("stats: the supervisor has not answered: %w", ended(ctx))
+	for i := range st.Shares {
+		st.Shares[i].SortActive() // here, not at the supervisor's expense
 	}
+	return st, nil
 }
 
 // Drain stops lending: waiters are refused with model.ErrClosed, dials are
@@ -82,20 +94,25 @@ func (s *Supervisor) Drain(ctx context.Context) error {
 	case <-s.stopped:
 		return nil
 	case <-ctx.Done():
-		return fmt.Errorf("drain: %s: %w", s.remaining(), ended(ctx))
 	}
+	open := s.remaining()
+	if open.Open() == 0 { // it has stopped meanwhile, or does so now
+		<-s.stopped
+		return nil
+	}
+	return fmt.Errorf("drain: %d connections are in use, %d idle, %d dialing, %d closing; "+
+		"those in use close when they are released, and the draining goes on: %w",
+		open.InUse, open.Idle, open.Dialing, open.Closing, ended(ctx))
 }
 
-// remaining says what keeps a drain from its end.
-func (s *Supervisor) remaining() string {
-	st, err := s.Stats(context.Background())
-	if err != nil {
-		return "nothing is left"
-	}
-	inUse, others := 0, 0
+// remaining is what keeps a drain from its end.
+func (s *Supervisor) remaining() (open model.Counts) {
+	st, _ := s.Stats(context.Background()) // fails when it has stopped: nothing is open
 	for _, sh := range st.Shares {
-		inUse += sh.InUse
-		others += sh.Open() - sh.InUse
+		open.InUse += sh.InUse
+		open.Idle += sh.Idle
+		open.Dialing += sh.Dialing
+		open.Closing += sh.Closing
 	}
-	return fmt.Sprintf("%d connections are still lent and %d are closing; they close when they are released", inUse, others)
+	return open
 }

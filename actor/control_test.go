@@ -192,6 +192,32 @@ func TestTheAnswerOfAnOperationIsNotLostWhenTheSupervisorStops(t *testing.T) {
 	}
 }
 
+func TestAnAnswerThatComesTogetherWithTheContextsEndCounts(t *testing.T) {
+	for range 20 { // a select with two ready cases would choose either
+		test(t, few(2, 2), func(w *world) {
+			together := func(after time.Duration) context.Context {
+				ctx, cancel := context.WithCancel(background)
+				return atDone{ctx, func() {
+					time.Sleep(after)
+					synctest.Wait()
+					cancel()
+				}}
+			}
+			w.idle("a", 2)
+			if n, err := w.Evict(together(w.server.closeTakes), first, "a"); n != 2 || err != nil {
+				w.Errorf("the evict closed %d, error %v", n, err)
+			}
+			w.idle("a", 1)
+			if n, err := w.Pause(together(w.server.closeTakes), first, "a"); n != 1 || err != nil {
+				w.Errorf("the pause closed %d, error %v", n, err)
+			}
+			if st, err := w.Stats(together(0)); len(st.Shares) != 1 || err != nil {
+				w.Errorf("the stats are of %d shares, error %v", len(st.Shares), err)
+			}
+		})
+	}
+}
+
 func TestARaisedBudgetServesTheWaitersAtOnce(t *testing.T) {
 	test(t, few(1, 1), func(w *world) {
 		w.acquire("a")

@@ -72,6 +72,28 @@ func TestAnAcquireAfterDrainBeganIsRefused(t *testing.T) {
 	})
 }
 
+func TestARefusalBecauseOfADrainNamesTheWorkspace(t *testing.T) {
+	const want = `acquire workspace "b": `
+	named := func(err error) error {
+		if err == nil || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("%q does not begin with %q", err, want)
+		}
+		return err
+	}
+	test(t, few(1, 1), func(w *world) {
+		held := w.acquire("a")
+		waits := w.tryFor(0, "b")
+		ended := w.drain(background)
+		w.wraps(named(waits.refused(0)), model.ErrClosed)
+		w.wraps(named(w.tryFor(0, "b").refused(0)), model.ErrClosed)
+		held.Release(model.Clean)
+		w.drained(ended)
+		for range 600 { // more than the mailbox has room for
+			w.wraps(named(w.tryFor(0, "b").refused(0)), model.ErrClosed)
+		}
+	})
+}
+
 func TestADrainClosesWhatIsIdleAtOnce(t *testing.T) {
 	test(t, few(20, 20), func(w *world) {
 		w.idle("a", 10)
@@ -142,7 +164,7 @@ func TestADrainWhoseTimeEndsSaysWhatIsOpenAndGoesOn(t *testing.T) {
 		defer cancel()
 		err := <-w.drain(ctx)
 		w.wraps(err, context.DeadlineExceeded)
-		for _, part := range []string{"2 connections are still lent", "3 are closing", errReason.Error()} {
+		for _, part := range []string{"2 connections are in use, 0 idle, 0 dialing, 3 closing", errReason.Error()} {
 			if !strings.Contains(err.Error(), part) {
 				w.Errorf("%q does not say %q", err, part)
 			}
@@ -166,6 +188,52 @@ func TestADrainWhoseTimeHasEndedBeginsAllTheSame(t *testing.T) {
 		err := <-w.drain(ctx)
 		w.wraps(err, context.Canceled)
 		w.wraps(w.tryFor(0, "b").refused(0), model.ErrClosed)
+	})
+}
+
+func TestADrainThatHasEndedIsNoErrorWhateverTheContext(t *testing.T) {
+	test(t, few(2, 2), func(w *world) {
+		w.drained(w.drain(background))
+		ctx, cancel := context.WithCancel(background)
+		cancel()
+		for range 100 { // a select with two ready cases would choose either
+			w.drained(w.drain(ctx))
+		}
+	})
+}
+
+func TestADrainWithNothingOpenEndsWhateverTheContext(t *testing.T) {
+	ctx, cancel := context.WithCancel(background)
+	cancel()
+	for range 20 {
+		testShares(t, []model.Limits{few(1, 1), few(1, 1)}, func(w *world) {
+			w.drained(w.drain(ctx))
+		})
+	}
+}
+
+func TestADrainWhoseTimeEndsTellsIdleFromDialingAndClosing(t *testing.T) {
+	testShares(t, []model.Limits{few(2, 2), few(3, 3)}, func(w *world) {
+		w.acquire("a")
+		w.idle("b", 1)
+		w.acquireOf(second, "sys")
+		w.server.closeTakes, w.servers[second].dialTakes = time.Minute, time.Minute
+		go func() { // the second share serves until the first is empty
+			l, _ := w.Acquire(background, second, "sys", actor.Wait{})
+			l.Release(model.Clean)
+		}()
+		synctest.Wait()
+		says := func(want string) {
+			w.Helper()
+			ctx, cancel := context.WithTimeout(background, time.Second)
+			defer cancel()
+			if err := <-w.drain(ctx); err == nil || !strings.Contains(err.Error(), want) {
+				w.Errorf("%q does not say %q", err, want)
+			}
+		}
+		says("2 connections are in use, 0 idle, 1 dialing, 1 closing")
+		time.Sleep(time.Minute)
+		says("2 connections are in use, 1 idle, 0 dialing, 0 closing")
 	})
 }
 

@@ -19,11 +19,11 @@ func TestAConnectionIsClosedWhenItsIdleTimeIsOver(t *testing.T) {
 		w.server.since()
 		time.Sleep(30*time.Second - w.server.dialTakes - 1)
 		w.happened()
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		w.happened("close a idle_time_over")
 		time.Sleep(30*time.Second + w.server.dialTakes - 1)
 		w.happened("closed a")
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		w.happened("close b idle_time_over")
 	})
 }
@@ -91,7 +91,7 @@ func TestATickThatIsWantedLaterThanTheOneSetComesInTime(t *testing.T) {
 		w.server.since()
 		time.Sleep(time.Minute - 1)
 		w.happened()
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		w.happened("close a idle_time_over")
 	})
 }
@@ -107,7 +107,7 @@ func TestALingeringCloseIsNotCountedOn(t *testing.T) {
 		time.Sleep(100*time.Millisecond - 1)
 		w.counts(model.Counts{Idle: 1, Closing: 1, Waiting: 1})
 		w.server.closesIn(time.Millisecond)
-		time.Sleep(1) // the grace is over
+		time.Sleep(time.Nanosecond) // the grace is over
 		w.counts(model.Counts{Closing: 2, Waiting: 1})
 		waiter.granted()
 		if want := 101*time.Millisecond + w.server.dialTakes; waiter.took != want {

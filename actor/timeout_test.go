@@ -27,6 +27,22 @@ func TestAWaiterWaitsNoLongerThanAtMost(t *testing.T) {
 	})
 }
 
+func TestANegativeAtMostIsOverAlready(t *testing.T) {
+	test(t, few(1, 1), func(w *world) {
+		w.idle("a", 1)
+		for _, atMost := range []time.Duration{-1, -time.Hour} {
+			err := w.tryFor(atMost, "a").refused(0)
+			w.wraps(err, model.ErrAcquireTimeout)
+			if !strings.Contains(err.Error(), `"a"`) {
+				w.Errorf("the error is %q", err)
+			}
+		}
+		if c := w.stats().Counters; c.Acquires != 1 {
+			w.Errorf("counters %+v", c)
+		}
+	})
+}
+
 func TestAWaiterWaitsNoLongerThanItsDeadline(t *testing.T) {
 	test(t, few(2, 1), func(w *world) {
 		w.acquire("a")

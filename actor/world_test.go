@@ -22,7 +22,6 @@ type world struct {
 	server  *server // of the first share
 	servers []*server
 	leases  []actor.Lease // for the end
-	begin   time.Time
 }
 
 const (
@@ -63,7 +62,7 @@ func test(t *testing.T, limits model.Limits, f func(w *world)) {
 func testShares(t *testing.T, limits []model.Limits, f func(w *world)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		w := &world{T: t, begin: time.Now()}
+		w := &world{T: t}
 		var shares []actor.Share
 		for _, l := range limits {
 			s := &server{dialTakes: 10 * time.Millisecond, closeTakes: 5 * time.Millisecond}
@@ -93,9 +92,6 @@ func (w *world) end() {
 		}
 	}
 }
-
-// elapsed is the virtual time since the bubble began.
-func (w *world) elapsed() time.Duration { return time.Since(w.begin) }
 
 // took runs f and says how much virtual time it took.
 func took(f func()) time.Duration {

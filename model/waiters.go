@@ -1,6 +1,9 @@
 package model
 
-import "time"
+import (
+	"errors"
+	"time"
+)
 
 // waiter is an Acquire without an answer.
 type waiter struct {
@@ -35,7 +38,7 @@ func (s *State) dequeue(wt *waiter) {
 
 func (s *State) reject(lease LeaseID, err error) {
 	s.counters.Rejects++
-	if _, ok := err.(*ConnectionLimitError); ok {
+	if limit := (*ConnectionLimitError)(nil); errors.As(err, &limit) {
 		s.counters.LimitErrors++
 	}
 	s.emit(Reject{Lease: lease, Err: err})

@@ -63,13 +63,24 @@ func (b *backend) Close(model.CloseReason) {
 
 // terminate tells the server that the session is over.
 func (b *backend) terminate() {
-	ctx, stop := context.WithTimeout(context.Background(), terminateWithin)
-	defer stop()
 	if b.pgx.PgConn().IsBusy() {
 		// The server reads the Terminate only after the running query.
-		_ = b.pgx.PgConn().CancelRequest(ctx)
+		b.cancelQuery()
 	}
-	_ = b.pgx.Close(ctx)
+	_ = b.network.last().SetWriteDeadline(time.Now().Add(terminateWithin))
+	// A context that can end would bring in the cancelHandler.
+	_ = b.pgx.Close(context.WithoutCancel(context.Background()))
+}
+
+// cancelQuery asks the server to cancel what the session runs. The session must
+// be ending: the request may come after the query that it is meant for.
+func (b *backend) cancelQuery() {
+	if b.pgx == nil {
+		return // the login failed: there is none
+	}
+	ctx, stop := context.WithTimeout(context.Background(), terminateWithin)
+	defer stop()
+	_ = b.pgx.PgConn().CancelRequest(ctx)
 }
 
 // terminateWithin bounds telling the server; waiting for it comes after.

@@ -1,13 +1,10 @@
 package pools
 
-import (
-	"context"
-
-	"github.com/jackc/pgx/v5"
-)
+import "github.com/jackc/pgx/v5"
 
 // What follows are the results of a Workspace's methods that outlive the call;
-// each gives its connection back at its end.
+// each gives its connection back at its end (as does a transaction). After that
+// they must not touch the connection, which may be another holder's.
 
 type borrowedRows struct {
 	pgx.Rows
@@ -61,27 +58,4 @@ type borrowedBatch struct {
 func (b *borrowedBatch) Close() error {
 	defer b.conn.Release()
 	return b.BatchResults.Close()
-}
-
-// borrowedTxBatch began a transaction, which goes on after the batch.
-type borrowedTxBatch struct {
-	pgx.BatchResults
-	tx *borrowedTx
-}
-
-func (b *borrowedTxBatch) Tx() pgx.Tx { return b.tx }
-
-type borrowedTx struct {
-	pgx.Tx
-	conn *Conn
-}
-
-func (t *borrowedTx) Commit(ctx context.Context) error {
-	defer t.conn.Release()
-	return because(ctx, t.Tx.Commit(ctx))
-}
-
-func (t *borrowedTx) Rollback(ctx context.Context) error {
-	defer t.conn.Release()
-	return because(ctx, t.Tx.Rollback(ctx))
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/tenantpool/tenantpool/pools"
 )
@@ -35,6 +36,31 @@ func sampleBackends(t *testing.T, db *sql.DB) (stop func() int) {
 	return func() int { close(done); return <-peak }
 }
 
+// This is what makes the server the judge in the tests below.
+func TestTheServerGrantsTheBudgetAndNotOneMore(t *testing.T) {
+	const budget = 20
+	watch := grant(t, budget)
+	config, err := pgx.ParseConfig(fmt.Sprintf("host=%s port=%d user=%s password=%s dbname=%s sslmode=disable",
+		server.Host, server.Port, server.User, server.Password, server.Database))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range budget {
+		conn, err := pgx.ConnectConfig(t.Context(), config)
+		if err != nil {
+			t.Fatalf("connection %d of %d: %v", i+1, budget, err)
+		}
+		defer func() { _ = conn.Close(context.Background()) }()
+	}
+	var refused *pgconn.PgError
+	if _, err := pgx.ConnectConfig(t.Context(), config); !errors.As(err, &refused) || refused.Code != "53300" {
+		t.Errorf("one more connection: %v", err)
+	}
+	if n := backends(t, watch); n != budget {
+		t.Errorf("%d backends", n)
+	}
+}
+
 // The server is the judge: it grants exactly what the manager may use, and
 // refuses the connection that would be one too many.
 func TestAHundredWorkspacesShareABudgetOfFortyAndTheServerRefusesNothing(t *testing.T) {
@@ -44,8 +70,7 @@ func TestAHundredWorkspacesShareABudgetOfFortyAndTheServerRefusesNothing(t *test
 		budget     = 40
 		requests   = 3000
 	)
-	grant(t, budget)
-	watch := superuser(t)
+	watch := grant(t, budget)
 	databases := count(t, watch, `SELECT count(*) FROM pg_database`)
 	m := open(t, config(budget))
 	for i := range workspaces {

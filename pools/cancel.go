@@ -9,25 +9,33 @@ import (
 )
 
 // cancelHandler stops the query whose context is done: it asks the server to
-// cancel it, and waits until the server has taken the request. The connection
-// stays usable, which pgx's default (a deadline on the network connection) does
-// not leave it; that saves a dial for each cancelled request.
+// cancel it. The connection stays usable, which pgx's default (a deadline on the
+// network connection) does not leave it; that saves a dial for each cancelled
+// request.
+//
+// A request that overtakes its query finds a backend between queries, which
+// drops it (ProcessInterrupts in PostgreSQL); so it is repeated until the query
+// has ended.
 //
 // The server ends the request's own connection after it has signalled the
-// backend, and a backend that is between queries drops the signal
-// (ProcessInterrupts in PostgresMain). So once that end was seen no later query
-// can be hit. When it was not, unsure is set and the connection is not used
-// again.
+// backend. So once that end was seen no later query can be hit. When it was not,
+// unsure is set and the connection is not used again.
 type cancelHandler struct {
 	conn *pgconn.PgConn
-	// unsure is written while a context is watched, and read by the holder of
-	// the connection after that.
+	// ended is closed when the query has ended, stopped when no request is under
+	// way any more.
+	ended, stopped chan struct{}
+	// unsure is written until stopped, and read by the holder of the connection
+	// after that.
 	unsure bool
 }
 
-// cancelWithin bounds how long a query may outlive its context: the server's
-// answer to the cancel request must come, and the query must end.
-const cancelWithin = 500 * time.Millisecond
+const (
+	// cancelWithin bounds how long a query may outlive its context.
+	cancelWithin = 500 * time.Millisecond
+	// cancelAgain is the first pause between two requests; it doubles.
+	cancelAgain = 25 * time.Millisecond
+)
 
 func (h *cancelHandler) build(conn *pgconn.PgConn) ctxwatch.Handler {
 	h.conn = conn
@@ -37,13 +45,28 @@ func (h *cancelHandler) build(conn *pgconn.PgConn) ctxwatch.Handler {
 func (h *cancelHandler) HandleCancel(context.Context) {
 	deadline := time.Now().Add(cancelWithin)
 	_ = h.conn.Conn().SetDeadline(deadline)
-	ctx, stop := context.WithDeadline(context.Background(), deadline)
-	defer stop()
-	if err := h.conn.CancelRequest(ctx); err != nil || ctx.Err() != nil {
-		h.unsure = true
-	}
+	h.ended, h.stopped = make(chan struct{}), make(chan struct{})
+	go h.request(deadline)
 }
 
 func (h *cancelHandler) HandleUnwatchAfterCancel() {
+	close(h.ended)
+	<-h.stopped
 	_ = h.conn.Conn().SetDeadline(time.Time{})
+}
+
+// request asks until the query has ended.
+func (h *cancelHandler) request(deadline time.Time) {
+	defer close(h.stopped)
+	ctx, stop := context.WithDeadline(context.Background(), deadline)
+	defer stop()
+	for pause := cancelAgain; ; pause *= 2 {
+		if err := h.conn.CancelRequest(ctx); err != nil || ctx.Err() != nil {
+			h.unsure = true
+			return
+		}
+		if within(h.ended, pause) {
+			return
+		}
+	}
 }

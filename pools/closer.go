@@ -25,14 +25,17 @@ const (
 	// silence is how long the network may say nothing before the server is
 	// asked; a healthy connection ends in a millisecond or two.
 	silence = time.Second
-	// It is asked again after a pause that doubles from askAgain to askAtMost.
-	askAgain  = 100 * time.Millisecond
+	// Meanwhile what still runs is cancelled again (see cancelAgain), or a whole
+	// result might be sent to nobody.
+	// The server is asked again every askAgain, and has askAtMost to answer. The
+	// pause is short because it is added to the time that the server was away.
+	askAgain  = 200 * time.Millisecond
 	askAtMost = 2 * time.Second
 	// loginAtMost is after when the server itself ends a login that has not
 	// succeeded: authentication_timeout, 60 s unless configured otherwise.
 	loginAtMost = time.Minute
-	// closingAtMost is how long a manager that closes goes on asking a server
-	// that does not answer.
+	// closingAtMost is how long a manager that closes waits for a server that
+	// does not answer.
 	closingAtMost = 5 * time.Second
 )
 
@@ -43,16 +46,14 @@ func (c *closer) wait(b *backend) {
 		return
 	}
 	began := time.Now()
-	if b.pgx != nil {
-		// After an error pgx closes on a goroutine of its own.
-		within(b.pgx.PgConn().CleanupDone(), silence)
+	for pause := cancelAgain; pause < silence && !within(conn.ended, pause); pause *= 2 {
+		b.cancelQuery()
 	}
+	// pgx has done so, unless it still does on a goroutine of its own, as after
+	// an error; it had time to say good-bye.
 	_ = conn.Close()
-	if within(conn.ended, silence) && !conn.reset {
-		return
-	}
-	for pause := askAgain; !c.gone(b, conn, began); pause = min(2*pause, askAtMost) {
-		if conn.endsCleanlyWithin(pause) {
+	for !conn.endsCleanlyWithin(0) && !c.gone(b, conn, began) {
+		if conn.endsCleanlyWithin(askAgain) {
 			return
 		}
 	}
@@ -63,8 +64,9 @@ func (c *closer) wait(b *backend) {
 // same.
 func (c *closer) gone(b *backend, conn *exactConn, began time.Time) bool {
 	reset := within(conn.ended, 0)
+	givenUp := within(c.closing, 0) && time.Since(began) > closingAtMost
 	if b.started.IsZero() { // it cannot be named
-		return reset || time.Since(began) > loginAtMost
+		return reset || givenUp || time.Since(began) > loginAtMost
 	}
 	if c.system && reset {
 		return true // asking might need this very slot
@@ -72,10 +74,7 @@ func (c *closer) gone(b *backend, conn *exactConn, began time.Time) bool {
 	ctx, stop := context.WithTimeout(context.Background(), askAtMost)
 	defer stop()
 	gone, err := c.ask(ctx, b.pgx.PgConn().PID(), b.started)
-	if err != nil {
-		return within(c.closing, 0) && time.Since(began) > closingAtMost
-	}
-	return gone
+	return gone || err != nil && givenUp
 }
 
 // endsCleanlyWithin waits for the end-of-file. After another end it waits all

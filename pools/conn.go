@@ -16,8 +16,11 @@ import (
 var ErrReleased = errors.New("tenantpool: this connection was released; acquire another")
 
 // Conn is a connection lent to its holder until Release. Like a *pgx.Conn it
-// serves one goroutine at a time. Its methods are those of *pgx.Conn; when ctx
-// ends a query, the error wraps ctx.Err() and the connection stays usable.
+// serves one goroutine at a time. Its methods block and fail as those of
+// *pgx.Conn: an error of the server is a *pgconn.PgError. When ctx ends a query,
+// the error wraps ctx.Err() and the connection stays usable; the server is told
+// to stop, which a query may outlive by at most half a second. After Release
+// they return ErrReleased.
 type Conn struct {
 	lease    actor.Lease
 	backend  *backend
@@ -51,31 +54,33 @@ func (c *Conn) Conn() *pgx.Conn {
 	return c.backend.pgx
 }
 
+// queries are those of the pgx connection.
+func (c *Conn) queries() contextQuerier { return contextQuerier{c.backend.pgx} }
+
 // Exec is pgx's Conn.Exec.
 func (c *Conn) Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error) {
 	if c.released.Load() {
 		return pgconn.CommandTag{}, ErrReleased
 	}
-	tag, err := c.backend.pgx.Exec(ctx, sql, args...)
-	return tag, because(ctx, err)
+	return c.queries().Exec(ctx, sql, args...)
 }
 
 // Query is pgx's Conn.Query. The rows must be closed or read to the end before
-// Release.
+// the next query, and before Release.
 func (c *Conn) Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error) {
 	if c.released.Load() {
 		return failedRows{ErrReleased}, ErrReleased
 	}
-	rows, err := c.backend.pgx.Query(ctx, sql, args...)
-	return &contextRows{rows, ctx}, because(ctx, err)
+	return c.queries().Query(ctx, sql, args...)
 }
 
-// QueryRow is pgx's Conn.QueryRow.
+// QueryRow is pgx's Conn.QueryRow. The row must be scanned before the next
+// query, and before Release.
 func (c *Conn) QueryRow(ctx context.Context, sql string, args ...any) pgx.Row {
 	if c.released.Load() {
 		return failedRow{ErrReleased}
 	}
-	return contextRow{c.backend.pgx.QueryRow(ctx, sql, args...), ctx}
+	return c.queries().QueryRow(ctx, sql, args...)
 }
 
 // SendBatch is pgx's Conn.SendBatch. The results must be closed, and a
@@ -84,7 +89,18 @@ func (c *Conn) SendBatch(ctx context.Context, batch *pgx.Batch) pgx.BatchResults
 	if c.released.Load() {
 		return pgx.FailedBatchResults(batch, ErrReleased)
 	}
-	return c.backend.pgx.SendBatch(ctx, batch)
+	return c.sendBatch(ctx, batch, false)
+}
+
+func (c *Conn) sendBatch(ctx context.Context, batch *pgx.Batch, borrowed bool) pgx.BatchResults {
+	results := c.queries().SendBatch(ctx, batch)
+	switch tx := results.Tx(); {
+	case tx != nil:
+		return &transactionBatch{results, newTransaction(tx, c, borrowed)}
+	case borrowed:
+		return &borrowedBatch{results, c}
+	}
+	return results
 }
 
 // CopyFrom is pgx's Conn.CopyFrom.
@@ -92,11 +108,12 @@ func (c *Conn) CopyFrom(ctx context.Context, table pgx.Identifier, columns []str
 	if c.released.Load() {
 		return 0, ErrReleased
 	}
-	n, err := c.backend.pgx.CopyFrom(ctx, table, columns, rows)
-	return n, because(ctx, err)
+	return c.queries().CopyFrom(ctx, table, columns, rows)
 }
 
-// Begin starts a transaction, which must end before Release.
+// Begin starts a transaction, which must end before Release. As with pgx, ctx
+// is for the BEGIN only; its end does not roll back. Rollback is sent also when
+// its own ctx is done, and blocks for at most a second.
 func (c *Conn) Begin(ctx context.Context) (pgx.Tx, error) {
 	return c.BeginTx(ctx, pgx.TxOptions{})
 }
@@ -106,8 +123,15 @@ func (c *Conn) BeginTx(ctx context.Context, opts pgx.TxOptions) (pgx.Tx, error) 
 	if c.released.Load() {
 		return nil, ErrReleased
 	}
+	return c.begin(ctx, opts, false)
+}
+
+func (c *Conn) begin(ctx context.Context, opts pgx.TxOptions, borrowed bool) (pgx.Tx, error) {
 	tx, err := c.backend.pgx.BeginTx(ctx, opts)
-	return tx, because(ctx, err)
+	if err != nil {
+		return nil, because(ctx, err)
+	}
+	return newTransaction(tx, c, borrowed), nil
 }
 
 // Ping makes a round trip to the server.

@@ -21,14 +21,53 @@ func because(ctx context.Context, err error) error {
 	return err
 }
 
-// contextRows are rows whose errors know of the context.
+// querier is what a pgx connection and a pgx transaction have in common.
+type querier interface {
+	Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error)
+	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
+	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
+	SendBatch(ctx context.Context, batch *pgx.Batch) pgx.BatchResults
+	CopyFrom(ctx context.Context, table pgx.Identifier, columns []string, rows pgx.CopyFromSource) (int64, error)
+	Prepare(ctx context.Context, name, sql string) (*pgconn.StatementDescription, error)
+}
+
+// contextQuerier is a querier whose errors know of the context.
+type contextQuerier struct{ to querier }
+
+func (q contextQuerier) Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error) {
+	tag, err := q.to.Exec(ctx, sql, args...)
+	return tag, because(ctx, err)
+}
+
+func (q contextQuerier) Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error) {
+	rows, err := q.to.Query(ctx, sql, args...)
+	return &contextRows{rows, ctx}, because(ctx, err)
+}
+
+func (q contextQuerier) QueryRow(ctx context.Context, sql string, args ...any) pgx.Row {
+	return contextRow{q.to.QueryRow(ctx, sql, args...), ctx}
+}
+
+func (q contextQuerier) SendBatch(ctx context.Context, batch *pgx.Batch) pgx.BatchResults {
+	return &contextBatch{q.to.SendBatch(ctx, batch), ctx}
+}
+
+func (q contextQuerier) CopyFrom(ctx context.Context, table pgx.Identifier, columns []string, rows pgx.CopyFromSource) (int64, error) {
+	n, err := q.to.CopyFrom(ctx, table, columns, rows)
+	return n, because(ctx, err)
+}
+
+func (q contextQuerier) Prepare(ctx context.Context, name, sql string) (*pgconn.StatementDescription, error) {
+	statement, err := q.to.Prepare(ctx, name, sql)
+	return statement, because(ctx, err)
+}
+
 type contextRows struct {
 	pgx.Rows
 	ctx context.Context
 }
 
-func (r *contextRows) Err() error             { return because(r.ctx, r.Rows.Err()) }
-func (r *contextRows) Scan(dest ...any) error { return because(r.ctx, r.Rows.Scan(dest...)) }
+func (r *contextRows) Err() error { return because(r.ctx, r.Rows.Err()) }
 
 type contextRow struct {
 	pgx.Row
@@ -36,6 +75,25 @@ type contextRow struct {
 }
 
 func (r contextRow) Scan(dest ...any) error { return because(r.ctx, r.Row.Scan(dest...)) }
+
+type contextBatch struct {
+	pgx.BatchResults
+	ctx context.Context
+}
+
+func (b *contextBatch) Exec() (pgconn.CommandTag, error) {
+	tag, err := b.BatchResults.Exec()
+	return tag, because(b.ctx, err)
+}
+
+func (b *contextBatch) Query() (pgx.Rows, error) {
+	rows, err := b.BatchResults.Query()
+	return &contextRows{rows, b.ctx}, because(b.ctx, err)
+}
+
+func (b *contextBatch) QueryRow() pgx.Row { return contextRow{b.BatchResults.QueryRow(), b.ctx} }
+
+func (b *contextBatch) Close() error { return because(b.ctx, b.BatchResults.Close()) }
 
 // failedRow and failedRows carry an error to who asks for results.
 type failedRow struct{ err error }

@@ -13,6 +13,7 @@ import (
 // given up, because whoever has it may use it later.
 type databases struct {
 	asked   chan ask
+	closed  chan string // the key of one that its user has closed
 	stopped chan struct{}
 	done    chan struct{}
 }
@@ -23,7 +24,7 @@ type ask struct {
 }
 
 func startDatabases() *databases {
-	d := &databases{asked: make(chan ask), stopped: make(chan struct{}), done: make(chan struct{})}
+	d := &databases{asked: make(chan ask), closed: make(chan string), stopped: make(chan struct{}), done: make(chan struct{})}
 	go d.run()
 	return d
 }
@@ -40,6 +41,8 @@ func (d *databases) run() {
 				open[a.workspace.key] = db
 			}
 			a.answer <- db
+		case key := <-d.closed:
+			delete(open, key)
 		case <-d.stopped:
 			for _, db := range open {
 				_ = db.Close()
@@ -87,25 +90,12 @@ func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
 
 func (c connector) Driver() driver.Driver { return stdlib.GetDefaultDriver() }
 
-// driverConn is pgx's driver connection, but its Close is Release.
-type driverConn struct {
-	*stdlib.Conn
-	lent *Conn
-}
-
-func (c *driverConn) Close() error {
-	c.lent.Release()
+// Close is called by the *sql.DB when its user closes it, against the rule: the
+// next one to ask gets a new one.
+func (c connector) Close() error {
+	select {
+	case c.workspace.databases.closed <- c.workspace.key:
+	case <-c.workspace.databases.stopped:
+	}
 	return nil
-}
-
-// ExecContext and QueryContext add the context's error to that of a query which
-// was cancelled for it.
-func (c *driverConn) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
-	result, err := c.Conn.ExecContext(ctx, query, args)
-	return result, because(ctx, err)
-}
-
-func (c *driverConn) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
-	rows, err := c.Conn.QueryContext(ctx, query, args)
-	return rows, because(ctx, err)
 }

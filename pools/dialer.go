@@ -1,6 +1,7 @@
 package pools
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strings"
@@ -25,34 +26,50 @@ type dialer struct {
 
 // connConfig turns a Config into pgx's. The password is set apart, so that no
 // parse error can show it.
+//
+// pgx also reads libpq's environment variables. Where to connect, as whom, and
+// how the session begins is for the Config alone: PGSERVICE, PGPASSWORD,
+// PGPASSFILE, PGTARGETSESSIONATTRS, PGOPTIONS, PGTZ and PGCONNECT_TIMEOUT, which
+// a developer's shell sets for psql, change nothing here. What a Config has no
+// field for stays: PGAPPNAME, and how the network connection is secured
+// (PGSSLROOTCERT, PGSSLCERT, PGSSLKEY and the like).
 func connConfig(cfg model.Config) (*pgx.ConnConfig, error) {
 	// Quoted values: backslash and quote are escaped.
-	config, err := pgx.ParseConfig(fmt.Sprintf("host='%s' port=%d user='%s' dbname='%s' sslmode=%s",
+	config, err := pgx.ParseConfig(fmt.Sprintf(
+		"host='%s' port=%d user='%s' dbname='%s' sslmode=%s target_session_attrs=any connect_timeout=0",
 		quoted.Replace(cfg.Host), cfg.Port, quoted.Replace(cfg.User), quoted.Replace(cfg.SystemDatabase), cfg.SSLMode))
 	if err != nil {
-		return nil, fmt.Errorf("connection settings for DB_HOST %q with DB_SSLMODE %q: %w", cfg.Host, cfg.SSLMode, briefly(err))
+		return nil, fmt.Errorf("connection settings for DB_HOST %q with DB_SSLMODE %q (and PG* variables, see PGSERVICE and PGSSL*): %w",
+			cfg.Host, cfg.SSLMode, briefly(err))
 	}
 	config.Password = cfg.Password
-	if config.RuntimeParams["application_name"] == "" {
-		config.RuntimeParams["application_name"] = "tenantpool"
+	config.RuntimeParams = map[string]string{
+		"application_name": cmp.Or(config.RuntimeParams["application_name"], "tenantpool"),
 	}
 	return config, nil
 }
 
-// Dial opens a session on the workspace's database and tests it.
-func (d *dialer) Dial(ctx context.Context, id model.WorkspaceID) (actor.Conn, error) {
+// Dial opens a session on the workspace's database and tests it, unless it is
+// called off.
+func (d *dialer) Dial(calledOff context.Context, id model.WorkspaceID) (actor.Conn, error) {
 	database, err := d.naming(id)
 	if err != nil {
 		return nil, &dialFailure{kind: model.Permanent, err: err}
 	}
-	ctx, stop := context.WithTimeout(ctx, d.timeout)
+	ctx, stop := context.WithTimeout(calledOff, d.timeout)
 	defer stop()
 	b, err := d.login(ctx, database)
 	if err == nil {
 		return b, nil
 	}
 	failure := newDialFailure(err, database, b.network.last() != nil)
-	d.log.warn(logrus.Fields{"workspace_id": id, "error": failure.Error(), "kind": failure.kind.String()}, "Dial failed")
+	if calledOff.Err() != nil {
+		// The manager closes: this says nothing about the server, and is nobody's
+		// concern.
+		failure = &dialFailure{kind: model.Transient, err: briefly(err)}
+	} else {
+		d.log.warn(logrus.Fields{"workspace_id": id, "error": failure.Error(), "kind": failure.kind.String()}, "Dial failed")
+	}
 	if conn := b.network.last(); conn == nil || within(conn.ended, 0) {
 		return nil, failure
 	}
@@ -65,6 +82,7 @@ func (d *dialer) login(ctx context.Context, database string) (*backend, error) {
 	config := d.config.Copy()
 	config.Database = database
 	config.DialFunc = b.network.dial
+	config.OnPgError = b.network.noteError
 	config.BuildContextWatcherHandler = b.cancel.build
 	conn, err := stdlib.GetConnector(*config).Connect(ctx)
 	if err != nil {

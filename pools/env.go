@@ -3,41 +3,72 @@ package pools
 import (
 	"errors"
 	"fmt"
+	"os"
 	"reflect"
+	"time"
 
 	"github.com/caarlos0/env/v11"
 
 	"github.com/tenantpool/tenantpool/model"
 )
 
-// ConfigFromEnv reads the configuration from the environment; a variable that is
-// not set has its default (see model.DefaultConfig). The error names every
-// variable that cannot be read or is out of range.
+// ConfigFromEnv reads the configuration from the environment. A variable that is
+// not set, or is empty, has its default (see model.DefaultConfig). The error
+// joins a *model.ConfigError for each variable that cannot be read or is out of
+// range.
 func ConfigFromEnv() (model.Config, error) {
 	cfg := model.DefaultConfig()
-	if err := env.Parse(&cfg); err != nil {
-		return model.Config{}, fmt.Errorf("configuration: %w", nameVariables(err))
+	unreadable, err := parseEnv(&cfg)
+	if err != nil {
+		return model.Config{}, fmt.Errorf("configuration: %w", err)
 	}
 	if err := cfg.Validate(); err != nil {
+		explain(err, unreadable)
 		return model.Config{}, fmt.Errorf("configuration: %w", err)
 	}
 	return cfg, nil
 }
 
-// nameVariables puts the variables' names in place of the fields'.
-func nameVariables(err error) error {
+// parseEnv returns the variables that are not what their field is, with what
+// they should be. Their fields have a value that Validate refuses, so that it
+// tells the range of all bad variables together.
+func parseEnv(cfg *model.Config) (unreadable map[string]string, err error) {
 	var all env.AggregateError
-	if !errors.As(err, &all) {
-		return err
+	if err := env.Parse(cfg); err == nil || !errors.As(err, &all) {
+		return nil, err
 	}
-	named := make([]error, 0, len(all.Errors))
+	unreadable = make(map[string]string)
+	fields := reflect.ValueOf(cfg).Elem()
 	for _, err := range all.Errors {
 		var parse env.ParseError
-		if errors.As(err, &parse) {
-			field, _ := reflect.TypeFor[model.Config]().FieldByName(parse.Name)
-			err = fmt.Errorf("%s is not a valid %v: %w", field.Tag.Get("env"), parse.Type, parse.Err)
+		if !errors.As(err, &parse) {
+			return nil, err
 		}
-		named = append(named, err)
+		field, _ := fields.Type().FieldByName(parse.Name)
+		fields.FieldByIndex(field.Index).SetInt(-1) // those of text are always readable
+		want := "a whole number"
+		if field.Type == reflect.TypeFor[time.Duration]() {
+			want = "a duration with its unit, as 300ms, 5s or 10m"
+		}
+		unreadable[field.Tag.Get("env")] = want
 	}
-	return errors.Join(named...)
+	return unreadable, nil
+}
+
+// explain puts into Validate's errors what the unreadable variables are.
+func explain(err error, unreadable map[string]string) {
+	var joined interface{ Unwrap() []error }
+	if !errors.As(err, &joined) {
+		return
+	}
+	for _, err := range joined.Unwrap() {
+		var bad *model.ConfigError
+		if !errors.As(err, &bad) {
+			continue
+		}
+		if want, ok := unreadable[bad.Variable]; ok {
+			bad.Value = fmt.Sprintf("%q", os.Getenv(bad.Variable))
+			bad.Want = want + ", " + bad.Want
+		}
+	}
 }

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // exactConn is a network connection whose Close waits, on a goroutine of its
@@ -25,10 +27,13 @@ type exactConn struct {
 	ended     chan struct{} // closed when the server's side has ended
 	endOnce   sync.Once
 	closeOnce sync.Once
-	// reset: the end was no end-of-file but an error, as when a device in
-	// between gave up. Valid after ended.
+	// reset: the end was an error, as when a device in between gave up, and says
+	// nothing about the backend. Valid after ended.
 	reset bool
-	// lost: the server or the network failed before Close.
+	// broken: sending failed. The system tells an error once, to whoever sends or
+	// receives next, and then shows an end-of-file that is none of the server's.
+	broken atomic.Bool
+	// lost: the server or the network ended the session, not we.
 	lost atomic.Bool
 }
 
@@ -45,7 +50,8 @@ func (c *exactConn) Read(p []byte) (int, error) {
 func (c *exactConn) Write(p []byte) (int, error) {
 	n, err := c.Conn.Write(p)
 	if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
-		c.lost.Store(true) // what was sent before may still arrive: not an end
+		c.broken.Store(true) // what the server sent before may still arrive: not an end
+		c.lost.Store(true)
 	}
 	return n, err
 }
@@ -57,7 +63,7 @@ func (c *exactConn) note(err error) {
 	}
 	c.lost.Store(true)
 	c.endOnce.Do(func() {
-		c.reset = !errors.Is(err, io.EOF)
+		c.reset = c.broken.Load() || !errors.Is(err, io.EOF)
 		close(c.ended)
 	})
 }
@@ -71,13 +77,18 @@ func (c *exactConn) Close() error {
 }
 
 func (c *exactConn) linger() {
-	_ = c.SetDeadline(time.Time{})
 	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
-		_ = half.CloseWrite()
+		if half.CloseWrite() != nil {
+			c.broken.Store(true)
+		}
 	}
-	_, err := io.Copy(io.Discard, c.Conn)
-	if err == nil {
-		err = io.EOF
+	err := os.ErrDeadlineExceeded
+	for errors.Is(err, os.ErrDeadlineExceeded) {
+		// pgx may still set deadlines; they are not the server's end.
+		_ = c.SetDeadline(time.Time{})
+		if _, err = io.Copy(io.Discard, c.Conn); err == nil {
+			err = io.EOF
+		}
 	}
 	c.note(err)
 	_ = c.Conn.Close()
@@ -118,6 +129,16 @@ func (n *network) dial(ctx context.Context, protocol, address string) (net.Conn,
 	c := newExactConn(raw)
 	n.opened = append(n.opened, c)
 	return c, nil
+}
+
+// noteError is the OnPgError of pgx. After a FATAL error the session is over,
+// which the end-of-file says only later; pgx closes what is not true.
+func (n *network) noteError(_ *pgconn.PgConn, err *pgconn.PgError) bool {
+	fatal := err.SeverityUnlocalized == "FATAL" || err.SeverityUnlocalized == "PANIC"
+	if fatal {
+		n.last().lost.Store(true)
+	}
+	return !fatal
 }
 
 // last is the connection that may hold the slot, or nil.

@@ -53,11 +53,26 @@ func run(m *testing.M) int {
 }
 
 // grant restarts the server so that, for this test, the application role can
-// have exactly so many connections.
-func grant(t *testing.T, connections int) {
+// have exactly so many connections, and returns the watcher, a superuser's
+// session that is part of the sum.
+//
+// PostgreSQL lets a role in while, with it, at least
+// superuser_reserved_connections of the max_connections are free (InitPostgres:
+// HaveNFreeProcs). It counts what is free, whoever has the rest: a superuser's
+// session is not charged to the reserved ones. So with the watcher connected
+//
+//	max_connections = connections + superuserReserved + 1 (the watcher)
+//
+// lets the role have exactly that many connections; the next is refused.
+func grant(t *testing.T, connections int) (watch *sql.DB) {
 	t.Helper()
-	setMaxConnections(t, connections)
+	setMaxConnections(t, connections+1)
 	t.Cleanup(func() { setMaxConnections(t, serverGrants) })
+	watch = superuser(t)
+	if err := watch.Ping(); err != nil { // it stays connected
+		t.Fatal(err)
+	}
+	return watch
 }
 
 func setMaxConnections(t *testing.T, connections int) {
@@ -67,7 +82,13 @@ func setMaxConnections(t *testing.T, connections int) {
 		t.Fatal(err)
 	}
 	_ = db.Close()
-	if err := server.Shutdown(context.Background(), localpg.Fast); err != nil {
+	restart(t, localpg.Fast)
+}
+
+// restart returns when the server answers again.
+func restart(t *testing.T, mode localpg.Mode) {
+	t.Helper()
+	if err := server.Shutdown(context.Background(), mode); err != nil {
 		t.Fatal(err)
 	}
 	if err := server.Resume(context.Background()); err != nil {
@@ -188,8 +209,8 @@ func stats(t *testing.T, m *manager) model.Stats {
 	return st
 }
 
-// superuser connects to the server besides the manager, through the reserved
-// connections.
+// superuser connects to the server besides the manager. While it is connected it
+// takes a connection that the application role could have (see grant).
 func superuser(t *testing.T) *sql.DB {
 	t.Helper()
 	db, err := sql.Open("pgx", server.SuperuserDSN())
@@ -202,6 +223,7 @@ func superuser(t *testing.T) *sql.DB {
 }
 
 // backends is how many connections the server has for the application role.
+// (pg_stat_activity also counts those that are still logging in.)
 func backends(t *testing.T, db *sql.DB) int {
 	t.Helper()
 	return count(t, db, `SELECT count(*) FROM pg_stat_activity WHERE usename = $1`, server.User)

@@ -1,6 +1,7 @@
 package pools
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -97,9 +98,11 @@ func Open(ctx context.Context, cfg model.Config, opts ...Option) (*Manager, erro
 
 // Acquire lends a connection of the workspace. It blocks until there is one, at
 // most until ctx is done or Config.AcquireTimeout is over (0: it waits for a
-// dial, but for nobody's lease). The caller owns the connection until Release.
+// dial, at most DialTimeout, but for nobody's lease). The caller owns the
+// connection until Release. One that was idle for longer than HealthCheckAfter
+// is tested first; a dead one is replaced.
 //
-// The error is a *model.WorkspaceIDError before anything is dialed; a
+// The error wraps a *model.WorkspaceIDError before anything is dialed; a
 // *model.ConnectionLimitError when a limit turned the caller away; a
 // *model.DialError when the workspace's database cannot be connected; or wraps
 // model.ErrClosed, ErrPaused or ErrDialing. Where ctx ended the wait it also
@@ -116,6 +119,7 @@ func (m *Manager) acquire(ctx context.Context, share actor.ShareIndex, id model.
 	if wait.AtMost == 0 {
 		wait = actor.Wait{NoWait: true, AtMost: m.config.DialTimeout}
 	}
+	deadline := time.Now().Add(wait.AtMost)
 	for {
 		lease, err := m.supervisor.Acquire(ctx, share, id, wait)
 		if err != nil {
@@ -126,19 +130,20 @@ func (m *Manager) acquire(ctx context.Context, share actor.ShareIndex, id model.
 		if !lease.Verify() {
 			return conn, nil
 		}
-		if err := m.verify(ctx, conn); err == nil {
+		if err := m.verify(ctx, conn, deadline); err == nil {
 			return conn, nil
 		} else if ctx.Err() != nil {
 			return nil, fmt.Errorf("acquire workspace %q: testing its connection: %w", id, err)
 		}
 		// A dead one is closed by now: each turn takes one away.
+		wait.AtMost = cmp.Or(time.Until(deadline), -1) // 0 would be no bound
 	}
 }
 
-// verify tests a connection that was idle for long. One that fails is given back
-// to be closed.
-func (m *Manager) verify(ctx context.Context, conn *Conn) error {
-	ctx, stop := context.WithTimeout(ctx, m.config.DialTimeout)
+// verify tests a connection that was idle for long, until the deadline at most.
+// One that fails is given back to be closed.
+func (m *Manager) verify(ctx context.Context, conn *Conn, deadline time.Time) error {
+	ctx, stop := context.WithTimeout(ctx, min(m.config.DialTimeout, time.Until(deadline)))
 	defer stop()
 	err := conn.backend.test(ctx)
 	switch {
@@ -166,7 +171,8 @@ func (m *Manager) Workspace(id model.WorkspaceID) *Workspace {
 }
 
 // System returns a handle on the system database, which has a share of the
-// connections for itself (see model.Config.SystemShare).
+// connections for itself (see model.Config.SystemShare). It costs nothing and
+// needs no closing.
 func (m *Manager) System() *Workspace {
 	return &Workspace{
 		id:        model.WorkspaceID(m.config.SystemDatabase),
@@ -183,7 +189,9 @@ func (m *Manager) System() *Workspace {
 
 // Evict closes the workspace's idle connections and blocks until the server has
 // let go of them; closed is how many there were. Connections that are lent stay.
-// If ctx is done first, they close all the same.
+// If ctx is done first, they close all the same, and the error wraps ctx.Err().
+// It is a *model.WorkspaceIDError for a bad id, and wraps model.ErrClosed after
+// Close.
 func (m *Manager) Evict(ctx context.Context, id model.WorkspaceID) (closed int, err error) {
 	if _, err := m.naming(id); err != nil {
 		return 0, fmt.Errorf("evict: %w", err)
@@ -191,8 +199,10 @@ func (m *Manager) Evict(ctx context.Context, id model.WorkspaceID) (closed int, 
 	return m.supervisor.Evict(ctx, workspaceShare, id)
 }
 
-// Stats returns the state of all connections at one moment. It blocks for the
-// supervisor's answer, which takes microseconds.
+// Stats returns the state of all connections at one moment; the copy is the
+// caller's. It blocks for the supervisor's answer, which takes microseconds, at
+// most until ctx is done. The error wraps ctx.Err(), or model.ErrClosed after
+// Close.
 func (m *Manager) Stats(ctx context.Context) (model.Stats, error) {
 	st, err := m.supervisor.Stats(ctx)
 	if err != nil {
@@ -209,8 +219,10 @@ func (m *Manager) Stats(ctx context.Context) (model.Stats, error) {
 
 // Close stops lending (waiters get model.ErrClosed), closes connections as they
 // are released, and blocks until the server has let go of the last one. If ctx
-// is done first, the error says what is still open; that closes when it is
-// released, and Close may be called again to wait for it.
+// is done first, the error wraps ctx.Err() and says what is still open; that
+// closes when it is released, and Close may be called again to wait for it. It
+// also closes every *sql.DB of Workspace.DB; rows and transactions of theirs may
+// end before.
 func (m *Manager) Close(ctx context.Context) error {
 	m.closeOnce.Do(func() {
 		close(m.closing)
@@ -233,4 +245,10 @@ func (m *Manager) terminateBackend(ctx context.Context, pid uint32, started time
 	tag, err := conn.Exec(ctx,
 		`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = $1 AND backend_start = $2`, int32(pid), started)
 	return err == nil && tag.RowsAffected() == 0, err
+}
+
+// Format prints the Manager, with any verb, as the server it is of: what it
+// holds is in use by others, and the password is in it.
+func (m *Manager) Format(f fmt.State, _ rune) {
+	_, _ = fmt.Fprintf(f, "tenantpool manager of %s:%d", m.config.Host, m.config.Port)
 }

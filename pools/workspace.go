@@ -10,9 +10,15 @@ import (
 	"github.com/tenantpool/tenantpool/model"
 )
 
-// Workspace is a handle on one workspace's database. Each of its methods borrows
-// a connection, uses it and gives it back; they block and fail as
-// [Manager.Acquire] does, and then as the method of the same name of [Conn].
+// Workspace is a handle on one workspace's database. It may be used from any
+// goroutine. Each of its methods borrows a connection, uses it and gives it back;
+// they block and fail as [Manager.Acquire] does, and then as the method of the
+// same name of [Conn]; ctx is for both.
+//
+// Results that outlive the call (rows, a row, a batch, a transaction) hold their
+// connection until their end; one that is forgotten holds it for ever. While one
+// is open, another call borrows a second connection, which the cap may not
+// allow: use Acquire for what belongs together.
 type Workspace struct {
 	id        model.WorkspaceID
 	key       string // of its *sql.DB
@@ -23,7 +29,8 @@ type Workspace struct {
 // ID is the workspace's id (of the system database: its name).
 func (w *Workspace) ID() model.WorkspaceID { return w.id }
 
-// Acquire lends a connection; see [Manager.Acquire].
+// Acquire lends a connection, which the caller owns until its Release; see
+// [Manager.Acquire].
 func (w *Workspace) Acquire(ctx context.Context) (*Conn, error) { return w.acquire(ctx, w.id) }
 
 // AcquireFunc lends a connection to f for as long as it runs, also when it
@@ -72,19 +79,15 @@ func (w *Workspace) QueryRow(ctx context.Context, sql string, args ...any) pgx.R
 	return borrowedRow{conn.QueryRow(ctx, sql, args...), conn}
 }
 
-// SendBatch sends the queries of a batch at once. The connection is given back
-// when the results are closed, or, if the batch began a transaction, when that
-// ends.
+// SendBatch sends the queries of a batch at once. The results must be closed;
+// that gives the connection back, or, if the batch began a transaction, its
+// Commit or Rollback does.
 func (w *Workspace) SendBatch(ctx context.Context, batch *pgx.Batch) pgx.BatchResults {
 	conn, err := w.Acquire(ctx)
 	if err != nil {
 		return pgx.FailedBatchResults(batch, err)
 	}
-	results := conn.SendBatch(ctx, batch)
-	if tx := results.Tx(); tx != nil {
-		return &borrowedTxBatch{results, &borrowedTx{tx, conn}}
-	}
-	return &borrowedBatch{results, conn}
+	return conn.sendBatch(ctx, batch, true)
 }
 
 // CopyFrom copies rows into a table.
@@ -109,12 +112,11 @@ func (w *Workspace) BeginTx(ctx context.Context, opts pgx.TxOptions) (pgx.Tx, er
 	if err != nil {
 		return nil, err
 	}
-	tx, err := conn.BeginTx(ctx, opts)
+	tx, err := conn.begin(ctx, opts, true)
 	if err != nil {
 		conn.Release()
-		return nil, err
 	}
-	return &borrowedTx{tx, conn}, nil
+	return tx, err
 }
 
 // Ping makes a round trip to the server.
@@ -128,9 +130,17 @@ func (w *Workspace) Ping(ctx context.Context) error {
 }
 
 // DB returns a *sql.DB over the workspace's connections, so that code written
-// for database/sql runs unchanged. It keeps no connections of its own, and
-// evictions do not concern it. The same one is returned each time; it lives, and
-// keeps one parked goroutine, until the Manager closes. Do not close it.
+// for database/sql runs unchanged. It blocks as Acquire does only when it is
+// used. It keeps no connection that is not in use, whatever SetMaxIdleConns and
+// the like say, and evictions do not concern it. The same one is returned each
+// time; it belongs to the Manager, which closes it. It costs one parked
+// goroutine until then. Do not close it.
 //
-// In Raw, the driver connection has a method Conn() *pgx.Conn.
+// Its errors are those of Acquire and of the methods of Conn; a query that ctx
+// ended wraps ctx.Err(). A statement of Prepare is prepared anew for each use
+// outside of a transaction, which costs two more round trips; connections cache
+// the statements of plain queries, which are therefore faster.
+//
+// In Raw, the driver connection is no *stdlib.Conn; it has the method
+// Conn() *pgx.Conn.
 func (w *Workspace) DB() *sql.DB { return w.databases.get(w) }

@@ -5,8 +5,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/tenantpool/tenantpool/model"
 	"pgregory.net/rapid"
+
+	"github.com/tenantpool/tenantpool/model"
 )
 
 // sameAsReference runs generated logs through the core and the reference, and

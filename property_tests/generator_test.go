@@ -5,8 +5,9 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/tenantpool/tenantpool/model"
 	"pgregory.net/rapid"
+
+	"github.com/tenantpool/tenantpool/model"
 )
 
 // order is one generated instruction. What it means depends on what is open when

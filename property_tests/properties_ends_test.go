@@ -5,8 +5,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/tenantpool/tenantpool/model"
 	"pgregory.net/rapid"
+
+	"github.com/tenantpool/tenantpool/model"
 )
 
 // I9.

@@ -5,8 +5,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/tenantpool/tenantpool/model"
 	"pgregory.net/rapid"
+
+	"github.com/tenantpool/tenantpool/model"
 )
 
 // I3, at the end of a log by Cancel or by Drain.

@@ -5,8 +5,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/tenantpool/tenantpool/model"
 	"pgregory.net/rapid"
+
+	"github.com/tenantpool/tenantpool/model"
 )
 
 // I1. That a slot is freed by Closed or DialFailed only is how the ledger counts.

@@ -4,8 +4,9 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/tenantpool/tenantpool/model"
 	"pgregory.net/rapid"
+
+	"github.com/tenantpool/tenantpool/model"
 )
 
 // property watches a run. Each of its functions may be nil, and returns what is
@@ -116,7 +117,7 @@ func check(t *testing.T, m mix, watch ...property) {
 // show up in one of some hundred logs.
 func often(t *testing.T, property func(*rapid.T)) {
 	times := 6
-	if testing.Short() {
+	if testing.Short() || underRaceDetector { // which finds nothing in one goroutine
 		times = 1
 	}
 	for range times {

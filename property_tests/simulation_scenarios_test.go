@@ -127,7 +127,7 @@ func TestNobodyStarvesUnderOverload(t *testing.T) {
 func (s *simulation) fill(slots int, within time.Duration) int {
 	got := 0
 	for i := range slots {
-		id := model.WorkspaceID(tenant(1000 + i))
+		id := tenant(1000 + i)
 		var ask func()
 		ask = func() {
 			s.acquire(id, 0, func(g model.Grant) {

@@ -42,10 +42,12 @@ one exits at once. A workspace takes about 8 MB in the folder for temporary
 files while the demo runs.
 
 The exit status is 1 when the server refused a connection or counted more than
-the budget, or when a request reached another workspace's database.`,
+the budget, when a request reached another workspace's database, or when the demo
+could not run; 2 for a wrong command line; 130 when it was interrupted before the
+traffic began.`,
 		Example: `  tenantpool demo --for 30s
   tenantpool demo --workspaces 500 --budget 100 --zipf 0 --for 1m --report json`,
-		Args: cobra.NoArgs,
+		Args: flagsOnly,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return demo(cmd.Context(), o, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},

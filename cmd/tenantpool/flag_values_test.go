@@ -34,18 +34,39 @@ func TestBadFlags(t *testing.T) {
 			t.Setenv("PG_BIN", dir) // were anything started, this would fail
 			var stdout, stderr bytes.Buffer
 			status := run(t.Context(), append([]string{"demo"}, strings.Fields(test.args)...), &stdout, &stderr)
-			if status != 1 || stdout.Len() > 0 {
+			if status != 2 || stdout.Len() > 0 {
 				t.Errorf("exit status %d, standard output %q", status, &stdout)
 			}
 			if n := strings.Count(stderr.String(), "\n"); n != 1 {
 				t.Errorf("%d lines for one error", n)
 			}
-			for _, want := range test.want {
+			for _, want := range append(test.want, "tenantpool demo --help") {
 				if !strings.Contains(stderr.String(), want) {
 					t.Errorf("the error does not say %q: %s", want, &stderr)
 				}
 			}
 		})
+	}
+}
+
+func TestAWrongCommandIsRefusedWithTheRightOne(t *testing.T) {
+	for _, args := range [][]string{{"dmo"}, {"dmo", "--for", "1s"}, {"nonsense"}, {"--nonsense"}} {
+		var stdout, stderr bytes.Buffer
+		status := run(t.Context(), args, &stdout, &stderr)
+		said := stderr.String()
+		if status != 2 || stdout.Len() > 0 || strings.Count(said, "\n") != 1 || !strings.Contains(said, "(see tenantpool --help)") {
+			t.Errorf("%q: exit status %d, standard output %q, standard error %q", args, status, &stdout, said)
+		}
+		if args[0] == "dmo" && len(args) == 1 && !strings.Contains(said, "did you mean demo?") {
+			t.Errorf("%q: it says %q", args, said)
+		}
+	}
+}
+
+func TestWithoutACommandTheHelpIsShown(t *testing.T) {
+	var stdout, stderr bytes.Buffer
+	if status := run(t.Context(), nil, &stdout, &stderr); status != 0 || !strings.Contains(stdout.String(), "demo") {
+		t.Errorf("exit status %d, standard output %q, standard error %q", status, &stdout, &stderr)
 	}
 }
 

@@ -41,7 +41,7 @@ func startLive(rec *recorder, st *stage, before model.Stats, con *console) *live
 			if err != nil {
 				return // the manager has ended; the summary says why
 			}
-			con.log(liveRow(now, rate.perSecond(), stats.Workspaces, before.Workspaces.Counters, done.failed(), done.errors[cancelled]))
+			con.log(liveRow(now, rate.perSecond(), stats.Workspaces, before.Workspaces.Counters, done.failed()))
 		}
 		timer := time.NewTimer(first)
 		defer timer.Stop()
@@ -64,19 +64,19 @@ func (l *live) stop() {
 	<-l.ended
 }
 
-// The row is 98 characters wide, so that it fits a terminal of 100 even with the
+// The row is 77 characters wide, so that it fits a terminal of 80 even with the
 // ^C that an interrupt writes there.
 const (
-	liveHeader = " time  req/s  in use  idle  dialing  closing  waiting    hits   dials  evictions cancelled  errors"
-	liveFormat = "%5s %6s %7d %5d %8d %8d %8d %7s %7s %10s %9s %7s"
+	liveHeader = " time  req/s in use idle dialing closing waiting   hits  dials evicted errors"
+	liveFormat = "%5s %6s %6d %4d %7d %7d %7d %6s %6s %7s %6s"
 )
 
-func liveRow(now time.Duration, rate float64, st model.BudgetStats, before model.Counters, failed, cancelled uint64) string {
+func liveRow(now time.Duration, rate float64, st model.BudgetStats, before model.Counters, failed uint64) string {
 	c := st.Counters
 	return fmt.Sprintf(liveFormat, clock(now), compact(uint64(rate)),
 		st.InUse, st.Idle, st.Dialing, st.Closing, st.Waiting,
 		compact(c.Hits-before.Hits), compact(c.Dials-before.Dials), compact(c.Evictions()-before.Evictions()),
-		compact(cancelled), compact(failed))
+		compact(failed))
 }
 
 // rate is the requests per second over about the last second.

@@ -11,6 +11,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime/debug"
+	"strings"
 
 	"github.com/spf13/cobra"
 )
@@ -33,19 +35,74 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return 0
 	}
 	fmt.Fprintf(stderr, "tenantpool: %v\n", err)
-	if errors.Is(err, errInterrupted) {
+	var misused *usageError
+	switch {
+	case errors.Is(err, errInterrupted):
 		return exitInterrupted
+	case errors.As(err, &misused):
+		return exitMisused
 	}
 	return 1
 }
+
+// exitMisused is the exit status of a program that was called in a wrong way.
+const exitMisused = 2
+
+// usageError says what is wrong with the command line, and where to read on.
+type usageError struct {
+	command string
+	err     error
+}
+
+func (e *usageError) Error() string {
+	return fmt.Sprintf("%v (see %s --help)", e.err, e.command)
+}
+
+func (e *usageError) Unwrap() error { return e.err }
 
 func newRoot() *cobra.Command {
 	root := &cobra.Command{
 		Use:           "tenantpool",
 		Short:         "Unlimited tenant databases on one fixed PostgreSQL connection budget",
+		Version:       version(),
 		SilenceUsage:  true, // an error says what to do; the usage would hide it
 		SilenceErrors: true, // run prints it
+		Args:          knownCommand,
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+
+		SuggestionsMinimumDistance: 2, // letters that are wrong
 	}
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return &usageError{cmd.CommandPath(), err}
+	})
 	root.AddCommand(newDemo())
 	return root
+}
+
+// knownCommand refuses what is no command of the root.
+func knownCommand(root *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	err := fmt.Errorf("there is no command %q", args[0])
+	if similar := root.SuggestionsFor(args[0]); len(similar) > 0 {
+		err = fmt.Errorf("%w: did you mean %s?", err, strings.Join(similar, " or "))
+	}
+	return &usageError{root.CommandPath(), err}
+}
+
+// flagsOnly refuses arguments that are no flags.
+func flagsOnly(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	return &usageError{cmd.CommandPath(), fmt.Errorf("%s takes flags only, not %q", cmd.Name(), args[0])}
+}
+
+// version is what the program was built from.
+func version() string {
+	if info, ok := debug.ReadBuildInfo(); ok {
+		return info.Main.Version
+	}
+	return "unknown"
 }

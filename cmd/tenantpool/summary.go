@@ -12,7 +12,7 @@ import (
 func writeSummary(out io.Writer, r *report) error {
 	s := &summary{}
 	s.line("")
-	s.line("%s workspaces shared %s connections for %s", grouped(r.Workspaces), grouped(r.WorkspaceBudget), roundly(r.Seconds))
+	s.line("%s workspaces shared %s connections, at most %d each, for %s", grouped(r.Workspaces), grouped(r.WorkspaceBudget), r.WorkspaceCap, roundly(r.Seconds))
 
 	s.section("Requests")
 	s.figure("sent", grouped(r.Requests), "%s requests/s from %s workers", grouped(uint64(r.RequestsPerSecond)), grouped(r.Workers))

@@ -111,12 +111,12 @@ func entries(t *testing.T, dir string) []string {
 // login connects as the application role; the test's end hangs up.
 func login(t *testing.T, s *Server) *pgx.Conn {
 	t.Helper()
-	return opened(t, s.dsn(s.User, s.Password, s.Database))
+	return opened(t, s, s.dsn(s.User, s.Password, s.Database))
 }
 
-func opened(t *testing.T, dsn string) *pgx.Conn {
+func opened(t *testing.T, s *Server, dsn string) *pgx.Conn {
 	t.Helper()
-	conn, err := connect(deadline(t), dsn)
+	conn, err := s.connect(deadline(t), dsn)
 	if err != nil {
 		t.Fatal(err)
 	}

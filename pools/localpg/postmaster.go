@@ -28,6 +28,9 @@ const pollInterval = 20 * time.Millisecond
 // launch starts the postmaster on s.Port and returns when it answers the
 // superuser, with that connection. If it does not, it is not left running.
 func (s *Server) launch(ctx context.Context) (*pgx.Conn, error) {
+	if _, err := s.parse(s.SuperuserDSN()); err != nil {
+		return nil, err // at each try it would fail again
+	}
 	for {
 		offset := s.logSize()
 		if err := s.spawn(); err != nil {
@@ -116,7 +119,7 @@ func (s *Server) answer(ctx context.Context) (*pgx.Conn, error) {
 
 // connectSuperuser connects to this server and no other.
 func (s *Server) connectSuperuser(ctx context.Context) (*pgx.Conn, error) {
-	conn, err := connect(ctx, s.SuperuserDSN())
+	conn, err := s.connect(ctx, s.SuperuserDSN())
 	if err != nil {
 		return nil, err
 	}

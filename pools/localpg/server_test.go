@@ -39,14 +39,14 @@ func TestAFreshServer(t *testing.T) {
 		if got := value[string](t, conn, "SELECT current_user || '@' || current_database()"); got != "tenantpool@tenantpool" {
 			t.Errorf("logged in as %s", got)
 		}
-		conn, err := connect(deadline(t), s.dsn(s.User, "wrong", s.Database))
+		conn, err := s.connect(deadline(t), s.dsn(s.User, "wrong", s.Database))
 		if err == nil {
 			hangUp(conn)
 			t.Error("a wrong password was accepted")
 		} else if got := code(err); got != "28P01" {
 			t.Errorf("a wrong password is refused with %s, want 28P01", got)
 		}
-		admin := opened(t, s.SuperuserDSN())
+		admin := opened(t, s, s.SuperuserDSN())
 		if n := value[int](t, admin, "SELECT count(*) FROM pg_hba_file_rules WHERE auth_method IS DISTINCT FROM 'scram-sha-256'"); n != 0 {
 			t.Errorf("%d lines of pg_hba.conf let somebody in without scram", n)
 		}
@@ -62,7 +62,7 @@ func TestAFreshServer(t *testing.T) {
 		for range 9 {
 			login(t, s)
 		}
-		conn, err := connect(deadline(t), s.dsn(s.User, s.Password, s.Database))
+		conn, err := s.connect(deadline(t), s.dsn(s.User, s.Password, s.Database))
 		if err == nil {
 			hangUp(conn)
 			t.Fatal("a tenth connection was granted, 12-3 are allowed")
@@ -70,7 +70,7 @@ func TestAFreshServer(t *testing.T) {
 		if got := code(err); got != "53300" {
 			t.Errorf("the tenth connection is refused with %s, want 53300", got)
 		}
-		watcher := opened(t, s.SuperuserDSN())
+		watcher := opened(t, s, s.SuperuserDSN())
 		if n := value[int](t, watcher, "SELECT count(*) FROM pg_stat_activity WHERE usename = 'tenantpool'"); n != 9 {
 			t.Errorf("the superuser sees %d connections on the full server, want 9", n)
 		}
@@ -89,7 +89,7 @@ func TestAFreshServer(t *testing.T) {
 	})
 
 	t.Run("settings", func(t *testing.T) {
-		admin := opened(t, s.SuperuserDSN())
+		admin := opened(t, s, s.SuperuserDSN())
 		for name, want := range map[string]string{
 			"fsync": "off", "full_page_writes": "off", "autovacuum": "off", "jit": "off",
 			"wal_level": "minimal", "dynamic_shared_memory_type": "mmap", "max_wal_senders": "0",
@@ -112,7 +112,7 @@ func TestAFreshServer(t *testing.T) {
 		if err := s.CreateDatabases(deadline(t), names...); err != nil {
 			t.Fatal(err)
 		}
-		admin := opened(t, s.SuperuserDSN())
+		admin := opened(t, s, s.SuperuserDSN())
 		if n := value[int](t, admin, "SELECT count(*) FROM pg_stat_activity WHERE usename = 'postgres'"); n != 1 {
 			t.Errorf("%d superuser connections after CreateDatabases, want my own only", n)
 		}
@@ -159,8 +159,8 @@ func TestAFreshServer(t *testing.T) {
 
 func TestHangUpWaitsForTheServer(t *testing.T) {
 	s := started(t, Options{})
-	watcher := opened(t, s.SuperuserDSN())
-	conn, err := connect(deadline(t), s.SuperuserDSN())
+	watcher := opened(t, s, s.SuperuserDSN())
+	conn, err := s.connect(deadline(t), s.SuperuserDSN())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -22,7 +22,7 @@ func TestShutdownAndResumeKeepDataAndPort(t *testing.T) {
 				t.Errorf("Resume of a running server: %v", err)
 			}
 			first := s.postmaster.process.Pid
-			conn, err := connect(deadline(t), s.dsn(s.User, s.Password, s.Database))
+			conn, err := s.connect(deadline(t), s.dsn(s.User, s.Password, s.Database))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -39,7 +39,7 @@ func TestShutdownAndResumeKeepDataAndPort(t *testing.T) {
 			if left, err := processes(s.folder); len(left) > 0 || err != nil {
 				t.Errorf("processes %v are left, %v", left, err)
 			}
-			if conn, err := connect(deadline(t), s.SuperuserDSN()); err == nil {
+			if conn, err := s.connect(deadline(t), s.SuperuserDSN()); err == nil {
 				hangUp(conn)
 				t.Error("somebody still answers")
 			}
@@ -72,7 +72,7 @@ func TestKillTakesBackendsThatComputeAlong(t *testing.T) {
 		_, err := conn.Exec(ctx, "SELECT count(*) FROM generate_series(1, 1000000000000::bigint)")
 		asked <- err
 	}()
-	admin := opened(t, s.SuperuserDSN())
+	admin := opened(t, s, s.SuperuserDSN())
 	eventually(t, func() string {
 		if value[int](t, admin, "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE '%generate_series(1, 10%' AND pid <> pg_backend_pid()") == 0 {
 			return "the query does not run yet"

@@ -18,7 +18,7 @@ func hangUp(conn *pgx.Conn) {
 		_ = conn.Close(ctx)
 		return
 	}
-	defer raw.Conn.Close()
+	defer func() { _ = raw.Conn.Close() }()
 	deadline, _ := ctx.Deadline()
 	_ = raw.Conn.SetDeadline(deadline)
 	terminate := []byte{'X', 0, 0, 0, 4}

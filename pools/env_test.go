@@ -1,0 +1,190 @@
+package pools_test
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/tenantpool/tenantpool/model"
+	"github.com/tenantpool/tenantpool/pools"
+)
+
+// variables are all that ConfigFromEnv reads.
+var variables = []string{
+	"DB_HOST", "DB_PORT", "DB_USER", "DB_PASSWORD", "DB_SSLMODE", "DB_PREFIX", "DB_NAME",
+	"DB_MAX_CONNECTIONS", "DB_MAX_CONNECTIONS_PER_DB",
+	"DB_CONNECTION_MAX_LIFETIME", "DB_CONNECTION_MAX_IDLE_TIME", "DB_ACQUIRE_TIMEOUT",
+	"DB_MAX_DIALING", "DB_DIAL_TIMEOUT", "DB_MAX_WAITERS", "DB_MAX_WAITERS_PER_DB",
+	"DB_PATIENCE", "DB_HEALTH_CHECK_AFTER",
+}
+
+// environment has, for this test, the variables given as NAME=value and no other
+// one of ours.
+func environment(t *testing.T, set ...string) {
+	t.Helper()
+	for _, name := range variables {
+		t.Setenv(name, "") // which restores it afterwards
+		_ = os.Unsetenv(name)
+	}
+	for _, line := range set {
+		name, value, _ := strings.Cut(line, "=")
+		t.Setenv(name, value)
+	}
+}
+
+// published are the defaults that the documentation promises.
+var published = model.Config{
+	Host: "localhost", Port: 5432, User: "postgres", SSLMode: "prefer", Prefix: "tenantpool", SystemDatabase: "postgres",
+	MaxConnections: 100, MaxConnectionsPerDB: 3,
+	ConnectionMaxLifetime: 10 * time.Minute, ConnectionMaxIdleTime: 5 * time.Minute, AcquireTimeout: 5 * time.Second,
+	MaxDialing: 4, DialTimeout: 5 * time.Second, MaxWaiters: 10_000, MaxWaitersPerDB: 1_000,
+	Patience: 20 * time.Millisecond, HealthCheckAfter: 30 * time.Second,
+}
+
+func TestAnEmptyEnvironmentGivesTheDefaults(t *testing.T) {
+	environment(t)
+	if cfg, err := pools.ConfigFromEnv(); err != nil || cfg != published {
+		t.Errorf("%+v %v", cfg, err)
+	}
+}
+
+// As in compose files: DB_PORT=${DB_PORT:-}.
+func TestAnEmptyVariableIsLikeOneThatIsNotSet(t *testing.T) {
+	empty := make([]string, len(variables))
+	for i, name := range variables {
+		empty[i] = name + "="
+	}
+	environment(t, empty...)
+	if cfg, err := pools.ConfigFromEnv(); err != nil || cfg != published {
+		t.Errorf("%+v %v", cfg, err)
+	}
+}
+
+func TestEveryVariableIsRead(t *testing.T) {
+	environment(t,
+		"DB_HOST=db.example", "DB_PORT=6543", "DB_USER=app", "DB_PASSWORD=a=b'c\\ d", "DB_SSLMODE=verify-full",
+		"DB_PREFIX=shop", "DB_NAME=shop_system", "DB_MAX_CONNECTIONS=200", "DB_MAX_CONNECTIONS_PER_DB=7",
+		"DB_CONNECTION_MAX_LIFETIME=1h", "DB_CONNECTION_MAX_IDLE_TIME=90s", "DB_ACQUIRE_TIMEOUT=300ms",
+		"DB_MAX_DIALING=9", "DB_DIAL_TIMEOUT=2s", "DB_MAX_WAITERS=11", "DB_MAX_WAITERS_PER_DB=10",
+		"DB_PATIENCE=5ms", "DB_HEALTH_CHECK_AFTER=1m")
+	want := model.Config{
+		Host: "db.example", Port: 6543, User: "app", Password: `a=b'c\ d`, SSLMode: "verify-full",
+		Prefix: "shop", SystemDatabase: "shop_system", MaxConnections: 200, MaxConnectionsPerDB: 7,
+		ConnectionMaxLifetime: time.Hour, ConnectionMaxIdleTime: 90 * time.Second, AcquireTimeout: 300 * time.Millisecond,
+		MaxDialing: 9, DialTimeout: 2 * time.Second, MaxWaiters: 11, MaxWaitersPerDB: 10,
+		Patience: 5 * time.Millisecond, HealthCheckAfter: time.Minute,
+	}
+	if cfg, err := pools.ConfigFromEnv(); err != nil || cfg != want {
+		t.Errorf("%+v %v", cfg, err)
+	}
+}
+
+func TestABadValueIsNamedWithItsVariableAndItsRange(t *testing.T) {
+	for set, want := range map[string][]string{
+		"DB_MAX_CONNECTIONS=19":                   {"from 20 to 10000"},
+		"DB_MAX_CONNECTIONS=10001":                {"from 20 to 10000"},
+		"DB_MAX_CONNECTIONS=many":                 {`"many"`, "a whole number", "from 20 to 10000"},
+		"DB_MAX_CONNECTIONS=50.5":                 {`"50.5"`, "a whole number", "from 20 to 10000"},
+		"DB_MAX_CONNECTIONS=99999999999999999999": {"a whole number", "from 20 to 10000"},
+		"DB_MAX_CONNECTIONS_PER_DB=0":             {"from 1 to 50"},
+		"DB_MAX_CONNECTIONS_PER_DB=51":            {"from 1 to 50"},
+		"DB_PORT=65536":                           {"from 1 to 65535"},
+		"DB_PORT=postgres":                        {`"postgres"`, "a whole number", "from 1 to 65535"},
+		"DB_ACQUIRE_TIMEOUT=5":                    {`"5"`, "300ms, 5s or 10m", "0s or more"},
+		"DB_ACQUIRE_TIMEOUT=-1s":                  {"0s or more"},
+		"DB_CONNECTION_MAX_LIFETIME=10 minutes":   {`"10 minutes"`, "300ms, 5s or 10m", "0 (never) or at least 1s"},
+		"DB_CONNECTION_MAX_IDLE_TIME=1d":          {`"1d"`, "300ms, 5s or 10m"},
+		"DB_CONNECTION_MAX_IDLE_TIME=1ms":         {"0 (never) or at least 1s"},
+		"DB_SSLMODE=perhaps":                      {"disable, allow, prefer, require, verify-ca, verify-full"},
+		"DB_PREFIX=a.b":                           {"A-Z a-z 0-9 _ -"},
+		"DB_MAX_DIALING=-1":                       {"from 1 to 1000"},
+		"DB_DIAL_TIMEOUT=1ms":                     {"10ms or more"},
+		"DB_MAX_WAITERS=-1":                       {"from 1 to 1000000"},
+		"DB_MAX_WAITERS_PER_DB=x":                 {"a whole number", "from 1 to 1000000"},
+		"DB_PATIENCE=2m":                          {"to 1m0s"},
+		"DB_HEALTH_CHECK_AFTER=1us":               {"1ms or more"},
+	} {
+		t.Run(set, func(t *testing.T) {
+			environment(t, set)
+			cfg, err := pools.ConfigFromEnv()
+			variable, value, _ := strings.Cut(set, "=")
+			var bad *model.ConfigError
+			if !errors.As(err, &bad) || bad.Variable != variable || cfg != (model.Config{}) {
+				t.Fatalf("%+v %v", cfg, err)
+			}
+			if value != "1us" { // which Go prints as 1µs
+				want = append(want, value)
+			}
+			for _, word := range append(want, variable+" is ") {
+				if !strings.Contains(err.Error(), word) {
+					t.Errorf("%q is missing in: %v", word, err)
+				}
+			}
+		})
+	}
+}
+
+func TestTheEdgesOfTheRangesAreAccepted(t *testing.T) {
+	for _, set := range [][]string{
+		{"DB_MAX_CONNECTIONS=20", "DB_MAX_CONNECTIONS_PER_DB=1", "DB_ACQUIRE_TIMEOUT=0", "DB_CONNECTION_MAX_LIFETIME=0", "DB_CONNECTION_MAX_IDLE_TIME=0s"},
+		{"DB_MAX_CONNECTIONS=10000", "DB_MAX_CONNECTIONS_PER_DB=50", "DB_PORT=65535"},
+	} {
+		environment(t, set...)
+		if _, err := pools.ConfigFromEnv(); err != nil {
+			t.Errorf("%v: %v", set, err)
+		}
+	}
+}
+
+func TestAllBadValuesAreReportedTogether(t *testing.T) {
+	environment(t, "DB_PORT=0", "DB_MAX_CONNECTIONS=many", "DB_ACQUIRE_TIMEOUT=5", "DB_MAX_CONNECTIONS_PER_DB=51", "DB_PASSWORD=top-secret-4711")
+	_, err := pools.ConfigFromEnv()
+	for _, variable := range []string{"DB_PORT", "DB_MAX_CONNECTIONS", "DB_ACQUIRE_TIMEOUT", "DB_MAX_CONNECTIONS_PER_DB"} {
+		if err == nil || !strings.Contains(err.Error(), variable+" is ") {
+			t.Errorf("%s is missing in: %v", variable, err)
+		}
+	}
+	if lines := strings.Count(fmt.Sprint(err), "\n") + 1; lines != 4 {
+		t.Errorf("%d lines: %v", lines, err)
+	}
+	if strings.Contains(fmt.Sprint(err), "top-secret") {
+		t.Error("the password is in the error")
+	}
+}
+
+func TestTheExampleEnvironmentIsTheDefault(t *testing.T) {
+	text, err := os.ReadFile("../env.example")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var lines []string
+	for line := range strings.Lines(string(text)) {
+		line, _, _ = strings.Cut(line, "#")
+		if line = strings.TrimSpace(line); line != "" {
+			lines = append(lines, line)
+		}
+	}
+	for _, name := range variables {
+		if !strings.Contains("\n"+strings.Join(lines, "\n"), "\n"+name+"=") {
+			t.Errorf("%s is missing", name)
+		}
+	}
+	if len(lines) != len(variables) {
+		t.Errorf("%d variables, want %d: %q", len(lines), len(variables), lines)
+	}
+	environment(t, lines...)
+	cfg, err := pools.ConfigFromEnv()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if cfg.Password == "" {
+		t.Error("no password to be changed")
+	}
+	cfg.Password = ""
+	if cfg != model.DefaultConfig() {
+		t.Errorf("%+v", cfg)
+	}
+}
