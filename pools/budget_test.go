@@ -239,7 +239,7 @@ func TestABudgetThatTheServerDoesNotGrantIsHeldAtWhatIsOpen(t *testing.T) {
 	const granted, budget, workspaces = 26, 40, 60
 	grant(t, granted)
 	m := open(t, config(budget))
-	m.log.line(t, "DB_MAX_CONNECTIONS is more than the server grants", `"available":26`, `"max_connections":40`)
+	m.log.line(t, "DB_MAX_CONNECTIONS is more than the server grants", `"available":27`, `"max_connections":40`)
 
 	var wg sync.WaitGroup
 	for worker := range 40 {

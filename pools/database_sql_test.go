@@ -32,7 +32,8 @@ func TestAWorkspaceHasOneDBWhoeverAsksAndHoweverMany(t *testing.T) {
 			t.Fatal("there are several")
 		}
 	}
-	if m.Workspace("w1").DB() == dbs[0] || m.System().DB() == dbs[0] || m.System().DB() != m.System().DB() {
+	system := m.System().DB()
+	if m.Workspace("w1").DB() == dbs[0] || system == dbs[0] || system != m.System().DB() {
 		t.Error("it is another database's, too")
 	}
 	// The system database's name may also be a workspace's id.
