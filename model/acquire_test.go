@@ -119,6 +119,15 @@ func TestALongIdleConnectionIsVerified(t *testing.T) {
 	s.at(60*ms, acquire(3, "a"), "grant 3 conn 1 a verify")
 }
 
+func TestAfterTheServerWasDownTheIdleOnesAreVerified(t *testing.T) {
+	s := start(t, limits(4, 1))
+	s.parked(1, "a")
+	s.at(0, acquire(2, "b"), "dial 2 b")
+	s.at(1*ms, failed(2, ServerDown), "wake 1.000001ms")
+	s.at(2*ms, Cancel{2}, "reject 2: server_down dial of b, attempt 1: refused", "wake never")
+	s.at(3*ms, acquire(3, "a"), "grant 3 conn 1 a verify")
+}
+
 func TestAfterALostConnectionTheIdleOnesAreVerified(t *testing.T) {
 	s := start(t, limits(4, 1))
 	s.parked(1, "a")

@@ -64,6 +64,7 @@ func (s *State) dialFailed(m DialFailed) {
 	s.counters.DialFailures++
 	switch m.Kind {
 	case ServerDown:
+		s.suspect = s.now
 		// Dials that failed together with the first one say nothing new.
 		if !s.server.lasts(s.now) {
 			s.server.fail(s.now, s.limits, c, m)

@@ -79,7 +79,9 @@
 //	    open (after the failed dial's slot is free); from ProbeAfter on, it is
 //	    raised by 1, 2, 4, ... every ProbeAfter until it is the budget again.
 //	 6. Idle connections are closed when their lifetime or idle time is over, at
-//	    the first message from then on (WakeAt asks for one).
+//	    the first message from then on (WakeAt asks for one). A Grant asks to
+//	    verify one that was idle for VerifyAfter, or since before the server was
+//	    down or a connection was lost.
 //
 // # Invariants
 //

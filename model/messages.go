@@ -223,7 +223,8 @@ const (
 	// Permanent: will not pass by waiting: no such database, login rejected,
 	// no right to connect.
 	Permanent
-	// ServerDown: the server cannot be reached or takes no logins at all.
+	// ServerDown: the server cannot be reached or takes no logins at all. What is
+	// idle is to be verified before it is lent.
 	ServerDown
 	// ServerFull: the server has no slot left for us (SQLSTATE 53300).
 	ServerFull

@@ -39,8 +39,8 @@ type State struct {
 	// retries orders the workspaces that wait for their dial back-off to end.
 	retries heap[*workspace]
 	server  backoff
-	// suspect is when a connection was last found lost; what has been idle since
-	// before then is verified before it is lent. Negative: never.
+	// suspect is when a connection was last found lost or the server down; what has
+	// been idle since before then is verified before it is lent. Negative: never.
 	suspect time.Duration
 
 	counters Counters

@@ -258,6 +258,7 @@ func (r *reference) dialFailed(m model.DialFailed) {
 		r.serverFailures = 0
 		r.backOff(w, m)
 	case model.ServerDown:
+		r.lost, r.lostAt = true, r.now
 		if !r.serverBackingOff() {
 			r.serverFailures++
 			r.serverUntil = r.now + model.Backoff(r.limits, uint64(m.Conn), r.serverFailures)
