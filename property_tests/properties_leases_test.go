@@ -176,6 +176,9 @@ func TestOnlyDoubtfulIdleConnectionsAreVerified(t *testing.T) {
 			if len(l.ended) > ended && l.ended[ended].Health == model.Lost {
 				lostAt = l.now
 			}
+			if m, ok := e.message.(model.DialFailed); ok && m.Kind == model.ServerDown {
+				lostAt = l.now
+			}
 			ended = len(l.ended)
 			return ""
 		}}}
