@@ -84,11 +84,10 @@ func (d *dialer) login(ctx context.Context, database string) (*backend, error) {
 	config.DialFunc = b.network.dial
 	config.OnPgError = b.network.noteError
 	config.BuildContextWatcherHandler = b.cancel.build
-	conn, err := stdlib.GetConnector(*config).Connect(ctx)
+	conn, err := stdlib.GetConnector(*config).Connect(context.WithValue(ctx, attempt{}, true))
 	if err != nil {
 		return b, err
 	}
-	b.network.loggedIn.Store(true)
 	b.driver = conn.(*stdlib.Conn)
 	b.pgx = b.driver.Conn()
 	return b, b.identify(ctx)

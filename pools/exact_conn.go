@@ -104,15 +104,17 @@ type network struct {
 	// with and without TLS or for several addresses of a host. All but the last
 	// have ended. Only the dialing goroutine adds to it.
 	opened []*exactConn
-	// loggedIn: what is dialed from now on are cancel requests. The server
-	// answers them without a slot.
-	loggedIn atomic.Bool
 }
+
+// attempt is the key that marks the context of a login. What pgx dials in another
+// one, at any time and on a goroutine of its own, is a cancel request: the server
+// answers it without a slot.
+type attempt struct{}
 
 // dial is the DialFunc of pgx. A further attempt waits until the server has let
 // go of the one before: together they hold one slot.
 func (n *network) dial(ctx context.Context, protocol, address string) (net.Conn, error) {
-	if n.loggedIn.Load() {
+	if ctx.Value(attempt{}) == nil {
 		return n.dialer.DialContext(ctx, protocol, address)
 	}
 	if before := n.last(); before != nil {
