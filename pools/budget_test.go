@@ -73,6 +73,7 @@ func TestAHundredWorkspacesShareABudgetOfFortyAndTheServerRefusesNothing(t *test
 	watch := grant(t, budget)
 	databases := count(t, watch, `SELECT count(*) FROM pg_database`)
 	m := open(t, config(budget))
+	fillSystem(t, m)
 	for i := range workspaces {
 		if _, err := m.Workspace(workspaceID(i)).Exec(t.Context(), `CREATE TABLE IF NOT EXISTS visits (at timestamptz DEFAULT now())`); err != nil {
 			t.Fatal(err)
