@@ -32,6 +32,8 @@ type Dialer interface {
 type Share struct {
 	Limits model.Limits
 	Dialer Dialer
+	// System marks the events of this share.
+	System bool
 }
 
 // ShareIndex says which of the shares given to [Start] is meant.

@@ -57,22 +57,86 @@ func await[T any](ctx context.Context, s *Supervisor, answers <-chan T, pending 
 	}
 }
 
-// Resume ends a Pause; the waiters are served again.
-func (s *Supervisor) Resume(share ShareIndex, id model.WorkspaceID) {
-	s.send(envelope{share: s.shares[share], message: model.Resume{Workspace: id}})
+// Resume ends a Pause, and forgets the workspace's dial back-off. The waiters are
+// served again when it returns, or soon if ctx is done first.
+func (s *Supervisor) Resume(ctx context.Context, share ShareIndex, id model.WorkspaceID) error {
+	return s.resume(ctx, resumeRequest{share: s.shares[share], workspace: id}, "resume")
 }
 
-// SetLimits changes a share's budget and cap. What is idle beyond them closes at
-// once, what is lent when it comes home.
-func (s *Supervisor) SetLimits(share ShareIndex, budget, perWorkspace int) {
-	s.send(envelope{share: s.shares[share], message: model.SetLimits{Budget: budget, PerWorkspace: perWorkspace}})
+// Retry forgets the workspace's dial back-off, as when its database was just
+// created, so that it is dialed at once. A Pause is not ended by it.
+func (s *Supervisor) Retry(ctx context.Context, share ShareIndex, id model.WorkspaceID) error {
+	return s.resume(ctx, resumeRequest{share: s.shares[share], workspace: id, butNotPaused: true}, "retry")
+}
+
+func (s *Supervisor) resume(ctx context.Context, r resumeRequest, verb string) error {
+	done := make(chan struct{}, 1)
+	r.done = done
+	s.send(envelope{request: r})
+	if _, err := await(ctx, s, done, "the supervisor has not answered, but it will do so"); err != nil {
+		return fmt.Errorf("%s workspace %q: %w", verb, r.workspace, err)
+	}
+	return nil
+}
+
+type resumeRequest struct {
+	share        *share
+	workspace    model.WorkspaceID
+	butNotPaused bool
+	done         chan<- struct{}
+}
+
+func (r resumeRequest) carryOut(s *Supervisor) {
+	if !r.butNotPaused || !r.share.state.Paused(r.workspace) {
+		s.notePause(r.share, r.workspace, false)
+		s.step(r.share, model.Resume{Workspace: r.workspace})
+	}
+	r.done <- struct{}{}
+}
+
+// SetLimits changes the budgets and the caps of all shares, one for each in their
+// order, at one moment: no Stats mix old limits and new ones. What is idle beyond
+// them closes at once, what is lent when it comes home; SetLimits does not wait
+// for that. If ctx is done first they will be set all the same. A supervisor that
+// drains keeps the limits it has: then it is model.ErrClosed.
+func (s *Supervisor) SetLimits(ctx context.Context, limits ...model.SetLimits) error {
+	if len(limits) != len(s.shares) {
+		return fmt.Errorf("set limits: %d limits for %d shares", len(limits), len(s.shares))
+	}
+	answers := make(chan error, 1)
+	s.send(envelope{request: limitsRequest{limits, answers}})
+	refused, err := await(ctx, s, answers, "the supervisor has not answered, but it will do so")
+	if err == nil {
+		err = refused
+	}
+	if err != nil {
+		return fmt.Errorf("set limits: %w", err)
+	}
+	return nil
+}
+
+type limitsRequest struct {
+	limits []model.SetLimits
+	answer chan<- error
+}
+
+func (r limitsRequest) carryOut(s *Supervisor) {
+	if s.loop.draining > 0 {
+		r.answer <- model.ErrClosed
+		return
+	}
+	s.noteLimits(r.limits)
+	for i, sh := range s.shares {
+		s.step(sh, r.limits[i])
+	}
+	r.answer <- nil
 }
 
 // Stats returns a copy of the state of all shares at one moment. It waits for
 // the supervisor's answer, but no longer than ctx.
 func (s *Supervisor) Stats(ctx context.Context) (Stats, error) {
 	answers := make(chan Stats, 1)
-	s.send(envelope{stats: answers})
+	s.send(envelope{request: statsRequest{answers}})
 	st, err := await(ctx, s, answers, "the supervisor has not answered")
 	if err != nil {
 		return Stats{}, fmt.Errorf("stats: %w", err)
@@ -89,7 +153,7 @@ func (s *Supervisor) Stats(ctx context.Context) (Stats, error) {
 // that says what is still open; the draining goes on, and Drain may be called
 // again to wait for its end.
 func (s *Supervisor) Drain(ctx context.Context) error {
-	s.send(envelope{drain: true})
+	s.send(envelope{request: drainRequest{}})
 	select {
 	case <-s.stopped:
 		return nil

@@ -39,6 +39,25 @@ func (w *world) pause(ctx context.Context, id model.WorkspaceID) *operation {
 	return w.operate(func() (int, error) { return w.Pause(ctx, first, id) })
 }
 
+func (w *world) resume(id model.WorkspaceID) {
+	w.Helper()
+	if err := w.Resume(background, first, id); err != nil {
+		w.Error(err)
+	}
+}
+
+// setLimits takes a budget and a cap for each share.
+func (w *world) setLimits(limits ...int) {
+	w.Helper()
+	var all []model.SetLimits
+	for i := 0; i < len(limits); i += 2 {
+		all = append(all, model.SetLimits{Budget: limits[i], PerWorkspace: limits[i+1]})
+	}
+	if err := w.SetLimits(background, all...); err != nil {
+		w.Error(err)
+	}
+}
+
 // ended waits for the operation, which must succeed.
 func (o *operation) ended(closed int, took time.Duration) {
 	o.w.Helper()
@@ -111,7 +130,7 @@ func TestAPauseWaitsForTheLeasesAndTheClosesAndKeepsAcquiresWaiting(t *testing.T
 			w.Fatal("a paused workspace was served")
 		}
 		w.server.since()
-		w.Resume(first, "a")
+		w.resume("a")
 		waiter.granted()
 		w.happened("dial a", "opened a")
 	})
@@ -125,7 +144,7 @@ func TestAPauseClosesWhatIsBeingDialed(t *testing.T) {
 		if !waiter.waits() {
 			w.Fatal("a paused workspace was served")
 		}
-		w.Resume(first, "a")
+		w.resume("a")
 		waiter.granted()
 	})
 }
@@ -142,7 +161,7 @@ func TestAPauseWhoseTimeEndsPausesAllTheSame(t *testing.T) {
 		held.Release(model.Clean)
 		time.Sleep(time.Minute)
 		w.counts(model.Counts{Waiting: 1})
-		w.Resume(first, "a")
+		w.resume("a")
 		waiter.granted()
 	})
 }
@@ -152,7 +171,7 @@ func TestAResumeEndsAPauseThatIsUnderWay(t *testing.T) {
 		held := w.acquire("a")
 		pause := w.pause(background, "a")
 		waiter := w.tryFor(0, "a")
-		w.Resume(first, "a")
+		w.resume("a")
 		<-pause.done
 		held.Release(model.Clean)
 		if waiter.granted() != held.Conn() {
@@ -223,7 +242,7 @@ func TestARaisedBudgetServesTheWaitersAtOnce(t *testing.T) {
 		w.acquire("a")
 		other, same := w.tryFor(0, "b"), w.tryFor(0, "a")
 		time.Sleep(time.Second)
-		w.SetLimits(first, 2, 1)
+		w.setLimits(2, 1)
 		other.granted()
 		if other.took != time.Second+w.server.dialTakes {
 			w.Errorf("it took %v", other.took)
@@ -231,7 +250,7 @@ func TestARaisedBudgetServesTheWaitersAtOnce(t *testing.T) {
 		if !same.waits() {
 			w.Fatal("the cap was not kept")
 		}
-		w.SetLimits(first, 3, 2)
+		w.setLimits(3, 2)
 		same.granted()
 	})
 }
@@ -241,7 +260,7 @@ func TestALoweredBudgetClosesWhatIsIdleNowAndWhatIsLentLater(t *testing.T) {
 		one, two := w.acquire("a"), w.acquire("a")
 		w.idle("b", 2)
 		w.server.since()
-		w.SetLimits(first, 1, 1)
+		w.setLimits(1, 1)
 		w.happened("close b shrink", "close b shrink")
 		time.Sleep(time.Minute)
 		w.counts(model.Counts{InUse: 2})
@@ -261,7 +280,7 @@ func TestTheSharesHaveTheirOwnLimitsPausesAndConnections(t *testing.T) {
 		w.idle("a", 2)
 		same := w.acquireOf(second, "a")
 		same.Release(model.Clean)
-		w.SetLimits(second, 5, 5)
+		w.setLimits(2, 2, 5, 5)
 		w.evict(background, "a").ended(2, w.server.closeTakes)
 		w.pause(background, "a").ended(0, 0)
 		waiter := w.try(background, "a", actor.Wait{})
@@ -275,7 +294,7 @@ func TestTheSharesHaveTheirOwnLimitsPausesAndConnections(t *testing.T) {
 		if a, b := st.Shares[first], st.Shares[second]; a.Budget != 2 || a.Waiting != 1 || b.Budget != 5 || b.InUse != 1 {
 			w.Errorf("the shares are %+v and %+v", a, b)
 		}
-		w.Resume(first, "a")
+		w.resume("a")
 		waiter.granted()
 	})
 }

@@ -13,11 +13,15 @@
 //	                                                  |        |
 //	callers <--- Grant, Reject: a reply channel ------+        |
 //	workers <--- Dial, Close: a new goroutine -----------------+
+//	watchers <-- events: a channel that loses what does not fit
 //
 // The loop blocks nowhere but in its select: a reply goes, once, into a channel
 // with room for it; dialing and closing happen on worker goroutines that post
 // exactly one result back; it does no I/O and never sends to its own mailbox.
 // So whoever sends to the mailbox is received, and sending never deadlocks.
+//
+// Whoever watches (Supervisor.Events) is told through a channel of its own, into
+// which the loop puts an event only if there is room.
 //
 // The supervisor owns one model.State for each [Share] of the server's
 // connections, and the connections themselves while they are idle or closing. A

@@ -345,8 +345,11 @@ func TestAfterTheEndEverythingIsRefusedAndNothingBlocks(t *testing.T) {
 			w.wraps(err, model.ErrClosed)
 			_, err = w.Pause(background, first, "a")
 			w.wraps(err, model.ErrClosed)
-			w.Resume(first, "a")
-			w.SetLimits(first, 3, 3)
+			w.wraps(w.Resume(background, first, "a"), model.ErrClosed)
+			w.wraps(w.Retry(background, first, "a"), model.ErrClosed)
+			w.wraps(w.SetLimits(background, model.SetLimits{Budget: 3, PerWorkspace: 3}), model.ErrClosed)
+			_, err = w.Events(background, 1)
+			w.wraps(err, model.ErrClosed)
 		}
 		w.happened()
 	})

@@ -2,6 +2,7 @@ package actor
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/tenantpool/tenantpool/model"
 )
@@ -11,6 +12,7 @@ import (
 func (s *Supervisor) carryOut(sh *share, effect model.Effect) {
 	switch e := effect.(type) {
 	case model.Grant:
+		sh.waits.Observe(e.Waited)
 		sh.answer(e.Lease, reply{lease: Lease{
 			supervisor: s,
 			share:      sh,
@@ -21,10 +23,12 @@ func (s *Supervisor) carryOut(sh *share, effect model.Effect) {
 			verify:     e.Verify,
 		}})
 	case model.Reject:
+		s.noteReject(sh, e.Err) // before the error is its receiver's
 		sh.answer(e.Lease, reply{err: e.Err})
 	case model.Dial:
 		go s.dial(sh, e)
 	case model.Close:
+		s.noteClose(sh, e)
 		conn := sh.conns[e.Conn]
 		delete(sh.conns, e.Conn)
 		go s.close(sh, e, conn)
@@ -48,12 +52,14 @@ func (sh *share) answer(lease model.LeaseID, r reply) {
 
 // dial is a worker: it posts exactly one result.
 func (s *Supervisor) dial(sh *share, d model.Dial) {
+	began := time.Now()
 	conn, err := sh.dialer.Dial(sh.dialing, d.Workspace)
+	result := &dialed{conn, d.Workspace, time.Since(began)}
 	if err == nil {
-		s.send(envelope{share: sh, message: model.DialSucceeded{Conn: d.Conn}, conn: conn})
+		s.send(envelope{share: sh, message: model.DialSucceeded{Conn: d.Conn}, dialed: result})
 		return
 	}
-	s.send(envelope{share: sh, conn: conn, message: model.DialFailed{
+	s.send(envelope{share: sh, dialed: result, message: model.DialFailed{
 		Conn: d.Conn, Kind: failureKind(err), Err: err, SlotHeld: conn != nil,
 	}})
 }

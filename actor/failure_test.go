@@ -50,7 +50,7 @@ func TestAPermanentFailureAnswersItsWorkspacesWaitersAtOnce(t *testing.T) {
 		if n := w.server.dials(); n != 3 {
 			w.Errorf("%d dials", n)
 		}
-		w.Resume(first, "missing") // forgets the back-off
+		w.resume("missing") // forgets the back-off
 		w.dialError(w.tryFor(0, "missing").refused(w.server.dialTakes))
 		time.Sleep(time.Hour)
 		w.acquire("missing")

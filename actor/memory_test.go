@@ -50,7 +50,9 @@ func TestTheSupervisorForgetsWhatIsOver(t *testing.T) {
 			if _, err := s.Pause(t.Context(), 0, id); err != nil {
 				t.Error(err)
 			}
-			s.Resume(0, id)
+			if err := s.Resume(t.Context(), 0, id); err != nil {
+				t.Error(err)
+			}
 			synctest.Wait()
 			if len(sh.conns) > 1 || len(sh.waiting) > 0 || len(sh.operations) > 0 {
 				t.Fatalf("round %d leaves %d connections, %d waiters, %d operations",

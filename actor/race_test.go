@@ -181,9 +181,9 @@ func (h *hasty) disturb(s *actor.Supervisor, stop <-chan struct{}) {
 			ctx, cancel := context.WithTimeout(background, time.Millisecond)
 			_, _ = s.Pause(ctx, first, id)
 			cancel()
-			s.Resume(first, id)
+			_ = s.Resume(background, first, id)
 		case 2:
-			s.SetLimits(first, int(h.budget)-rand.IntN(3), 1+rand.IntN(3))
+			_ = s.SetLimits(background, model.SetLimits{Budget: int(h.budget) - rand.IntN(3), PerWorkspace: 1 + rand.IntN(3)})
 		case 3:
 			if st, err := s.Stats(background); err == nil && (st.Saturation < 0 || st.Saturation > 1) {
 				h.t.Errorf("saturation is %v", st.Saturation)

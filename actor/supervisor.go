@@ -31,6 +31,7 @@ type loop struct {
 	busy     time.Duration
 	askedAt  time.Duration // when Stats last reset busy
 	wokeAt   time.Duration
+	watchers map[*watcher]bool
 }
 
 // share is a budget with its connections and the callers that wait for it. Only
@@ -38,6 +39,7 @@ type loop struct {
 type share struct {
 	state  *model.State
 	dialer Dialer
+	system bool
 	// dialing is done when the share begins to drain: nobody waits for those
 	// dials any more.
 	dialing   context.Context
@@ -51,6 +53,8 @@ type share struct {
 	operations map[model.OperationID]chan<- int
 	wakeAt     time.Duration
 	drained    bool
+
+	waits, dialTimes model.Histogram
 }
 
 // mailboxSize lets senders go on while the loop is busy; nothing depends on it.
@@ -71,12 +75,14 @@ func Start(shares ...Share) *Supervisor {
 			stopDials:  stopDials,
 			state:      model.NewState(sh.Limits),
 			dialer:     sh.Dialer,
+			system:     sh.System,
 			conns:      make(map[model.ConnID]Conn),
 			waiting:    make(map[model.LeaseID]chan<- reply),
 			operations: make(map[model.OperationID]chan<- int),
 			wakeAt:     model.Never,
 		})
 	}
+	s.loop.watchers = make(map[*watcher]bool)
 	s.loop.timer = time.NewTimer(model.Never)
 	s.loop.timerAt = model.Never
 	go s.run()
@@ -88,6 +94,7 @@ func (s *Supervisor) now() time.Duration { return time.Since(s.start) }
 
 func (s *Supervisor) run() {
 	defer close(s.stopped)
+	defer s.closeWatchers()
 	defer s.loop.timer.Stop()
 	for !s.drained() {
 		select {
@@ -135,6 +142,15 @@ func (s *Supervisor) step(sh *share, m model.Message) {
 		s.carryOut(sh, effect)
 	}
 	if sh.drained {
+		s.drainNext()
+	}
+}
+
+type drainRequest struct{}
+
+func (drainRequest) carryOut(s *Supervisor) {
+	if s.loop.draining == 0 {
+		s.publish(func() model.Event { return model.Event{Kind: model.EventDraining} })
 		s.drainNext()
 	}
 }

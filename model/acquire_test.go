@@ -69,7 +69,7 @@ func TestNoWaitWaitsForADialButNotForALease(t *testing.T) {
 func TestNoWaitWaitsForAnEvictionThatIsMeantForIt(t *testing.T) {
 	s := start(t, limits(1, 1))
 	s.parked(1, "a")
-	s.at(1*ms, noWait(2, "b"), "close 1 a make_room", "wake 101ms")
+	s.at(1*ms, noWait(2, "b"), "close 1 a make_room idle 1ms for b", "wake 101ms")
 	s.at(1*ms, noWait(3, "c"), "reject 3: budget limit of c: open 1 of 1, own 0 of 1, waiting 2 own 1")
 	s.at(2*ms, Closed{1}, "dial 2 b", "wake never")
 }
@@ -167,7 +167,7 @@ func TestAWaiterThatGivesUpLearnsWhatItWaitedFor(t *testing.T) {
 		s := start(t, l)
 		s.parked(1, "a")
 		s.parked(2, "b")
-		s.at(0, acquire(3, "c"), "close 1 a make_room", "wake 100ms")
+		s.at(0, acquire(3, "c"), "close 1 a make_room for c", "wake 100ms")
 		s.at(0, acquire(4, "d"))
 		s.at(0, Cancel{4}, `reject 4: acquire workspace "d": ErrDialing`)
 	})

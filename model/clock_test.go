@@ -15,7 +15,7 @@ func TestAnIdleConnectionIsClosedWhenItsIdleTimeIsOver(t *testing.T) {
 	s.at(24*ms, acquire(2, "a"), "grant 2 conn 1 a", "wake never")
 	s.at(90*ms, Tick{}) // never under a lease
 	s.at(91*ms, release(2, 1), "wake 96ms")
-	s.at(96*ms, Tick{}, "close 1 a idle_time_over", "wake never")
+	s.at(96*ms, Tick{}, "close 1 a idle_time_over idle 5ms", "wake never")
 }
 
 // A lifetime of 9ns is too short for a jitter.
@@ -28,7 +28,7 @@ func TestAConnectionIsClosedWhenItsLifetimeIsOver(t *testing.T) {
 	s.at(103, release(1, 1), "wake 108ns")                      // its idle time is over first
 	s.at(104, acquire(2, "a"), "grant 2 conn 1 a", "wake never")
 	s.at(104, release(2, 1), "wake 109ns")
-	s.at(109, Tick{}, "close 1 a lifetime_over", "wake never")
+	s.at(109, Tick{}, "close 1 a lifetime_over idle 5ns", "wake never")
 
 	s.lent(2, "b")
 	s.at(200, Tick{}) // never under a lease
@@ -51,7 +51,7 @@ func TestEveryMessageLetsTimePassFirst(t *testing.T) {
 	s := start(t, l)
 	s.lent(1, "a")
 	s.at(0, release(1, 1), "wake 5ms")
-	s.at(5*ms, acquire(2, "a"), "close 1 a idle_time_over", "dial 2 a", "wake never")
+	s.at(5*ms, acquire(2, "a"), "close 1 a idle_time_over idle 5ms", "dial 2 a", "wake never")
 }
 
 func TestTheNextWishIsForTheNextEnd(t *testing.T) {
@@ -62,8 +62,8 @@ func TestTheNextWishIsForTheNextEnd(t *testing.T) {
 	s.lent(2, "b")
 	s.at(1*ms, release(2, 2), "wake 6ms")
 	s.at(2*ms, release(1, 1))
-	s.at(6*ms, Tick{}, "close 2 b idle_time_over", "wake 7ms")
-	s.at(99*ms, Tick{}, "close 1 a idle_time_over", "wake never")
+	s.at(6*ms, Tick{}, "close 2 b idle_time_over idle 5ms", "wake 7ms")
+	s.at(99*ms, Tick{}, "close 1 a idle_time_over idle 97ms", "wake never")
 }
 
 func TestTheNextRetryIsTheOneDueFirst(t *testing.T) {
@@ -105,7 +105,7 @@ func TestTheWishIsForWhatIsDueFirst(t *testing.T) {
 	s = begin()
 	s.at(0, DialSucceeded{2}, "grant 2 conn 2 b")
 	s.at(0, release(2, 2))
-	s.at(0, acquire(3, "c"), "close 1 a make_room") // its grace; 2 ends at 5ms too
+	s.at(0, acquire(3, "c"), "close 1 a make_room for c") // its grace; 2 ends at 5ms too
 }
 
 func TestAnEarlierTimeCountsAsTheLatest(t *testing.T) {

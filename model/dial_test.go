@@ -192,7 +192,7 @@ func TestAFullServerDoesNotKeepIdleConnectionsFromMoving(t *testing.T) {
 	s := start(t, limits(4, 1))
 	s.parked(1, "a")
 	s.at(0, acquire(2, "b"), "dial 2 b")
-	s.at(10*ms, failed(2, ServerFull), "close 1 a make_room", "wake 110ms")
+	s.at(10*ms, failed(2, ServerFull), "close 1 a make_room idle 10ms for b", "wake 110ms")
 	s.at(11*ms, Closed{1}, "dial 3 b", "wake 510ms")
 }
 

@@ -9,13 +9,13 @@ func TestADrainEndsWithTheLastSlot(t *testing.T) {
 	s.parked(3, "c")
 	s.at(0, acquire(4, "d"), "dial 4 d")
 	s.at(0, acquire(5, "a"))
-	s.at(0, acquire(6, "e"), "close 3 c make_room", "wake 100ms")
+	s.at(0, acquire(6, "e"), "close 3 c make_room for e", "wake 100ms")
 	s.at(0, release(2, 2))
 	s.at(1*ms, Drain{},
 		`reject 4: acquire workspace "d": ErrClosed`,
 		`reject 5: acquire workspace "a": ErrClosed`,
 		`reject 6: acquire workspace "e": ErrClosed`,
-		"close 2 b drain_asked", "wake never")
+		"close 2 b drain_asked idle 1ms", "wake never")
 	s.at(2*ms, acquire(7, "c"), `reject 7: acquire workspace "c": ErrClosed`)
 	s.at(2*ms, Drain{})
 	s.at(3*ms, release(1, 1), "close 1 a drain_asked")
@@ -54,7 +54,7 @@ func TestADrainNeedsNoTicks(t *testing.T) {
 	s := start(t, l)
 	s.lent(1, "a")
 	s.at(0, release(1, 1), "wake 50ms")
-	s.at(1*ms, Drain{}, "close 1 a drain_asked", "wake never")
+	s.at(1*ms, Drain{}, "close 1 a drain_asked idle 1ms", "wake never")
 }
 
 func TestWhileDrainingNewLimitsDoNotMatterAndOperationsAreStillAnswered(t *testing.T) {

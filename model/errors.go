@@ -15,6 +15,10 @@ var (
 	// ErrDialing: the acquire ended while its connection was still being opened
 	// (or was next in line for that).
 	ErrDialing = errors.New("its connection was still being opened; allow more time, or look at the server's load")
+	// ErrWorkspaceExists, ErrNoWorkspace: a workspace that is to be created has a
+	// database already, or one that is to be deleted has none.
+	ErrWorkspaceExists = errors.New("the workspace has a database already")
+	ErrNoWorkspace     = errors.New("the workspace has no database")
 	// ErrAcquireTimeout: Config.AcquireTimeout ended the acquire, not its context.
 	ErrAcquireTimeout = errors.New("the acquire timeout (DB_ACQUIRE_TIMEOUT) ended")
 )

@@ -4,11 +4,17 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 )
 
 // close tells a connection to go. It keeps its slot until Closed.
-func (s *State) close(c *conn, reason CloseReason) {
+func (s *State) close(c *conn, reason CloseReason) { s.closeFor(c, reason, "") }
+
+// closeFor is close for the sake of another workspace.
+func (s *State) closeFor(c *conn, reason CloseReason, beneficiary WorkspaceID) {
+	idleFor := time.Duration(0)
 	if c.state == idle {
+		idleFor = s.now - c.lastUsed
 		s.unpark(c)
 	}
 	s.move(c, closing)
@@ -19,7 +25,7 @@ func (s *State) close(c *conn, reason CloseReason) {
 		c.workspace.evictions++
 	}
 	s.settle(c.workspace)
-	s.emit(Close{Conn: c.id, Workspace: c.workspace.id, Reason: reason})
+	s.emit(Close{Conn: c.id, Workspace: c.workspace.id, Reason: reason, IdleFor: idleFor, For: beneficiary})
 }
 
 func (s *State) closed(m Closed) {
@@ -48,17 +54,22 @@ func (s *State) makeRoom() {
 	if s.draining {
 		return
 	}
-	s.closeLRU(s.open()-s.counts[closing]-s.effective, Shrink)
-	if wanted := min(s.demand, s.dialRoom()); wanted > 0 {
-		s.closeLRU(wanted-s.coming(), MakeRoom)
+	for n := s.open() - s.counts[closing] - s.effective; n > 0 && s.idle.lru.size() > 0; n-- {
+		s.close(s.idle.lru.min(), Shrink)
 	}
-}
-
-// closeLRU closes the n least recently used idle connections, as far as there
-// are any.
-func (s *State) closeLRU(n int, reason CloseReason) {
-	for ; n > 0 && s.idle.lru.size() > 0; n-- {
-		s.close(s.idle.lru.min(), reason)
+	wanted := min(s.demand, s.dialRoom())
+	if wanted <= 0 || wanted <= s.coming() || s.idle.lru.size() == 0 {
+		return
+	}
+	served := 0 // the waiters that a slot is coming for
+	for wt := range s.needyByArrival {
+		served++
+		for s.coming() < served {
+			if served > wanted || s.idle.lru.size() == 0 {
+				return
+			}
+			s.closeFor(s.idle.lru.min(), MakeRoom, wt.workspace.id)
+		}
 	}
 }
 

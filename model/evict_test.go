@@ -10,9 +10,9 @@ func TestTheLeastRecentlyUsedIdleConnectionGivesWay(t *testing.T) {
 	s.at(1*ms, release(2, 2))
 	s.at(2*ms, release(3, 3))
 	s.at(2*ms, release(1, 1)) // as long ago as 3: the lower number goes first
-	s.at(3*ms, acquire(4, "d"), "close 2 b make_room", "wake 103ms")
-	s.at(4*ms, acquire(5, "e"), "close 1 a make_room")
-	s.at(5*ms, acquire(6, "f"), "close 3 c make_room")
+	s.at(3*ms, acquire(4, "d"), "close 2 b make_room idle 2ms for d", "wake 103ms")
+	s.at(4*ms, acquire(5, "e"), "close 1 a make_room idle 2ms for e")
+	s.at(5*ms, acquire(6, "f"), "close 3 c make_room idle 3ms for f")
 	s.at(5*ms, acquire(7, "g"))
 	// The slots go to the waiters in order, whichever is free first.
 	s.at(6*ms, Closed{3}, "dial 4 d")
@@ -25,7 +25,7 @@ func TestNoMoreAreEvictedThanTheWaitersCanUse(t *testing.T) {
 	s.parked(1, "a")
 	s.parked(2, "b")
 	s.parked(3, "c")
-	s.at(1*ms, acquire(4, "d"), "close 1 a make_room", "wake 101ms")
+	s.at(1*ms, acquire(4, "d"), "close 1 a make_room idle 1ms for d", "wake 101ms")
 	s.at(1*ms, acquire(5, "d")) // the cap is one
 	s.at(2*ms, Tick{})          // and one is on its way
 }
@@ -36,10 +36,29 @@ func TestNoMoreAreEvictedThanCanBeDialed(t *testing.T) {
 	s := start(t, l)
 	s.parked(1, "a")
 	s.parked(2, "b")
-	s.at(0, acquire(3, "c"), "close 1 a make_room", "wake 100ms")
+	s.at(0, acquire(3, "c"), "close 1 a make_room for c", "wake 100ms")
 	s.at(0, acquire(4, "d"))
 	s.at(1*ms, Closed{1}, "dial 3 c", "wake never")
-	s.at(2*ms, DialSucceeded{3}, "grant 3 conn 3 c after 2ms", "close 2 b make_room", "wake 102ms")
+	s.at(2*ms, DialSucceeded{3}, "grant 3 conn 3 c after 2ms", "close 2 b make_room idle 2ms for d", "wake 102ms")
+}
+
+// Each waiter is named once, in their order, and no one for whom a slot is coming
+// already.
+func TestSeveralEvictionsAtOnceAreEachForAnotherWaiter(t *testing.T) {
+	s := start(t, limits(5, 3))
+	s.lent(1, "x")
+	s.parked(2, "a")
+	s.parked(3, "b")
+	s.parked(4, "c")
+	s.at(0, acquire(5, "d"), "dial 5 d")
+	s.at(0, failed(5, ServerDown), "wake 1ns")
+	s.at(0, acquire(6, "e"))
+	s.at(0, acquire(7, "d"))
+	s.at(0, acquire(8, "f"))
+	s.at(1, Tick{}, "dial 6 d", "wake never")
+	s.at(2*ms, unclean(1, 1), "close 1 x not_reusable", "wake 102ms") // this one is for e
+	s.at(3*ms, DialSucceeded{6}, "grant 5 conn 6 d after 3ms",
+		"close 2 a make_room idle 3ms for d", "close 3 b make_room idle 3ms for f")
 }
 
 func TestAFreeSlotIsUsedBeforeAnIdleConnectionIsEvicted(t *testing.T) {
@@ -48,7 +67,7 @@ func TestAFreeSlotIsUsedBeforeAnIdleConnectionIsEvicted(t *testing.T) {
 	s.at(0, Pause{7, "b"}, "done 7 closed 0")
 	s.at(0, acquire(2, "b"))
 	s.at(0, acquire(3, "b"))
-	s.at(0, Resume{"b"}, "dial 2 b", "close 1 a make_room", "wake 100ms")
+	s.at(0, Resume{"b"}, "dial 2 b", "close 1 a make_room for b", "wake 100ms")
 }
 
 // A backend that ignores its end must not hold the waiters up.
@@ -56,9 +75,9 @@ func TestAClosingConnectionThatLingersIsNotCountedOn(t *testing.T) {
 	s := start(t, limits(2, 1))
 	s.parked(1, "a")
 	s.parked(2, "b")
-	s.at(0, acquire(3, "c"), "close 1 a make_room", "wake 100ms")
+	s.at(0, acquire(3, "c"), "close 1 a make_room for c", "wake 100ms")
 	s.at(99*ms, Tick{})
-	s.at(100*ms, Tick{}, "close 2 b make_room", "wake 200ms")
+	s.at(100*ms, Tick{}, "close 2 b make_room idle 100ms for c", "wake 200ms")
 	s.at(101*ms, Closed{2}, "dial 3 c", "wake never")
 	s.at(101*ms, acquire(4, "d")) // connection 1 still has its slot
 	s.at(900*ms, Closed{1}, "dial 4 d")
@@ -70,11 +89,11 @@ func TestALoweredBudgetClosesWhatIsIdleNowAndTheRestOnRelease(t *testing.T) {
 	s.lent(2, "b")
 	s.parked(3, "c")
 	s.at(0, acquire(4, "d"), "dial 4 d")
-	s.at(1*ms, SetLimits{1, 1}, "close 3 c shrink")
+	s.at(1*ms, SetLimits{1, 1}, "close 3 c shrink idle 1ms")
 	s.at(2*ms, release(1, 1), "close 1 a shrink")
 	s.at(3*ms, DialSucceeded{4}, "close 4 d shrink")
-	s.at(4*ms, release(2, 2))                                  // the last one fits
-	s.at(5*ms, Closed{4}, "close 2 b make_room", "wake 101ms") // 3 lingers from then on
+	s.at(4*ms, release(2, 2))                                                 // the last one fits
+	s.at(5*ms, Closed{4}, "close 2 b make_room idle 1ms for d", "wake 101ms") // 3 lingers from then on
 }
 
 func TestALoweredCapClosesEachWorkspacesLeastRecentlyUsed(t *testing.T) {
@@ -89,7 +108,7 @@ func TestALoweredCapClosesEachWorkspacesLeastRecentlyUsed(t *testing.T) {
 	s.at(2*ms, release(1, 1))
 	s.at(2*ms, release(6, 6))
 	// In the order of the ids; 3, 4 and 5 are in use.
-	s.at(3*ms, SetLimits{6, 1}, "close 6 a shrink", "close 2 b shrink", "close 1 b shrink")
+	s.at(3*ms, SetLimits{6, 1}, "close 6 a shrink idle 1ms", "close 2 b shrink idle 2ms", "close 1 b shrink idle 1ms")
 	s.at(4*ms, release(5, 5), "close 5 a shrink")
 	s.at(5*ms, release(4, 4))
 	s.at(5*ms, release(3, 3))

@@ -16,7 +16,7 @@ func TestEquallyUsedConnectionsOfAWorkspaceAreLentByNumber(t *testing.T) {
 	s.at(1*ms, release(1, 1))
 	// The one to be lent first is the one to be evicted last.
 	s.at(2*ms, acquire(4, "a"), "grant 4 conn 3 a")
-	s.at(2*ms, acquire(5, "b"), "close 1 a make_room", "wake 102ms")
+	s.at(2*ms, acquire(5, "b"), "close 1 a make_room idle 1ms for b", "wake 102ms")
 	s.at(2*ms, acquire(6, "a"), "grant 6 conn 2 a")
 }
 
@@ -28,7 +28,7 @@ func TestConnectionsThatEndTogetherCloseByNumber(t *testing.T) {
 	s.lent(2, "a")
 	s.at(0, release(2, 2), "wake 5ms")
 	s.at(0, release(1, 1))
-	s.at(5*ms, Tick{}, "close 1 b idle_time_over", "close 2 a idle_time_over", "wake never")
+	s.at(5*ms, Tick{}, "close 1 b idle_time_over idle 5ms", "close 2 a idle_time_over idle 5ms", "wake never")
 }
 
 func TestAConnectionFromTheMiddleOfTheStackLeavesTheOthersInOrder(t *testing.T) {
@@ -44,7 +44,7 @@ func TestAConnectionFromTheMiddleOfTheStackLeavesTheOthersInOrder(t *testing.T) 
 	s.at(2, release(2, 1), "wake 10ns")
 	s.at(3, release(1, 2), "wake 9ns")
 	s.at(4, release(3, 3))
-	s.at(9, Tick{}, "close 2 a lifetime_over", "wake 10ns")
+	s.at(9, Tick{}, "close 2 a lifetime_over idle 6ns", "wake 10ns")
 	s.at(9, acquire(4, "a"), "grant 4 conn 3 a")
 	s.at(9, acquire(5, "a"), "grant 5 conn 1 a", "wake never")
 }

@@ -144,6 +144,11 @@ type Close struct {
 	Conn      ConnID
 	Workspace WorkspaceID
 	Reason    CloseReason
+	// IdleFor is how long it has been idle; 0 if it was not.
+	IdleFor time.Duration
+	// For is whose waiter gets the slot (MakeRoom, Yield): that of the first needy
+	// one that no slot is coming for yet.
+	For WorkspaceID
 }
 
 // OperationDone tells that an Evict's connections are closed, or that a paused

@@ -49,6 +49,12 @@ func (s *State) resume(m Resume) {
 	s.settle(w)
 }
 
+// Paused tells whether a Pause of the workspace has not been resumed.
+func (s *State) Paused(id WorkspaceID) bool {
+	w := s.workspaces[id]
+	return w != nil && w.paused
+}
+
 // finishOperations answers what a connection that has gone was the last of.
 func (s *State) finishOperations(c *conn) {
 	if op := c.eviction; op != nil {

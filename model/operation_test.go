@@ -10,7 +10,7 @@ func TestAnEvictClosesTheIdleConnectionsOfItsWorkspace(t *testing.T) {
 	s.parked(4, "b")
 	s.at(1*ms, release(3, 3))
 	s.at(2*ms, release(1, 1))
-	s.at(3*ms, Evict{7, "a"}, "close 3 a evict_asked", "close 1 a evict_asked")
+	s.at(3*ms, Evict{7, "a"}, "close 3 a evict_asked idle 2ms", "close 1 a evict_asked idle 1ms")
 	s.at(4*ms, Closed{1})
 	s.at(5*ms, Closed{3}, "done 7 closed 2")
 	s.at(6*ms, release(2, 2)) // a lease is none of its business
@@ -34,7 +34,7 @@ func TestAPausedWorkspaceEndsUpWithoutConnections(t *testing.T) {
 	s.at(0, acquire(3, "a"), "dial 3 a")
 	s.at(1*ms, release(2, 2), "grant 3 conn 2 a after 1ms")
 	s.at(2*ms, release(3, 2))
-	s.at(3*ms, Pause{7, "a"}, "close 2 a pause_asked")
+	s.at(3*ms, Pause{7, "a"}, "close 2 a pause_asked idle 1ms")
 	s.at(3*ms, acquire(4, "a")) // it waits
 	s.at(3*ms, acquire(5, "b"), "dial 4 b")
 	s.at(4*ms, release(1, 1), "close 1 a pause_asked")

@@ -39,7 +39,7 @@ func (s *State) free(c *conn, granted *uint64) {
 		s.park(c)
 		s.settle(w)
 	case s.owedElsewhere(first.item):
-		s.close(c, Yield)
+		s.closeFor(c, Yield, s.nextNeedy())
 	default:
 		wt := first.item
 		s.dequeue(wt)

@@ -46,7 +46,7 @@ func TestASlotMovesOnlyToAWaiterOlderByMoreThanPatience(t *testing.T) {
 	s.at(20*ms, acquire(3, "a"))
 	s.at(21*ms, release(1, 1), "grant 3 conn 1 a after 1ms")
 	s.at(22*ms, acquire(4, "a"))
-	s.at(25*ms, release(3, 1), "close 1 a yield", "wake 125ms")
+	s.at(25*ms, release(3, 1), "close 1 a yield for b", "wake 125ms")
 	s.at(26*ms, Closed{1}, "dial 2 b", "wake never")
 }
 
@@ -75,7 +75,7 @@ func TestASlotMovesWhenTooFewOthersAreComing(t *testing.T) {
 	s.at(32*ms, release(1, 1), "grant 8 conn 1 a after 2ms") // two older ones, two slots coming
 	s.at(33*ms, acquire(9, "d"))
 	s.at(60*ms, acquire(10, "a"))
-	s.at(61*ms, release(8, 1), "close 1 a yield") // three, and two
+	s.at(61*ms, release(8, 1), "close 1 a yield for d") // three, and two
 }
 
 func TestASlotDoesNotMoveToWhereItCouldNotBeUsed(t *testing.T) {
@@ -128,7 +128,7 @@ func TestAFreshConnectionFollowsTheSameRule(t *testing.T) {
 	s.at(1*ms, acquire(2, "b"))
 	s.at(2*ms, Cancel{1}, `reject 1: acquire workspace "a": ErrDialing`)
 	s.at(30*ms, acquire(3, "a"))
-	s.at(31*ms, DialSucceeded{1}, "close 1 a yield", "wake 131ms")
+	s.at(31*ms, DialSucceeded{1}, "close 1 a yield for b", "wake 131ms")
 }
 
 func TestAFreshConnectionNobodyWaitsForIsIdle(t *testing.T) {

@@ -13,9 +13,9 @@ import (
 // the effects that the rules of doc.go ask for, one short line each:
 //
 //	dial 1 a                     grant 2 conn 1 a after 5ms verify
-//	close 1 a make_room          done 7 closed 2
-//	wake 5s, wake never          drained
-//	reject 2: ...                (see refusal)
+//	close 1 a make_room idle 5ms for b
+//	wake 5s, wake never          done 7 closed 2
+//	reject 2: ... (see refusal)  drained
 //
 // Every step also ends with Check.
 type script struct {
@@ -92,7 +92,14 @@ func line(e Effect) string {
 	case Dial:
 		return fmt.Sprintf("dial %d %s", e.Conn, e.Workspace)
 	case Close:
-		return fmt.Sprintf("close %d %s %s", e.Conn, e.Workspace, e.Reason)
+		s := fmt.Sprintf("close %d %s %s", e.Conn, e.Workspace, e.Reason)
+		if e.IdleFor != 0 {
+			s += fmt.Sprintf(" idle %v", e.IdleFor)
+		}
+		if e.For != "" {
+			s += fmt.Sprintf(" for %s", e.For)
+		}
+		return s
 	case OperationDone:
 		return fmt.Sprintf("done %d closed %d", e.Operation, e.Closed)
 	case WakeAt:

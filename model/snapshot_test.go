@@ -16,7 +16,7 @@ func TestStatsTellTheWholeStory(t *testing.T) {
 	s.at(15*ms, release(3, 3))
 	s.at(20*ms, acquire(4, "a"), "grant 4 conn 2 a") // a hit
 	s.at(20*ms, acquire(5, "d"), "dial 4 d")
-	s.at(20*ms, acquire(6, "d"), "close 3 c make_room", "wake 120ms")
+	s.at(20*ms, acquire(6, "d"), "close 3 c make_room idle 5ms for d", "wake 120ms")
 	s.at(20*ms, Cancel{6}, "reject 6: budget limit of d: open 4 of 4, own 1 of 2, waiting 2 own 2, lease 20ms b", "wake never")
 	s.at(21*ms, failed(4, ServerFull), "wake 120ms")
 	s.at(22*ms, acquire(7, "b"))
@@ -61,7 +61,7 @@ func TestEvictionsAreTheClosesThatServedOtherWorkspaces(t *testing.T) {
 	s.lent(1, "a")
 	s.at(0, acquire(2, "b"))
 	s.at(30*ms, acquire(3, "a"))
-	s.at(31*ms, release(1, 1), "close 1 a yield", "wake 131ms")
+	s.at(31*ms, release(1, 1), "close 1 a yield for b", "wake 131ms")
 	s.at(32*ms, Closed{1}, "dial 2 b", "wake never")
 	s.at(33*ms, DialSucceeded{2}, "grant 2 conn 2 b after 33ms")
 	s.at(34*ms, unclean(2, 2), "close 2 b not_reusable", "wake 134ms")

@@ -64,6 +64,9 @@ type BudgetStats struct {
 	PerWorkspace int
 	Counts
 	Counters Counters
+	// Waits are how long the acquires that got a connection waited in the
+	// supervisor (hits: 0), DialTimes how long the dials took that succeeded.
+	Waits, DialTimes Histogram
 	// LongestWait is how long the first of the waiters has waited.
 	LongestWait time.Duration
 	// LongestLease is how long the oldest lease has been held, by

@@ -108,3 +108,60 @@ func (s *State) olderThan(t time.Duration, i, limit int) int {
 	count += s.olderThan(t, 2*i+2, limit-count)
 	return count
 }
+
+// needyByArrival walks the needy waiters in the order of their arrival, which is
+// the order in which dials start for them. The first n take time n log n. Nobody's
+// need may change meanwhile.
+func (s *State) needyByArrival(yield func(*waiter) bool) {
+	// A workspace stands for its first needy waiter that was not seen yet. Its
+	// children in the needy heap, which arrived later, follow when it was.
+	heads := heap[*needyHead]{
+		less:  func(a, b *needyHead) bool { return a.at.item.number < b.at.item.number },
+		place: func(h *needyHead) *int { return &h.inHeads },
+	}
+	add := func(i int) {
+		if i < s.needy.size() {
+			w := s.needy.items[i]
+			heads.set(&needyHead{index: i, at: w.firstUncovered(), left: w.need})
+		}
+	}
+	add(0)
+	for heads.size() > 0 {
+		h := heads.min()
+		wt := h.at.item
+		if h.left == wt.workspace.need {
+			add(2*h.index + 1)
+			add(2*h.index + 2)
+		}
+		h.left--
+		if h.left == 0 {
+			heads.remove(h)
+		} else {
+			h.at = h.at.next
+			heads.set(h)
+		}
+		if !yield(wt) {
+			return
+		}
+	}
+}
+
+type needyHead struct {
+	index   int // of the workspace in State.needy
+	at      *node[*waiter]
+	left    int // how many of its needy waiters, from at on
+	inHeads int
+}
+
+// nextNeedy is the workspace of the first needy waiter that no slot is coming
+// for, or "".
+func (s *State) nextNeedy() (id WorkspaceID) {
+	served := 0
+	for wt := range s.needyByArrival {
+		served++
+		if served > s.coming() {
+			return wt.workspace.id
+		}
+	}
+	return ""
+}

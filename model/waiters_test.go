@@ -36,9 +36,9 @@ func TestOnlyWaitersOlderByMoreThanPatienceAreCounted(t *testing.T) {
 	}{
 		{0, 5, "grant 5 conn 1 a after 1ms"},
 		{1, 5, "grant 5 conn 1 a after 1ms"}, // its two waiters take the two slots
-		{2, 0, "close 1 a yield"},
-		{2, 5, "close 1 a yield"},
-		{5, 5, "close 1 a yield"},
+		{2, 0, "close 1 a yield for bb"},
+		{2, 5, "close 1 a yield for bb"},
+		{5, 5, "close 1 a yield for bb"},
 	} {
 		s := start(t, limits(3, 2))
 		s.lent(1, "a")

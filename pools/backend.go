@@ -25,6 +25,8 @@ type backend struct {
 	started time.Time
 	cancel  *cancelHandler
 	closer  *closer
+	// typeNames are those that pgx does not know and a Manager.Query asked for.
+	typeNames map[uint32]string
 }
 
 // identify asks the server for the process's start. It is also the test of a
@@ -81,6 +83,17 @@ func (b *backend) cancelQuery() {
 	ctx, stop := context.WithTimeout(context.Background(), terminateWithin)
 	defer stop()
 	_ = b.pgx.PgConn().CancelRequest(ctx)
+}
+
+// interrupt asks the server to cancel what its holder runs. If it cannot be known
+// that the request has taken effect or never will, the connection is not used again
+// (see cancelHandler).
+func (b *backend) interrupt() {
+	ctx, stop := context.WithTimeout(context.Background(), cancelWithin)
+	defer stop()
+	if b.pgx.PgConn().CancelRequest(ctx) != nil {
+		b.cancel.unsure = true
+	}
 }
 
 // terminateWithin bounds telling the server; waiting for it comes after.

@@ -14,6 +14,11 @@
 //	defer conn.Release()
 //	_, err = conn.Exec(ctx, "INSERT INTO orders (item) VALUES ($1)", item)
 //
+// [Manager.Query] runs one statement and gives its answer in JSON's types, for
+// programs in other languages; [Manager.CreateWorkspace] and
+// [Manager.DeleteWorkspace] create and drop databases; [Manager.Pause],
+// [Manager.SetLimits] and [Manager.Events] are for operators.
+//
 // [Manager.Workspace] gives a handle that borrows a connection for one call;
 // [Workspace.DB] a *sql.DB over the same connections.
 //
@@ -24,5 +29,6 @@
 //
 // A connection keeps its session state (SET, temporary tables, LISTEN, advisory
 // locks) between leases of its workspace; undo what you change. It never serves
-// another workspace.
+// another workspace. Manager.Query leaves no such state behind, and undoes what it
+// finds.
 package pools

@@ -18,12 +18,14 @@ import (
 // Manager lends the connections of one PostgreSQL server. Its methods may be
 // called from any goroutine.
 type Manager struct {
-	config     model.Config
+	config     model.Config // as it was given; SetLimits changes nothing here
 	supervisor *actor.Supervisor
 	naming     Naming
-	log        logrus.FieldLogger
-	limitLog   *sparseLog
-	databases  *databases
+	// ownNaming: it was set by WithNaming.
+	ownNaming bool
+	log       logrus.FieldLogger
+	limitLog  *sparseLog
+	databases *databases
 
 	// closing is closed when Close begins: the system database is then for the
 	// manager alone.
@@ -50,7 +52,7 @@ func Open(ctx context.Context, cfg model.Config, opts ...Option) (*Manager, erro
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("open connection manager: %w", err)
 	}
-	o := options{log: defaultLogger(), naming: PrefixNaming(cfg.Prefix)}
+	o := options{log: defaultLogger()}
 	for _, opt := range opts {
 		opt(&o)
 	}
@@ -59,16 +61,20 @@ func Open(ctx context.Context, cfg model.Config, opts ...Option) (*Manager, erro
 		return nil, fmt.Errorf("open connection manager: %w", err)
 	}
 	m := &Manager{
-		config:   cfg,
-		naming:   checked(o.naming),
-		log:      o.log,
-		limitLog: newSparseLog(o.log),
-		closing:  make(chan struct{}),
+		config:    cfg,
+		naming:    checked(PrefixNaming(cfg.Prefix)),
+		ownNaming: o.naming != nil,
+		log:       o.log,
+		limitLog:  newSparseLog(o.log),
+		closing:   make(chan struct{}),
+	}
+	if m.ownNaming {
+		m.naming = checked(o.naming)
 	}
 	dialLog := newSparseLog(o.log)
 	share := func(limits model.Limits, naming Naming, system bool) actor.Share {
 		limits.Seed = rand.Uint64()
-		return actor.Share{Limits: limits, Dialer: &dialer{
+		return actor.Share{Limits: limits, System: system, Dialer: &dialer{
 			config:  base,
 			naming:  naming,
 			timeout: cfg.DialTimeout,
@@ -82,7 +88,7 @@ func Open(ctx context.Context, cfg model.Config, opts ...Option) (*Manager, erro
 		share(cfg.SystemLimits(), system, true),
 	)
 	m.databases = startDatabases()
-	if err := m.checkServer(ctx); err != nil {
+	if err := m.checkServer(ctx, cfg.MaxConnections); err != nil {
 		// Nothing was lent; only a login that hangs can keep this from ending.
 		_ = m.Close(ctx)
 		return nil, fmt.Errorf("open connection manager: system database: %w", err)
@@ -208,11 +214,12 @@ func (m *Manager) Stats(ctx context.Context) (model.Stats, error) {
 	if err != nil {
 		return model.Stats{}, err
 	}
+	workspaces, system := st.Shares[workspaceShare], st.Shares[systemShare]
 	return model.Stats{
-		MaxConnections:      m.config.MaxConnections,
-		MaxConnectionsPerDB: m.config.MaxConnectionsPerDB,
-		Workspaces:          st.Shares[workspaceShare],
-		System:              st.Shares[systemShare],
+		MaxConnections:      workspaces.Budget + system.Budget,
+		MaxConnectionsPerDB: workspaces.PerWorkspace,
+		Workspaces:          workspaces,
+		System:              system,
 		Saturation:          st.Saturation,
 	}, nil
 }

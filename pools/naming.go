@@ -15,7 +15,7 @@ type Naming func(id model.WorkspaceID) (database string, err error)
 // PrefixNaming is the default: <prefix>_ws_<id>.
 func PrefixNaming(prefix string) Naming {
 	return func(id model.WorkspaceID) (string, error) {
-		name := prefix + "_ws_" + string(id)
+		name := databasePrefix(prefix) + string(id)
 		if len(name) > model.MaxNameLength {
 			return "", &model.WorkspaceIDError{ID: id, Reason: fmt.Sprintf(
 				"its database's name %q would have %d bytes; the server keeps %d and would cut it", name, len(name), model.MaxNameLength)}
@@ -23,6 +23,8 @@ func PrefixNaming(prefix string) Naming {
 		return name, nil
 	}
 }
+
+func databasePrefix(prefix string) string { return prefix + "_ws_" }
 
 // checked adds to a naming what must hold for all of them.
 func checked(naming Naming) Naming {

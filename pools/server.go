@@ -42,8 +42,9 @@ SELECT current_setting('max_connections')::int,
        rolconnlimit
 FROM pg_roles WHERE rolname = session_user`
 
-// checkServer asks the server what it grants, and warns when the budget is more.
-func (m *Manager) checkServer(ctx context.Context) error {
+// checkServer asks the server what it grants, and warns when that is less than
+// maxConnections.
+func (m *Manager) checkServer(ctx context.Context, maxConnections int) error {
 	conn, err := m.acquire(ctx, systemShare, model.WorkspaceID(m.config.SystemDatabase))
 	if err != nil {
 		return err
@@ -55,9 +56,9 @@ func (m *Manager) checkServer(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if m.config.MaxConnections > g.available() {
+	if maxConnections > g.available() {
 		m.log.WithFields(logrus.Fields{
-			"max_connections":                m.config.MaxConnections,
+			"max_connections":                maxConnections,
 			"available":                      g.available(),
 			"server_max_connections":         g.maxConnections,
 			"superuser_reserved_connections": g.superuserReserved,

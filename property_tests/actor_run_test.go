@@ -187,6 +187,9 @@ func (r *actorRun) ask() {
 	if c.Acquires != c.Grants()+c.Rejects || c.Grants() < uint64(r.grants) {
 		r.fault("I3: %d acquires had %d grants (%d were seen) and %d rejects", c.Acquires, c.Grants(), r.grants, c.Rejects)
 	}
+	if waits, dials := observed(share.Waits), observed(share.DialTimes); waits != c.Grants() || dials != c.Dials-c.DialFailures {
+		r.fault("the histograms have %d waits and %d dials, the counters %+v", waits, dials, c)
+	}
 	if c.StaleMessages != uint64(r.doubles) {
 		r.fault("%d stale messages, but %d leases were released twice", c.StaleMessages, r.doubles)
 	}
@@ -200,6 +203,13 @@ func (r *actorRun) ask() {
 	if second := st.Shares[actorSystem]; second.Draining != share.Draining || second.InUse != 1 {
 		r.fault("after the first share the second is %+v", second)
 	}
+}
+
+func observed(h model.Histogram) (n uint64) {
+	for _, count := range h.Counts {
+		n += count
+	}
+	return n
 }
 
 func (r *actorRun) open() (n int) {
@@ -231,7 +241,10 @@ func (r *actorRun) control(c actorControl) {
 		if c.kind == actorLimits {
 			// Sent while holding mu: so they are sent in the order of the list.
 			r.limits = append(r.limits, actorLimitsAt{r.elapsed(), c.budget, c.cap})
-			r.supervisor.SetLimits(actorShare, c.budget, c.cap)
+			err := r.supervisor.SetLimits(r.base, model.SetLimits{Budget: c.budget, PerWorkspace: c.cap}, model.SetLimits{Budget: 1, PerWorkspace: 1})
+			if err != nil && !errors.Is(err, model.ErrClosed) {
+				r.fault("set limits: %v", err)
+			}
 		}
 	})
 	ctx, cancel := context.WithTimeout(r.base, c.lasts)
@@ -254,7 +267,9 @@ func (r *actorRun) control(c actorControl) {
 			<-ctx.Done()
 		}
 		r.with(func() { r.note("resume %s", c.workspace) })
-		r.supervisor.Resume(actorShare, c.workspace)
+		if err := r.supervisor.Resume(r.base, actorShare, c.workspace); err != nil && !errors.Is(err, model.ErrClosed) {
+			r.with(func() { r.fault("resume: %v", err) })
+		}
 	}
 	if took := time.Since(begin); took > c.lasts || err != nil && !errors.Is(err, context.DeadlineExceeded) {
 		r.with(func() { r.fault("%#v took %v and ended with %v", c, took, err) })

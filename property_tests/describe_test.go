@@ -57,7 +57,8 @@ func describeEffect(e model.Effect) string {
 	case model.Dial:
 		return fmt.Sprintf("dial %d for %s", e.Conn, e.Workspace)
 	case model.Close:
-		return fmt.Sprintf("close %d of %s: %s", e.Conn, e.Workspace, e.Reason)
+		return fmt.Sprintf("close %d of %s: %s%s%s", e.Conn, e.Workspace, e.Reason,
+			when(e.IdleFor > 0, fmt.Sprintf(", idle for %v", e.IdleFor)), when(e.For != "", fmt.Sprintf(", for %s", e.For)))
 	case model.OperationDone:
 		return fmt.Sprintf("operation %d done: %d closed", e.Operation, e.Closed)
 	case model.WakeAt:

@@ -214,10 +214,29 @@ func (r *reference) nextWake() time.Duration {
 
 // close tells a connection to go. It keeps its slot until it is gone.
 func (r *reference) close(c *refConn, reason model.CloseReason) {
+	effect := model.Close{Conn: c.id, Workspace: c.workspace, Reason: reason}
+	if c.state == refIdle {
+		effect.IdleFor = r.now - c.lastUsed
+	}
+	if reason == model.MakeRoom || reason == model.Yield {
+		effect.For = r.nextWithoutSlot()
+	}
 	c.state = refClosing
 	c.closedAt = r.now
 	r.counters.Closes[reason]++
-	r.emit(model.Close{Conn: c.id, Workspace: c.workspace, Reason: reason})
+	r.emit(effect)
+}
+
+// nextWithoutSlot is the workspace of the first needy waiter beyond those that the
+// free and coming slots are for.
+func (r *reference) nextWithoutSlot() model.WorkspaceID {
+	var needy []refWaiter
+	for _, w := range r.waiters {
+		if r.needy(w) {
+			needy = append(needy, w)
+		}
+	}
+	return needy[max(0, r.coming())].workspace
 }
 
 // gone frees a connection's slot, and ends the operations that waited for it.

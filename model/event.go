@@ -1,0 +1,50 @@
+package model
+
+import "time"
+
+// Event is something that happened to the connections, told to who watches them.
+type Event struct {
+	At   time.Time
+	Kind EventKind
+	// System: it happened in the system database's share.
+	System    bool
+	Workspace WorkspaceID
+	// Took is how long a dial took (EventDialed, EventDialFailed).
+	Took time.Duration
+	// Reason, IdleFor and For are of a connection that was closed (EventEvicted,
+	// EventClosed): why, how long it had been idle, and whose waiter gets the slot
+	// if it was closed for one.
+	Reason  CloseReason
+	IdleFor time.Duration
+	For     WorkspaceID
+	// Err is the text of the error (EventDialFailed, EventLimitReached).
+	Err string
+	// MaxConnections and MaxConnectionsPerDB are the new limits (EventLimitsSet).
+	MaxConnections, MaxConnectionsPerDB int
+	// Lost is how many events before this one the watcher was too slow for.
+	Lost uint64
+}
+
+// EventKind says what happened.
+type EventKind string
+
+const (
+	// EventDialed: a connection was opened.
+	EventDialed EventKind = "dialed"
+	// EventDialFailed: one could not be opened.
+	EventDialFailed EventKind = "dial_failed"
+	// EventEvicted: a connection was closed for another workspace's sake, or
+	// because an operator asked for it (MakeRoom, Yield, EvictAsked).
+	EventEvicted EventKind = "evicted"
+	// EventClosed: a connection was closed for another reason.
+	EventClosed EventKind = "closed"
+	// EventLimitReached: an acquire was refused with a ConnectionLimitError.
+	EventLimitReached EventKind = "limit_reached"
+	// EventPaused, EventResumed: a workspace was, and had not been before.
+	EventPaused  EventKind = "paused"
+	EventResumed EventKind = "resumed"
+	// EventLimitsSet: the limits were changed.
+	EventLimitsSet EventKind = "limits_set"
+	// EventDraining: the manager lends nothing any more.
+	EventDraining EventKind = "draining"
+)

@@ -1,0 +1,30 @@
+package model
+
+import "time"
+
+// HistogramBounds are the upper bounds of a Histogram's buckets.
+var HistogramBounds = [...]time.Duration{
+	100 * time.Microsecond, 500 * time.Microsecond,
+	time.Millisecond, 2500 * time.Microsecond, 5 * time.Millisecond,
+	10 * time.Millisecond, 25 * time.Millisecond, 50 * time.Millisecond,
+	100 * time.Millisecond, 250 * time.Millisecond, 500 * time.Millisecond,
+	time.Second, 2500 * time.Millisecond, 5 * time.Second, 10 * time.Second,
+}
+
+// Histogram counts durations by their size.
+type Histogram struct {
+	// Counts[i] is how many were at most HistogramBounds[i] and longer than the
+	// bound before; the last is how many were longer than all.
+	Counts [len(HistogramBounds) + 1]uint64
+	Sum    time.Duration
+}
+
+// Observe counts one.
+func (h *Histogram) Observe(d time.Duration) {
+	i := 0
+	for i < len(HistogramBounds) && d > HistogramBounds[i] {
+		i++
+	}
+	h.Counts[i]++
+	h.Sum += d
+}

@@ -1,0 +1,87 @@
+package pools
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/sirupsen/logrus"
+
+	"github.com/tenantpool/tenantpool/model"
+)
+
+// Pause lets new acquires of the workspace wait, and closes its connections as
+// they come home: for a restore or a migration that must be alone. It blocks until
+// the server has let go of the last one; closed is how many there were. If ctx is
+// done first the workspace stays paused all the same, and the error wraps
+// ctx.Err(). Resume ends the pause, however often it was asked for.
+//
+// The error is a *model.WorkspaceIDError for a bad id, and wraps model.ErrClosed
+// after Close.
+func (m *Manager) Pause(ctx context.Context, id model.WorkspaceID) (closed int, err error) {
+	if _, err := m.naming(id); err != nil {
+		return 0, fmt.Errorf("pause: %w", err)
+	}
+	return m.supervisor.Pause(ctx, workspaceShare, id)
+}
+
+// Resume ends a Pause; who waited is served again. It also forgets that dials of
+// the workspace failed. Of a workspace that is not paused nothing else changes. The
+// errors are those of Pause.
+func (m *Manager) Resume(ctx context.Context, id model.WorkspaceID) error {
+	if _, err := m.naming(id); err != nil {
+		return fmt.Errorf("resume: %w", err)
+	}
+	return m.supervisor.Resume(ctx, workspaceShare, id)
+}
+
+// Events tells what happens from now on, through a channel with room for that
+// many. Whoever does not keep up loses events, and is told how many by the next
+// one; lending never waits for it. The channel is closed when ctx is done or the
+// manager is closed. The error wraps ctx.Err(), or model.ErrClosed after Close.
+func (m *Manager) Events(ctx context.Context, buffer int) (<-chan model.Event, error) {
+	return m.supervisor.Events(ctx, buffer)
+}
+
+// SetLimits changes Config.MaxConnections and MaxConnectionsPerDB, with their
+// ranges and the system database's share as at the start. It returns when they are
+// in force, for all at one moment. What is idle beyond them is then being closed;
+// connections that are lent stay until they are released, and nothing is dialed
+// until there is room.
+//
+// It warns in the log when the server grants less, as Open does. The error is a
+// joined list of *model.ConfigError, and then nothing has changed; it wraps
+// model.ErrClosed after Close.
+func (m *Manager) SetLimits(ctx context.Context, maxConnections, maxConnectionsPerDB int) error {
+	cfg := m.config
+	cfg.MaxConnections, cfg.MaxConnectionsPerDB = maxConnections, maxConnectionsPerDB
+	if err := cfg.Validate(); err != nil {
+		return fmt.Errorf("set limits: %w", err)
+	}
+	workspaces, system := cfg.WorkspaceLimits(), cfg.SystemLimits()
+	err := m.supervisor.SetLimits(ctx,
+		model.SetLimits{Budget: workspaces.Budget, PerWorkspace: workspaces.PerWorkspace},
+		model.SetLimits{Budget: system.Budget, PerWorkspace: system.PerWorkspace})
+	if err != nil {
+		return err
+	}
+	m.log.WithFields(logrus.Fields{
+		"max_connections":        cfg.MaxConnections,
+		"max_connections_per_db": cfg.MaxConnectionsPerDB,
+		"workspace_budget":       cfg.WorkspaceBudget(),
+		"system_share":           cfg.SystemShare(),
+	}).Info("Connection limits changed")
+	ctx, stop := context.WithTimeout(ctx, grantsAtMost)
+	defer stop()
+	if err := m.checkServer(ctx, maxConnections); err != nil {
+		m.log.WithField("error", err.Error()).Warn("The limits are changed, but the server did not say what it grants")
+	}
+	return nil
+}
+
+// grantsAtMost bounds asking the server about limits that are in force already.
+const grantsAtMost = time.Second
+
+// Ping makes a round trip to the server, over the system database. It blocks and
+// fails as Acquire does.
+func (m *Manager) Ping(ctx context.Context) error { return m.System().Ping(ctx) }

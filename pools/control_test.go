@@ -1,0 +1,228 @@
+package pools_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/tenantpool/tenantpool/model"
+	"github.com/tenantpool/tenantpool/pools"
+)
+
+func TestAPausedWorkspaceIsAloneWithItsDatabaseUntilItIsResumed(t *testing.T) {
+	m := open(t, config(20))
+	watch := superuser(t)
+	here := func() int {
+		return count(t, watch, `SELECT count(*) FROM pg_stat_activity WHERE datname = 'test_ws_w21'`)
+	}
+	held, err := m.Acquire(t.Context(), "w21")
+	if err != nil {
+		t.Fatal(err)
+	}
+	short, stop := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer stop()
+	if _, err := m.Pause(short, "w21"); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("with a lease out: %v", err)
+	}
+	waits, stopWaiting := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer stopWaiting()
+	if err := m.Workspace("w21").Ping(waits); !errors.Is(err, model.ErrPaused) {
+		t.Errorf("it is paused all the same: %v", err)
+	}
+	held.Release()
+	if closed, err := m.Pause(t.Context(), "w21"); closed > 1 || err != nil {
+		t.Errorf("%d, %v", closed, err)
+	}
+	if n := here(); n != 0 {
+		t.Errorf("%d connections are left", n)
+	}
+	if err := m.Workspace("w22").Ping(t.Context()); err != nil {
+		t.Errorf("others are not concerned: %v", err)
+	}
+	served := make(chan error, 1)
+	go func() { served <- m.Workspace("w21").Ping(t.Context()) }()
+	eventually(t, "somebody waits", func() bool { return stats(t, m).Workspaces.Waiting == 1 })
+	if err := m.Resume(t.Context(), "w21"); err != nil {
+		t.Error(err)
+	}
+	if err := <-served; err != nil {
+		t.Error(err)
+	}
+	var bad *model.WorkspaceIDError
+	for what, err := range map[string]error{"Pause": second(m.Pause(t.Context(), "a/b")), "Resume": m.Resume(t.Context(), "a/b")} {
+		if !errors.As(err, &bad) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+}
+
+func TestEventsAreToldWithWhatPostgreSQLSays(t *testing.T) {
+	m := open(t, config(20))
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	events, err := m.Events(ctx, 100)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := m.Workspace("w23").Ping(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if e := <-events; e.Kind != model.EventDialed || e.Workspace != "w23" || e.System || e.Took <= 0 || e.Took > 10*time.Second {
+		t.Errorf("%+v", e)
+	}
+	_ = m.Workspace("nowhere").Ping(t.Context())
+	if e := <-events; e.Kind != model.EventDialFailed || e.Workspace != "nowhere" || !strings.Contains(e.Err, `"test_ws_nowhere" does not exist`) {
+		t.Errorf("%+v", e)
+	}
+	if err := m.SetLimits(t.Context(), 40, 2); err != nil {
+		t.Error(err)
+	}
+	e := <-events
+	if e.Kind == model.EventClosed && e.Reason == model.DialLeftover {
+		e = <-events // the server had not let go of the failed login's slot yet
+	}
+	if e.Kind != model.EventLimitsSet || e.MaxConnections != 40 || e.MaxConnectionsPerDB != 2 {
+		t.Errorf("%+v", e)
+	}
+	stop()
+	for range events { // it ends
+	}
+}
+
+func TestNewLimitsAreInForceAtOnceAndStatsShowThem(t *testing.T) {
+	m := open(t, config(40))
+	for _, test := range []struct{ connections, perDB, budget, system, cap int }{
+		{20, 3, 15, 5, 3},
+		{100, 7, 90, 10, 7},
+		{20, 50, 15, 5, 15}, // the cap is no more than the budget
+		{300, 1, 280, 20, 1},
+		{40, 3, 35, 5, 3},
+	} {
+		if err := m.SetLimits(t.Context(), test.connections, test.perDB); err != nil {
+			t.Fatal(err)
+		}
+		st := stats(t, m)
+		if st.MaxConnections != test.connections || st.MaxConnectionsPerDB != test.cap ||
+			st.Workspaces.Budget != test.budget || st.Workspaces.PerWorkspace != test.cap ||
+			st.System.Budget != test.system || st.System.PerWorkspace != test.system {
+			t.Errorf("%+v: %+v", test, st)
+		}
+	}
+	if n := strings.Count(m.log.String(), tooMany); n != 1 { // of 300
+		t.Errorf("%d warnings in:\n%s", n, m.log)
+	}
+	if entry := m.log.entry(t, tooMany); entry["max_connections"] != 300.0 || entry["available"] != float64(serverGrants) {
+		t.Errorf("%v", entry)
+	}
+	fillBudget(t, m, 35)
+}
+
+func TestLimitsOutOfRangeChangeNothing(t *testing.T) {
+	m := open(t, config(20))
+	for _, test := range []struct {
+		connections, perDB int
+		variables          []string
+	}{
+		{19, 3, []string{"DB_MAX_CONNECTIONS"}},
+		{10_001, 3, []string{"DB_MAX_CONNECTIONS"}},
+		{20, 0, []string{"DB_MAX_CONNECTIONS_PER_DB"}},
+		{20, 51, []string{"DB_MAX_CONNECTIONS_PER_DB"}},
+		{-1, -1, []string{"DB_MAX_CONNECTIONS", "DB_MAX_CONNECTIONS_PER_DB"}},
+	} {
+		err := m.SetLimits(t.Context(), test.connections, test.perDB)
+		var joined interface{ Unwrap() []error }
+		if !errors.As(err, &joined) {
+			t.Fatalf("%+v: %v", test, err)
+		}
+		var variables []string
+		for _, err := range joined.Unwrap() {
+			var bad *model.ConfigError
+			if errors.As(err, &bad) {
+				variables = append(variables, bad.Variable)
+			}
+		}
+		if strings.Join(variables, " ") != strings.Join(test.variables, " ") {
+			t.Errorf("%+v: %v", test, err)
+		}
+	}
+	if st := stats(t, m); st.MaxConnections != 20 || st.MaxConnectionsPerDB != 3 {
+		t.Errorf("%+v", st)
+	}
+}
+
+func TestALoweredLimitClosesWhatIsIdleAndWaitsForLeases(t *testing.T) {
+	m := open(t, config(60))
+	watch := superuser(t)
+	var held []*pools.Conn
+	for i := range 30 {
+		conn, err := m.Acquire(t.Context(), workspaceID(i))
+		if err != nil {
+			t.Fatal(err)
+		}
+		held = append(held, conn)
+	}
+	release(held[20:])
+	if err := m.SetLimits(t.Context(), 20, 3); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the idle ones are gone", func() bool {
+		return count(t, watch, `SELECT count(*) FROM pg_stat_activity WHERE datname LIKE 'test\_ws\_%'`) == 20
+	})
+	if st := stats(t, m).Workspaces; st.InUse != 20 || st.Budget != 15 {
+		t.Errorf("%+v", st)
+	}
+	for _, conn := range held[:20] {
+		if err := conn.Ping(t.Context()); err != nil {
+			t.Errorf("a lease was ended: %v", err)
+		}
+	}
+	release(held[:20])
+	eventually(t, "the rest is gone", func() bool { return stats(t, m).Workspaces.Open() <= 15 })
+	fillBudget(t, m, 20)
+}
+
+func TestPingAsksTheServer(t *testing.T) {
+	m := open(t, config(20))
+	before := stats(t, m).System.Counters.Acquires
+	if err := m.Ping(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if n := stats(t, m).System.Counters.Acquires - before; n != 1 {
+		t.Errorf("%d acquires of the system database", n)
+	}
+}
+
+func TestAClosedManagerSaysSo(t *testing.T) {
+	m := open(t, config(20))
+	events, err := m.Events(t.Context(), 10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	closeManager(t, m.Manager)
+	if e := <-events; e.Kind != model.EventDraining {
+		t.Errorf("%+v", e)
+	}
+	for e := range events { // the system database's connection
+		if e.Kind != model.EventClosed || !e.System || e.Reason != model.DrainAsked {
+			t.Errorf("%+v", e)
+		}
+	}
+	ctx := t.Context()
+	for what, err := range map[string]error{
+		"Pause":           second(m.Pause(ctx, "w1")),
+		"Resume":          m.Resume(ctx, "w1"),
+		"Events":          second(m.Events(ctx, 1)),
+		"SetLimits":       m.SetLimits(ctx, 20, 3),
+		"Ping":            m.Ping(ctx),
+		"Query":           second(m.Query(ctx, model.Query{Workspace: "w1", SQL: "SELECT 1"})),
+		"CreateWorkspace": m.CreateWorkspace(ctx, "new"),
+		"DeleteWorkspace": m.DeleteWorkspace(ctx, "w1"),
+		"Workspaces":      second(m.Workspaces(ctx)),
+	} {
+		if !errors.Is(err, model.ErrClosed) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+}

@@ -1,0 +1,116 @@
+package pools
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/tenantpool/tenantpool/model"
+)
+
+// Query runs one statement in the workspace's database, for a program that has no
+// connection of its own. It blocks as Acquire does, and then until the answer is
+// complete; when ctx is done the server is told to stop.
+//
+// The server infers the types of the parameters, and answers with text, which is
+// turned into what JSON has: bool; whole and floating-point numbers as
+// json.Number, so that no digit is lost (NaN and Infinity as strings); json and
+// jsonb as json.RawMessage; NULL as nil; and everything else, numeric included, as
+// the string that the server sends. A statement that speaks more of the protocol
+// than that (COPY) ends in an error.
+//
+// With q.ReadOnly the statement runs in a read-only transaction that is rolled
+// back. Otherwise it is a transaction of its own.
+//
+// At q.MaxRows the server stops: it computes no more rows of a SELECT, whereas
+// INSERT, UPDATE, DELETE and MERGE with RETURNING have done all their work. At
+// q.MaxBytes (of the values as text, and one for each) a statement with q.ReadOnly
+// is cancelled; of another one the rest of the rows is thrown away, so that what it
+// did is kept. After 64 MiB of that it is cancelled, too, and if that undoes it the
+// error has SQLSTATE 54000, as for a single row that is megabytes larger than
+// q.MaxBytes. A truncated result may be without Command and RowsAffected. Zero is no
+// limit.
+//
+// A statement leaves nothing behind that a later one could notice: settings, roles,
+// temporary tables, cursors, LISTEN and advisory locks end with it (see
+// resetSession), and the connection is closed after one that touched prepared
+// statements, or might have (PREPARE, DEALLOCATE, DISCARD, LOAD, DO, CALL), or left
+// a transaction open (BEGIN). Two calls therefore share nothing but the data.
+//
+// The error wraps a *model.SQLError when the server refused the statement; ctx.Err()
+// when ctx ended it; and is otherwise one of Acquire's.
+func (m *Manager) Query(ctx context.Context, q model.Query) (model.QueryResult, error) {
+	params, err := parameters(q)
+	if err != nil {
+		return model.QueryResult{}, fmt.Errorf("query workspace %q: %w", q.Workspace, err)
+	}
+	conn, err := m.Acquire(ctx, q.Workspace)
+	if err != nil {
+		return model.QueryResult{}, err
+	}
+	s := &statement{backend: conn.backend, query: q, params: params}
+	s.result = model.QueryResult{Columns: []model.Column{}, Rows: [][]any{}}
+	defer func() {
+		health := conn.backend.health()
+		if health == model.Clean && !s.clean {
+			health = model.Unclean
+		}
+		conn.release(health)
+	}()
+	if err := s.run(ctx); err != nil {
+		return model.QueryResult{}, fmt.Errorf("query workspace %q: %w", q.Workspace, err)
+	}
+	return s.result, nil
+}
+
+// maxParameters is what the protocol can count.
+const maxParameters = 65535
+
+// parameters are the arguments as text; nil is NULL.
+func parameters(q model.Query) ([][]byte, error) {
+	if strings.ContainsRune(q.SQL, 0) {
+		return nil, &model.SQLError{Code: "22021", Message: "the statement contains a NUL character, which ends it"}
+	}
+	if len(q.Args) > maxParameters {
+		return nil, &model.SQLError{Code: "54023", Message: fmt.Sprintf("%d parameters are more than the %d that one statement may have", len(q.Args), maxParameters)}
+	}
+	params := make([][]byte, len(q.Args))
+	for i, arg := range q.Args {
+		switch arg := arg.(type) {
+		case nil:
+		case bool:
+			params[i] = strconv.AppendBool(nil, arg)
+		case json.Number:
+			params[i] = []byte(arg)
+		case string:
+			params[i] = append([]byte{}, arg...) // an empty one is not nil
+		case []any, map[string]any:
+			text, err := json.Marshal(arg)
+			if err != nil {
+				return nil, fmt.Errorf("parameter $%d: %w", i+1, err)
+			}
+			params[i] = text
+		default:
+			return nil, fmt.Errorf("parameter $%d is a %T; it must be nil, bool, json.Number, string, []any or map[string]any", i+1, arg)
+		}
+	}
+	return params, nil
+}
+
+// sqlError is a server's error in the vocabulary of package model; others are
+// returned as they are.
+func sqlError(err error) error {
+	var refused *pgconn.PgError
+	if !errors.As(err, &refused) {
+		return briefly(err)
+	}
+	return &model.SQLError{
+		Code: refused.Code, Message: refused.Message, Detail: refused.Detail, Hint: refused.Hint,
+		Position: int(refused.Position),
+	}
+}

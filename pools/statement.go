@@ -1,0 +1,317 @@
+package pools
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgproto3"
+
+	"github.com/tenantpool/tenantpool/model"
+)
+
+// statement is one run of Manager.Query. It speaks the protocol itself, because
+// only so can the server be told to stop after so many rows (pgconn always asks
+// for all), and because all of it is sent at once and costs one round trip:
+//
+//	[BEGIN READ ONLY] statement Sync | [ROLLBACK;] resetSession
+//
+// The server answers each half with a ReadyForQuery.
+type statement struct {
+	backend *backend
+	query   model.Query
+	params  [][]byte
+
+	begun     bool // what is answered now is the statement, not the BEGIN before it
+	completed bool // the statement was carried out
+	failure   error
+	oids      []uint32
+	result    model.QueryResult
+	bytes     int // of the rows that are kept
+	discarded int // of those that are not
+	tooLarge  bool
+	spoiled   bool // the session cannot be reset
+	clean     bool
+}
+
+// resetSession is DISCARD ALL without DISCARD PLANS and DEALLOCATE ALL, which would
+// take away the statements that pgx has prepared for the connection's other users.
+const resetSession = `SET SESSION AUTHORIZATION DEFAULT; RESET ROLE; RESET ALL; CLOSE ALL; UNLISTEN *; ` +
+	`SELECT pg_catalog.pg_advisory_unlock_all(); DISCARD TEMP; DISCARD SEQUENCES`
+
+// spoilers are the commands that may change the prepared statements, or what else
+// cannot be undone. A DO block or a procedure may contain any of them.
+var spoilers = []string{"PREPARE", "DEALLOCATE", "DISCARD", "LOAD", "DO", "CALL"}
+
+const (
+	// discardAtMost is how much of a result too large is read for the sake of what
+	// its statement did.
+	discardAtMost = 64 << 20
+	// bodyAtMost is what a message may have besides MaxBytes: errors and column
+	// descriptions are messages, too.
+	bodyAtMost = 4 << 20
+	// bodyDefault is pgproto3's own limit.
+	bodyDefault = 1<<30 - 2
+	// endingTurn is how often a statement that outlives its context is cancelled
+	// again.
+	endingTurn = 100 * time.Millisecond
+)
+
+func (s *statement) run(ctx context.Context) error {
+	if s.query.MaxBytes > 0 {
+		s.frontend().SetMaxBodyLen(s.query.MaxBytes + bodyAtMost)
+		defer s.frontend().SetMaxBodyLen(bodyDefault)
+	}
+	if err := s.send(ctx); err != nil {
+		return s.outcome(ctx, err)
+	}
+	err := s.receive(ctx)
+	s.clean = err == nil && !s.spoiled
+	if err := s.outcome(ctx, err); err != nil {
+		return err
+	}
+	s.nameTypes(ctx)
+	return nil
+}
+
+// outcome is the error of it all. A statement that was carried out did not fail,
+// whatever came after it.
+func (s *statement) outcome(ctx context.Context, err error) error {
+	var oversize *pgproto3.ExceededMaxBodyLenErr
+	switch {
+	case s.completed:
+		return nil
+	case s.tooLarge:
+		return tooLarge(fmt.Sprintf("the answer is larger than %d bytes by more than %d, and the statement may not be finished without it (it is not read-only): it was cancelled and undone", s.query.MaxBytes, discardAtMost))
+	case errors.As(err, &oversize):
+		return tooLarge(fmt.Sprintf("a single row has %d bytes; the whole answer may have %d", oversize.ActualBodyLen, s.query.MaxBytes))
+	case s.failure != nil:
+		err = s.failure
+	case err == nil:
+		err = errors.New("the server did not say what became of the statement")
+	}
+	err = sqlError(err)
+	if ctx.Err() != nil && !errors.Is(err, ctx.Err()) {
+		err = fmt.Errorf("%w: %w", ctx.Err(), err)
+	}
+	return err
+}
+
+func tooLarge(message string) error {
+	return &model.SQLError{Code: "54000", Message: message, Hint: "select less of it, or set readOnly to get its beginning"}
+}
+
+func (s *statement) conn() *pgconn.PgConn         { return s.backend.pgx.PgConn() }
+func (s *statement) frontend() *pgproto3.Frontend { return s.conn().Frontend() }
+
+// send writes it all, unless ctx ends first.
+func (s *statement) send(ctx context.Context) error {
+	to := s.frontend()
+	command := func(sql string, params [][]byte, maxRows uint32) {
+		to.SendParse(&pgproto3.Parse{Query: sql})
+		to.SendBind(&pgproto3.Bind{Parameters: params})
+		to.SendDescribe(&pgproto3.Describe{ObjectType: 'P'})
+		to.SendExecute(&pgproto3.Execute{MaxRows: maxRows})
+	}
+	afterwards := resetSession
+	if s.query.ReadOnly {
+		command("BEGIN READ ONLY", nil, 0)
+		afterwards = "ROLLBACK; " + afterwards
+	}
+	maxRows := uint32(0)
+	if s.query.MaxRows > 0 && s.query.MaxRows < math.MaxInt32 {
+		maxRows = uint32(s.query.MaxRows) + 1 // to know whether there are more
+	}
+	command(s.query.SQL, s.params, maxRows)
+	to.SendSync(&pgproto3.Sync{})
+	to.SendQuery(&pgproto3.Query{String: afterwards})
+
+	network := s.conn().Conn()
+	stop := context.AfterFunc(ctx, func() { _ = network.SetWriteDeadline(time.Now()) })
+	err := to.Flush()
+	if !stop() { // ctx ended: a deadline is set, or will be at any moment
+		return errors.Join(err, ctx.Err())
+	}
+	return err
+}
+
+// receive reads until the server has answered both halves. It returns an error when
+// the connection is not in a known state afterwards.
+func (s *statement) receive(ctx context.Context) error {
+	reading := ctx
+	var ended time.Time // when ctx was seen to have
+	for halves := 0; halves < 2; {
+		if reading.Err() != nil {
+			if ended.IsZero() {
+				ended = time.Now()
+			} else if time.Since(ended) > cancelWithin {
+				return errors.New("the statement goes on although it was cancelled")
+			}
+			s.backend.interrupt()
+			var stop context.CancelFunc
+			reading, stop = context.WithTimeout(context.WithoutCancel(ctx), endingTurn)
+			defer stop()
+		}
+		message, err := s.conn().ReceiveMessage(reading)
+		if err != nil {
+			if reading.Err() != nil && !s.conn().IsClosed() {
+				continue // nothing came in this turn
+			}
+			return err
+		}
+		if _, ready := message.(*pgproto3.ReadyForQuery); ready {
+			halves++
+			continue
+		}
+		handle := s.answer
+		if halves == 1 {
+			handle = s.resetAnswer
+		}
+		if err := handle(message); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// answer takes a message of the first half.
+func (s *statement) answer(message pgproto3.BackendMessage) error {
+	switch m := message.(type) {
+	case *pgproto3.RowDescription:
+		for _, field := range m.Fields {
+			s.result.Columns = append(s.result.Columns, model.Column{Name: string(field.Name)})
+			s.oids = append(s.oids, field.DataTypeOID)
+		}
+	case *pgproto3.DataRow:
+		s.row(m.Values)
+	case *pgproto3.CommandComplete:
+		if s.query.ReadOnly && !s.begun {
+			s.begun = true
+			return nil
+		}
+		tag := pgconn.NewCommandTag(string(m.CommandTag))
+		s.result.Command, s.result.RowsAffected = tag.String(), tag.RowsAffected()
+		s.spoiled = slices.Contains(spoilers, strings.SplitN(tag.String(), " ", 2)[0])
+		s.completed = true
+	case *pgproto3.PortalSuspended, *pgproto3.EmptyQueryResponse:
+		s.completed = true
+	case *pgproto3.ErrorResponse:
+		s.fail(pgconn.ErrorResponseToPgError(m))
+	case *pgproto3.CopyInResponse, *pgproto3.CopyOutResponse, *pgproto3.CopyBothResponse:
+		return &pgconn.PgError{Code: "0A000", Message: "COPY from or to the client is not possible here",
+			Hint: "use INSERT with parameters, or SELECT"}
+	}
+	return nil
+}
+
+// fail notes the first error. It may come after the statement was carried out, from
+// the end of its transaction: a deferred constraint.
+func (s *statement) fail(err *pgconn.PgError) {
+	asked := s.query.ReadOnly && s.result.Truncated && err.Code == "57014"
+	if asked { // the rest was not wanted
+		s.completed = true
+		return
+	}
+	s.completed = false
+	if s.failure == nil {
+		s.failure = err
+	}
+}
+
+// resetAnswer takes a message of the second half. A session that was not reset is
+// not used again.
+func (s *statement) resetAnswer(message pgproto3.BackendMessage) error {
+	if m, failed := message.(*pgproto3.ErrorResponse); failed {
+		return pgconn.ErrorResponseToPgError(m)
+	}
+	return nil
+}
+
+// row keeps a row while there is room, and stops the statement, if it may be
+// stopped, at the first one that there is none for.
+func (s *statement) row(values [][]byte) {
+	size := 0
+	for _, value := range values {
+		size += len(value) + 1
+	}
+	q := &s.query
+	switch {
+	case s.result.Truncated:
+		s.discarded += size
+		if s.discarded > discardAtMost && !q.ReadOnly && !s.tooLarge {
+			s.tooLarge = true
+			s.backend.interrupt()
+		}
+	case q.MaxRows > 0 && len(s.result.Rows) == q.MaxRows:
+		s.result.Truncated = true
+	case q.MaxBytes > 0 && s.bytes+size > q.MaxBytes:
+		s.result.Truncated = true
+		if q.ReadOnly { // its rest would come to nothing anyway
+			s.backend.interrupt()
+		}
+	default:
+		s.bytes += size
+		row := make([]any, len(values))
+		for i, value := range values {
+			row[i] = jsonValue(s.oids[i], value)
+		}
+		s.result.Rows = append(s.result.Rows, row)
+	}
+}
+
+// nameTypes names the columns' types. Those that pgx does not know, as a database's
+// own, are asked for; one that cannot be had is named by its number.
+func (s *statement) nameTypes(ctx context.Context) {
+	var unknown []uint32
+	for i, oid := range s.oids {
+		s.result.Columns[i].Type = s.typeName(oid)
+		if s.result.Columns[i].Type == "" && !slices.Contains(unknown, oid) {
+			unknown = append(unknown, oid)
+		}
+	}
+	if len(unknown) == 0 {
+		return
+	}
+	if s.clean {
+		s.askTypes(ctx, unknown)
+	}
+	for i, oid := range s.oids {
+		if s.result.Columns[i].Type == "" {
+			s.result.Columns[i].Type = s.typeName(oid)
+		}
+		if s.result.Columns[i].Type == "" {
+			s.result.Columns[i].Type = fmt.Sprintf("oid:%d", oid)
+		}
+	}
+}
+
+// typeName is "" for a type that is not known yet.
+func (s *statement) typeName(oid uint32) string {
+	if known, ok := s.backend.pgx.TypeMap().TypeForOID(oid); ok {
+		return known.Name
+	}
+	return s.backend.typeNames[oid]
+}
+
+// askTypes remembers the names for as long as the connection lives.
+func (s *statement) askTypes(ctx context.Context, oids []uint32) {
+	rows, err := s.backend.pgx.Query(ctx, `SELECT oid, typname FROM pg_catalog.pg_type WHERE oid = ANY($1)`, oids)
+	if err != nil {
+		return
+	}
+	if s.backend.typeNames == nil {
+		s.backend.typeNames = make(map[uint32]string)
+	}
+	var oid uint32
+	var name string
+	_, _ = pgx.ForEachRow(rows, []any{&oid, &name}, func() error {
+		s.backend.typeNames[oid] = name
+		return nil
+	})
+}

@@ -1,0 +1,157 @@
+package pools
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/tenantpool/tenantpool/model"
+)
+
+// CreateWorkspace creates the workspace's database, with CREATE DATABASE over the
+// system database; the role needs the right CREATEDB. It can be acquired at once,
+// also if it was asked for in vain a moment ago. Who creates first wins: for all
+// others the error wraps model.ErrWorkspaceExists. A pause is not ended.
+//
+// The error is a *model.WorkspaceIDError for a bad id; it wraps a *model.SQLError
+// when the server refuses, and otherwise is one of Acquire's.
+func (m *Manager) CreateWorkspace(ctx context.Context, id model.WorkspaceID) error {
+	name, err := m.naming(id)
+	if err != nil {
+		return fmt.Errorf("create workspace: %w", err)
+	}
+	err = m.administer(ctx, "CREATE DATABASE "+pgx.Identifier{name}.Sanitize())
+	switch {
+	case hasCode(err, duplicateDatabase, uniqueViolation): // the latter when two create it at once
+		return fmt.Errorf("create workspace %q: %w (%q)", id, model.ErrWorkspaceExists, name)
+	case err != nil:
+		return fmt.Errorf("create workspace %q: %w", id, refusal(err))
+	}
+	// Created is created: ctx may end now.
+	ctx, stop := afterwards(ctx)
+	defer stop()
+	return m.supervisor.Retry(ctx, workspaceShare, id)
+}
+
+// DeleteWorkspace pauses the workspace, waits for its leases to come home and its
+// connections to close, drops its database, and resumes it: whoever still waits is
+// then told that there is no such database. If ctx is done while leases are out,
+// nothing is dropped, and the workspace is served again; the error says so and
+// wraps ctx.Err(). A pause of the workspace ends in any case.
+//
+// The error is a *model.WorkspaceIDError for a bad id; it wraps
+// model.ErrNoWorkspace when there is no database; a *model.SQLError when the server
+// refuses, as it does while others than this manager are connected to the database;
+// and otherwise is one of Acquire's.
+func (m *Manager) DeleteWorkspace(ctx context.Context, id model.WorkspaceID) (err error) {
+	name, err := m.naming(id)
+	if err != nil {
+		return fmt.Errorf("delete workspace: %w", err)
+	}
+	defer func() {
+		ctx, stop := afterwards(ctx)
+		defer stop()
+		if resumed := m.supervisor.Resume(ctx, workspaceShare, id); !errors.Is(resumed, model.ErrClosed) {
+			err = errors.Join(err, resumed)
+		}
+	}()
+	if _, err := m.supervisor.Pause(ctx, workspaceShare, id); err != nil {
+		return fmt.Errorf("delete workspace %q: nothing was dropped: %w", id, err)
+	}
+	err = m.administer(ctx, "DROP DATABASE "+pgx.Identifier{name}.Sanitize())
+	switch {
+	case hasCode(err, noSuchDatabase):
+		return fmt.Errorf("delete workspace %q: %w (%q)", id, model.ErrNoWorkspace, name)
+	case err != nil:
+		return fmt.Errorf("delete workspace %q: %w", id, refusal(err))
+	}
+	return nil
+}
+
+// Workspaces lists the workspaces that have a database, by id: the databases whose
+// name is <prefix>_ws_ and a valid id. They are the server's, whoever created them;
+// templates and databases that take no connections are left out. With a naming of
+// one's own (WithNaming) it cannot tell which databases are workspaces, and returns
+// an error that wraps errors.ErrUnsupported; otherwise the error is one of
+// Acquire's.
+func (m *Manager) Workspaces(ctx context.Context) ([]model.WorkspaceID, error) {
+	if m.ownNaming {
+		return nil, fmt.Errorf("list workspaces: %w with a naming of your own (WithNaming), which cannot be turned round: ask your own catalogue", errors.ErrUnsupported)
+	}
+	prefix := databasePrefix(m.config.Prefix)
+	rows, err := m.System().Query(ctx, `
+		SELECT datname FROM pg_catalog.pg_database
+		WHERE starts_with(datname, $1) AND datallowconn AND NOT datistemplate AND datname <> current_database()`, prefix)
+	if err != nil {
+		return nil, fmt.Errorf("list workspaces: %w", err)
+	}
+	names, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return nil, fmt.Errorf("list workspaces: %w", because(ctx, err))
+	}
+	ids := make([]model.WorkspaceID, 0, len(names))
+	for _, name := range names {
+		if id, err := model.ParseWorkspaceID(name[len(prefix):]); err == nil {
+			ids = append(ids, id)
+		}
+	}
+	slices.Sort(ids)
+	return ids, nil
+}
+
+// administer runs a statement in the system database. While it fails because
+// somebody else uses the database in question it is repeated, for a short time: to
+// create one the server copies template1, which must not be in use (as by another
+// CREATE DATABASE's check, or somebody's psql), and to drop one nobody may be
+// connected. The server itself already waits for five seconds each time.
+func (m *Manager) administer(ctx context.Context, sql string) error {
+	deadline := time.Now().Add(inUseAtMost)
+	for pause := 50 * time.Millisecond; ; pause *= 2 {
+		_, err := m.System().Exec(ctx, sql)
+		if !hasCode(err, objectInUse) || time.Now().Add(pause).After(deadline) {
+			return err
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return fmt.Errorf("%w: %w", ctx.Err(), err)
+		}
+	}
+}
+
+// refusal is what the server said about a statement, in the vocabulary of package
+// model. What it says at a login is a DialError's.
+func refusal(err error) error {
+	var dial *model.DialError
+	if errors.As(err, &dial) {
+		return err
+	}
+	return sqlError(err)
+}
+
+// inUseAtMost bounds the repetitions; one more attempt may begin just before.
+const inUseAtMost = 8 * time.Second
+
+// SQLSTATEs, from appendix A of PostgreSQL's manual.
+const (
+	noSuchDatabase    = "3D000"
+	duplicateDatabase = "42P04"
+	uniqueViolation   = "23505"
+	objectInUse       = "55006"
+)
+
+func hasCode(err error, codes ...string) bool {
+	var dial *model.DialError
+	var refused *pgconn.PgError
+	return !errors.As(err, &dial) && errors.As(err, &refused) && slices.Contains(codes, refused.Code)
+}
+
+// afterwards is a context for what must follow although ctx may have ended.
+func afterwards(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+}

@@ -1,0 +1,245 @@
+package pools_test
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/tenantpool/tenantpool/model"
+	"github.com/tenantpool/tenantpool/pools"
+)
+
+// dropLater removes what the test may have left.
+func dropLater(t *testing.T, names ...string) *sql.DB {
+	t.Helper()
+	watch := superuser(t)
+	t.Cleanup(func() {
+		for _, name := range names {
+			if _, err := watch.Exec(`DROP DATABASE IF EXISTS "` + name + `" WITH (FORCE)`); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	return watch
+}
+
+// create makes a workspace, for the test.
+func create(t *testing.T, m *manager, id model.WorkspaceID) *sql.DB {
+	t.Helper()
+	watch := dropLater(t, "test_ws_"+string(id))
+	if err := m.CreateWorkspace(t.Context(), id); err != nil {
+		t.Fatal(err)
+	}
+	return watch
+}
+
+func TestACreatedWorkspaceIsServedAtOnceAlsoIfItWasMissingAMomentAgo(t *testing.T) {
+	m := open(t, config(20))
+	dropLater(t, "test_ws_fresh")
+	var missing *model.DialError
+	eventually(t, "its back-off has grown to a second", func() bool {
+		return errors.As(m.Workspace("fresh").Ping(t.Context()), &missing) && missing.Attempts >= 8
+	})
+	create(t, m, "fresh")
+	if err := m.Workspace("fresh").Ping(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if err := m.CreateWorkspace(t.Context(), "fresh"); !errors.Is(err, model.ErrWorkspaceExists) {
+		t.Errorf("%v", err)
+	}
+	var bad *model.WorkspaceIDError
+	if err := m.CreateWorkspace(t.Context(), `a"; DROP DATABASE x`); !errors.As(err, &bad) {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestOfManyWhoCreateAWorkspaceOneWins(t *testing.T) {
+	m := open(t, config(20))
+	dropLater(t, "test_ws_race-d")
+	results := make(chan error, 5)
+	for range 5 {
+		go func() { results <- m.CreateWorkspace(t.Context(), "race-d") }()
+	}
+	won := 0
+	for range 5 {
+		if err := <-results; err == nil {
+			won++
+		} else if !errors.Is(err, model.ErrWorkspaceExists) {
+			t.Errorf("%v", err)
+		}
+	}
+	if won != 1 {
+		t.Errorf("%d won", won)
+	}
+}
+
+func TestCreatingAWorkspaceDoesNotEndItsPause(t *testing.T) {
+	m := open(t, config(20))
+	if _, err := m.Pause(t.Context(), "restored"); err != nil {
+		t.Fatal(err)
+	}
+	create(t, m, "restored")
+	ctx, stop := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer stop()
+	if err := m.Workspace("restored").Ping(ctx); !errors.Is(err, model.ErrPaused) {
+		t.Errorf("%v", err)
+	}
+	if err := m.Resume(t.Context(), "restored"); err != nil {
+		t.Error(err)
+	}
+	if err := m.Workspace("restored").Ping(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestADeletedWorkspaceIsGoneAndItsWaitersAreToldSo(t *testing.T) {
+	m := open(t, config(20))
+	watch := create(t, m, "gone")
+	held, err := m.Acquire(t.Context(), "gone")
+	if err != nil {
+		t.Fatal(err)
+	}
+	deleted := make(chan error, 1)
+	go func() { deleted <- m.DeleteWorkspace(t.Context(), "gone") }()
+	paused := func() bool {
+		active := stats(t, m).Workspaces.Active
+		return slices.ContainsFunc(active, func(w model.WorkspaceStats) bool { return w.ID == "gone" && w.Paused })
+	}
+	eventually(t, "it is paused", paused)
+	waiter := make(chan error, 1)
+	go func() { waiter <- m.Workspace("gone").Ping(t.Context()) }()
+	eventually(t, "somebody waits", func() bool { return stats(t, m).Workspaces.Waiting == 1 })
+	if err := held.Ping(t.Context()); err != nil {
+		t.Errorf("the lease was ended: %v", err)
+	}
+	held.Release()
+	if err := <-deleted; err != nil {
+		t.Error(err)
+	}
+	var missing *model.DialError
+	if err := <-waiter; !errors.As(err, &missing) || missing.Kind != model.Permanent {
+		t.Errorf("the waiter: %v", err)
+	}
+	if n := count(t, watch, `SELECT count(*) FROM pg_database WHERE datname = 'test_ws_gone'`); n != 0 {
+		t.Error("the database is there")
+	}
+	if err := m.DeleteWorkspace(t.Context(), "gone"); !errors.Is(err, model.ErrNoWorkspace) {
+		t.Errorf("a second time: %v", err)
+	}
+	if paused() {
+		t.Error("it is still paused")
+	}
+	var bad *model.WorkspaceIDError
+	if err := m.DeleteWorkspace(t.Context(), "a/b"); !errors.As(err, &bad) {
+		t.Errorf("%v", err)
+	}
+	fillBudget(t, m, 10)
+}
+
+func TestADeleteWhoseTimeEndsDropsNothing(t *testing.T) {
+	m := open(t, config(20))
+	create(t, m, "busy")
+	held, err := m.Acquire(t.Context(), "busy")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer held.Release()
+	ctx, stop := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer stop()
+	err = m.DeleteWorkspace(ctx, "busy")
+	if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "nothing was dropped") {
+		t.Errorf("%v", err)
+	}
+	if err := held.Ping(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if err := m.Workspace("busy").Ping(t.Context()); err != nil {
+		t.Errorf("it is served again: %v", err)
+	}
+}
+
+// Whoever is connected besides the manager has a moment to leave.
+func TestADatabaseInUseByOthersIsWaitedForAShortTime(t *testing.T) {
+	m := open(t, config(20))
+	watch := create(t, m, "visited")
+	visit := func(database string) *sql.DB {
+		visitor, err := sql.Open("pgx", strings.Replace(server.SuperuserDSN(), "dbname=postgres", "dbname="+database, 1))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = visitor.Close() })
+		var name string
+		if err := visitor.QueryRow(`SELECT current_database()`).Scan(&name); err != nil || name != database {
+			t.Fatalf("%q, %v", name, err)
+		}
+		return visitor
+	}
+	// The server itself waits for five seconds; after that it depends on us.
+	leave := func(visitor *sql.DB, asked string) {
+		eventually(t, "the server has given up once", func() bool {
+			return count(t, watch, `SELECT count(*) FROM pg_stat_activity WHERE query LIKE $1 AND state = 'active' AND query_start < now() - interval '4900 ms'`, asked+"%") > 0
+		})
+		<-time.After(300 * time.Millisecond)
+		_ = visitor.Close()
+	}
+	template := visit("template1")
+	created := make(chan error, 1)
+	dropLater(t, "test_ws_copied")
+	go func() { created <- m.CreateWorkspace(t.Context(), "copied") }()
+	leave(template, "CREATE DATABASE")
+	if err := <-created; err != nil {
+		t.Errorf("create: %v", err)
+	}
+	visitor := visit("test_ws_visited")
+	deleted := make(chan error, 1)
+	go func() { deleted <- m.DeleteWorkspace(t.Context(), "visited") }()
+	leave(visitor, "DROP DATABASE")
+	if err := <-deleted; err != nil {
+		t.Errorf("delete: %v", err)
+	}
+}
+
+func TestTheWorkspacesAreTheDatabasesWithThePrefix(t *testing.T) {
+	cfg := config(20)
+	cfg.Prefix = "list" // of its own
+	watch := dropLater(t, "list_ws_b", "list_ws_a-b", "list_ws_A_b", "list_ws_ä", "listxws_no", "list_ws_shut", "list_ws_")
+	for _, name := range []string{"list_ws_b", "list_ws_a-b", "list_ws_A_b", "list_ws_ä", "listxws_no", "list_ws_shut", "list_ws_"} {
+		if _, err := watch.Exec(`CREATE DATABASE "` + name + `"`); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := watch.Exec(`ALTER DATABASE list_ws_shut ALLOW_CONNECTIONS false`); err != nil {
+		t.Fatal(err)
+	}
+	m := open(t, cfg)
+	ids, err := m.Workspaces(t.Context())
+	if want := []model.WorkspaceID{"A_b", "a-b", "b"}; err != nil || !slices.Equal(ids, want) {
+		t.Errorf("%q, %v", ids, err)
+	}
+	own := open(t, cfg, pools.WithNaming(pools.PrefixNaming("list")))
+	if _, err := own.Workspaces(t.Context()); !errors.Is(err, errors.ErrUnsupported) || !strings.Contains(err.Error(), "WithNaming") {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestARoleThatMayNotCreateDatabasesIsToldSo(t *testing.T) {
+	m := open(t, config(20))
+	watch := superuser(t)
+	role := `"` + server.User + `"`
+	if _, err := watch.Exec(`ALTER ROLE ` + role + ` NOCREATEDB`); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if _, err := watch.Exec(`ALTER ROLE ` + role + ` CREATEDB`); err != nil {
+			t.Error(err)
+		}
+	})
+	var refused *model.SQLError
+	if err := m.CreateWorkspace(t.Context(), "unwanted"); !errors.As(err, &refused) || refused.Code != "42501" {
+		t.Errorf("created by a role that may not: %v", err)
+	}
+}
