@@ -18,6 +18,9 @@ type demoOptions struct {
 	zipf                        float64
 	length                      time.Duration
 	report                      string
+	// addr is where the admin server listens; empty: there is none.
+	addr      string
+	addrGiven bool // by the user
 }
 
 const (
@@ -26,7 +29,7 @@ const (
 )
 
 func newDemo() *cobra.Command {
-	o := demoOptions{workspaces: 60, budget: 40, workers: 32, zipf: 1.2, report: textReport}
+	o := demoOptions{workspaces: 60, budget: 40, workers: 32, zipf: 1.2, report: textReport, addr: defaultAddr}
 	cmd := &cobra.Command{
 		Use:   "demo",
 		Short: "Run real traffic on many workspaces through few connections, on a throwaway PostgreSQL",
@@ -36,6 +39,9 @@ request acquires a connection, runs two or three statements, checks that it
 reached its own workspace's database, and releases; one in twenty is cancelled
 in the middle of a query. The server itself is the judge: it would refuse any
 connection beyond the budget.
+
+Meanwhile the admin server shows and steers it all: its dashboard's address, a
+token for it and a curl line are printed before the traffic begins.
 
 Ctrl-C ends the traffic, prints the summary and removes everything; a second
 one exits at once. A workspace takes about 8 MB in the folder for temporary
@@ -49,6 +55,7 @@ traffic began.`,
   tenantpool demo --workspaces 500 --budget 100 --zipf 0 --for 1m --report json`,
 		Args: flagsOnly,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			o.addrGiven = cmd.Flags().Changed("addr")
 			return demo(cmd.Context(), o, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
@@ -59,6 +66,7 @@ traffic began.`,
 	flags.Var(exponent{&o.zipf}, "zipf", "how uneven the workspaces' popularity is: the k-th gets 1/k^zipf; 0 is uniform")
 	flags.Var(length{&o.length}, "for", "how long; 0 is until interrupted")
 	flags.Var(choice{&o.report, []string{textReport, jsonReport}}, "report", "what the summary on standard output looks like")
+	flags.StringVar(&o.addr, "addr", o.addr, `where the admin server listens; "" for none`)
 	flags.SortFlags = false
 	return cmd
 }

@@ -21,6 +21,7 @@ type stage struct {
 	manager    *pools.Manager
 	workspaces []model.WorkspaceID
 	filler     *filler
+	admin      *admin // nil: none is wanted
 }
 
 // The server refuses the role when no more of max_connections are free than
@@ -45,6 +46,9 @@ func setUp(ctx context.Context, o demoOptions, con *console) (_ *stage, err erro
 		}
 		err = errors.Join(err, s.tearDown(&report{}))
 	}()
+	if s.admin, err = listenAdmin(o, con); err != nil {
+		return nil, err
+	}
 	began := time.Now()
 	con.show("starting PostgreSQL ...")
 	s.server, err = localpg.Start(ctx, localpg.Options{
@@ -74,8 +78,10 @@ func setUp(ctx context.Context, o demoOptions, con *console) (_ *stage, err erro
 		return nil, err
 	}
 	con.println(fmt.Sprintf("%s workspaces, each with a database of its own (%s)", grouped(len(s.workspaces)), roundly(time.Since(began).Seconds())))
-	s.filler, err = startFiller(ctx, s.manager, s.config.SystemShare())
-	return s, err
+	if s.filler, err = startFiller(ctx, s.manager, s.config.SystemShare()); err != nil {
+		return nil, err
+	}
+	return s, s.admin.serve(s.manager, log, con)
 }
 
 // serverSettings are what the demo needs besides localpg's own: a log in which
@@ -111,6 +117,7 @@ func (s *stage) tearDown(rep *report) error {
 	ctx, stop := context.WithTimeout(context.Background(), drainWithin)
 	defer stop()
 	var failed []error
+	s.admin.close()
 	if s.filler != nil {
 		s.filler.stop()
 	}

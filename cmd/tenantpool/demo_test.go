@@ -52,7 +52,7 @@ func check(t *testing.T, r report) {
 
 func TestDemo(t *testing.T) {
 	t.Parallel()
-	p := start(t, "demo", "--for", "3s", "--workspaces", "30", "--budget", "20", "--workers", "16", "--report", "json")
+	p := start(t, "demo", "--for", "3s", "--workspaces", "30", "--budget", "20", "--workers", "16", "--report", "json", "--addr", "127.0.0.1:0")
 	if status := p.exit(); status != 0 {
 		t.Errorf("exit status %d", status)
 	}
@@ -78,7 +78,7 @@ func TestDemo(t *testing.T) {
 
 func TestInterruptDrainsAndRemovesEverything(t *testing.T) {
 	t.Parallel()
-	p := start(t, "demo", "--workspaces", "12", "--budget", "20", "--workers", "8", "--report", "json")
+	p := start(t, "demo", "--workspaces", "12", "--budget", "20", "--workers", "8", "--report", "json", "--addr", "")
 	p.await("0:0") // the first row
 	p.interrupt()
 	if status := p.exit(); status != 0 {
@@ -97,7 +97,7 @@ func TestASecondInterruptExitsAtOnce(t *testing.T) {
 	t.Parallel()
 	// Thousands of requests queue for the three connections of one workspace, and
 	// all of them are under way when the first interrupt comes.
-	p := start(t, "demo", "--workspaces", "2", "--budget", "20", "--workers", "5000", "--zipf", "1000")
+	p := start(t, "demo", "--workspaces", "2", "--budget", "20", "--workers", "5000", "--zipf", "1000", "--addr", "")
 	p.await("time") // the rows' header
 	p.interrupt()
 	p.await("interrupted: letting")
@@ -121,7 +121,7 @@ func TestASecondInterruptExitsAtOnce(t *testing.T) {
 
 func TestInterruptDuringTheSetup(t *testing.T) {
 	t.Parallel()
-	p := start(t, "demo", "--workspaces", "5000")
+	p := start(t, "demo", "--workspaces", "5000", "--addr", "127.0.0.1:0")
 	p.await("PostgreSQL is up")
 	p.interrupt()
 	if status := p.exit(); status != 130 {
@@ -147,7 +147,7 @@ func TestTheTextReport(t *testing.T) {
 		t.Setenv(name, value)
 	}
 	var stdout, stderr bytes.Buffer
-	status := run(t.Context(), []string{"demo", "--for", "1500ms", "--workspaces", "3", "--budget", "20", "--workers", "4", "--zipf", "0"}, &stdout, &stderr)
+	status := run(t.Context(), []string{"demo", "--for", "1500ms", "--workspaces", "3", "--budget", "20", "--workers", "4", "--zipf", "0", "--addr", "127.0.0.1:0"}, &stdout, &stderr)
 	if status != 0 {
 		t.Errorf("exit status %d:\n%s", status, &stderr)
 	}

@@ -1,0 +1,25 @@
+# The program, statically linked, in an image with little else. It runs as nobody
+# and writes no file.
+#
+#   docker build -t tenantpool .
+#   docker run --rm tenantpool keygen
+FROM golang:1.26.8-alpine AS build
+WORKDIR /src
+COPY go.mod go.sum ./
+RUN go mod download
+COPY . .
+RUN CGO_ENABLED=0 go build -buildvcs=false -trimpath -ldflags='-s -w' -o /tenantpool ./cmd/tenantpool
+
+# Alpine, for the health check's wget and the certificates of DB_SSLMODE=verify-full.
+FROM alpine:3.22.2
+COPY --from=build /tenantpool /usr/local/bin/tenantpool
+USER 65532:65532
+# Inside a container everything that is to be reached listens on all addresses;
+# publish the port on loopback, or behind a proxy with TLS.
+ENV TENANTPOOL_ADDR=0.0.0.0:8080
+EXPOSE 8080
+# Whether the process lives; whether it can serve is told by /readyz.
+HEALTHCHECK --interval=10s --timeout=3s --start-period=10s \
+  CMD ["wget", "-q", "-O", "/dev/null", "http://127.0.0.1:8080/healthz"]
+ENTRYPOINT ["tenantpool"]
+CMD ["serve"]

@@ -1,0 +1,38 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tenantpool/tenantpool/web"
+)
+
+// The variables that hold the two halves of a key pair.
+const (
+	privateKeyVariable = "PASETO_PRIVATE_KEY"
+	publicKeyVariable  = "PASETO_PUBLIC_KEY"
+)
+
+func newKeygen() *cobra.Command {
+	return &cobra.Command{
+		Use:   "keygen",
+		Short: "Make a key pair for tokens, as two lines of an environment file",
+		Long: `Prints a new key pair as two lines for an environment file.
+
+` + publicKeyVariable + ` is for the server (tenantpool serve), which checks tokens with it. ` + privateKeyVariable + `
+is for whoever issues tokens (tenantpool token): who has it may do everything, so
+keep it away from the server.
+
+To rotate keys, give the server the new public key and the old one, separated by
+a comma, until the last token of the old one has expired.`,
+		Example: "  tenantpool keygen > keys.env",
+		Args:    flagsOnly,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			pair := web.NewPrivateKey()
+			_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s=%s\n%s=%s\n",
+				privateKeyVariable, pair.Hex(), publicKeyVariable, pair.Public())
+			return err
+		},
+	}
+}

@@ -1,0 +1,128 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"strconv"
+
+	"github.com/sirupsen/logrus"
+	"github.com/spf13/cobra"
+
+	"github.com/tenantpool/tenantpool/model"
+	"github.com/tenantpool/tenantpool/pools"
+	"github.com/tenantpool/tenantpool/web"
+)
+
+var _ web.Pool = (*pools.Manager)(nil)
+
+// The variables of serve besides those of the pool (DB_...) and the public key.
+const (
+	addrVariable             = "TENANTPOOL_ADDR"
+	metricsTokenVariable     = "METRICS_TOKEN"
+	workspaceMetricsVariable = "TENANTPOOL_WORKSPACE_METRICS"
+)
+
+// defaultAddr is reached from this machine only: the server speaks plain HTTP.
+const defaultAddr = "127.0.0.1:8080"
+
+func newServe() *cobra.Command {
+	var addr string
+	cmd := &cobra.Command{
+		Use:   "serve",
+		Short: "Serve the dashboard, the admin API and the workspaces of a PostgreSQL server",
+		Long: `Opens a pool on the PostgreSQL server that the environment names, and serves the
+dashboard (/), the admin API (/api), metrics for Prometheus (/metrics) and health
+checks (/healthz, /readyz). It speaks plain HTTP; put a proxy with TLS in front
+of it where others share the network.
+
+  DB_HOST, DB_PORT, DB_USER, ...  the server and the limits: see env.example
+  ` + publicKeyVariable + `               checks tokens: see tenantpool keygen; several are
+                                  separated by commas
+  ` + addrVariable + `                 where to listen, unless --addr says so
+  ` + metricsTokenVariable + `                   opens /metrics, besides viewers' tokens
+  ` + workspaceMetricsVariable + `    true: metrics of each active workspace, too
+
+On SIGTERM or Ctrl-C it accepts no more requests, lets those under way end,
+closes its connections and exits with 0; a second one exits at once.`,
+		Example: "  tenantpool serve --addr 0.0.0.0:8080",
+		Args:    flagsOnly,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if !cmd.Flags().Changed("addr") {
+				if set := os.Getenv(addrVariable); set != "" {
+					addr = set
+				}
+			}
+			return serveUntil(cmd.Context(), addr, cmd.ErrOrStderr())
+		},
+	}
+	cmd.Flags().StringVar(&addr, "addr", defaultAddr, "where to listen")
+	return cmd
+}
+
+// serveUntil runs until ctx is done, or its listener fails.
+func serveUntil(ctx context.Context, addr string, stderr io.Writer) error {
+	cfg, o, err := serveConfig()
+	if err != nil {
+		return fmt.Errorf("serve: %w", err)
+	}
+	log := logrus.New()
+	log.SetOutput(stderr)
+	log.SetFormatter(&logrus.JSONFormatter{})
+	o.Log = log
+
+	listener, err := net.Listen("tcp", addr) // before anything is dialed: this is told at once
+	if err != nil {
+		return fmt.Errorf("serve: %w", err)
+	}
+	defer func() { _ = listener.Close() }() // Serve has closed it, where it came that far
+	manager, err := pools.Open(ctx, cfg, pools.WithLogger(log))
+	if err != nil {
+		if ctx.Err() != nil {
+			err = fmt.Errorf("%w before the server was reached", errInterrupted)
+		}
+		return fmt.Errorf("serve: %w", err)
+	}
+	server, err := web.New(manager, o)
+	if err == nil {
+		log.WithField("address", listener.Addr().String()).Info("Serving")
+		err = server.Serve(ctx, listener)
+	}
+	return errors.Join(err, drain(manager, log))
+}
+
+// drain closes the manager, whose leases have come home with their requests.
+func drain(manager *pools.Manager, log logrus.FieldLogger) error {
+	log.Info("Draining")
+	ctx, stop := context.WithTimeout(context.Background(), drainWithin)
+	defer stop()
+	if err := manager.Close(ctx); err != nil {
+		return fmt.Errorf("serve: %w", err)
+	}
+	log.Info("Drained")
+	return nil
+}
+
+// serveConfig reads the environment, and says all that is wrong with it.
+func serveConfig() (model.Config, web.Options, error) {
+	cfg, err := pools.ConfigFromEnv()
+	wrong := []error{err}
+	o := web.Options{MetricsToken: os.Getenv(metricsTokenVariable)}
+	if n := len(o.MetricsToken); n > 0 && n < web.MinMetricsToken {
+		wrong = append(wrong, fmt.Errorf("%s has %d bytes: use at least %d, so that it is not guessed", metricsTokenVariable, n, web.MinMetricsToken))
+	}
+	if keys := os.Getenv(publicKeyVariable); keys == "" {
+		wrong = append(wrong, errors.New(publicKeyVariable+" is not set, so no token could be checked: make a key pair with tenantpool keygen"))
+	} else if o.Keys, err = web.ParsePublicKeys(keys); err != nil {
+		wrong = append(wrong, fmt.Errorf("%s: %w", publicKeyVariable, err))
+	}
+	if set := os.Getenv(workspaceMetricsVariable); set != "" {
+		if o.WorkspaceMetrics, err = strconv.ParseBool(set); err != nil {
+			wrong = append(wrong, fmt.Errorf("%s is %q: it must be true or false", workspaceMetricsVariable, set))
+		}
+	}
+	return cfg, o, errors.Join(wrong...)
+}

@@ -1,0 +1,299 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/tenantpool/tenantpool/pools/localpg"
+	"github.com/tenantpool/tenantpool/web"
+)
+
+func TestServeSaysAllThatIsWrong(t *testing.T) {
+	for name, value := range map[string]string{
+		"DB_MAX_CONNECTIONS": "5", "PASETO_PUBLIC_KEY": "", "METRICS_TOKEN": "hunter2", "TENANTPOOL_WORKSPACE_METRICS": "perhaps",
+	} {
+		t.Setenv(name, value)
+	}
+	status, stdout, stderr := called(t, "serve")
+	if status != 1 || stdout != "" {
+		t.Errorf("exit status %d, %q", status, stdout)
+	}
+	for _, want := range []string{"DB_MAX_CONNECTIONS", "tenantpool keygen", "METRICS_TOKEN has 7 bytes", `TENANTPOOL_WORKSPACE_METRICS is "perhaps"`} {
+		if !strings.Contains(stderr, want) {
+			t.Errorf("it does not say %q: %s", want, stderr)
+		}
+	}
+	if strings.Contains(stderr, "hunter2") {
+		t.Errorf("it gives the metrics token away: %s", stderr)
+	}
+	private := web.NewPrivateKey().Hex()
+	t.Setenv("PASETO_PUBLIC_KEY", private)
+	if _, _, stderr := called(t, "serve"); !strings.Contains(stderr, "as long as a private key") || strings.Contains(stderr, private[:16]) {
+		t.Errorf("it says %s", stderr)
+	}
+}
+
+func TestServeSaysThatItsPortIsTaken(t *testing.T) {
+	t.Setenv("PASETO_PUBLIC_KEY", web.NewPrivateKey().Public().String())
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	t.Setenv("TENANTPOOL_ADDR", taken.Addr().String())
+	status, _, stderr := called(t, "serve")
+	if status != 1 || !strings.Contains(stderr, taken.Addr().String()) || !strings.Contains(stderr, "in use") {
+		t.Errorf("exit status %d, %s", status, stderr)
+	}
+	// The flag goes before the environment.
+	status, _, stderr = called(t, "serve", "--addr", "127.0.0.1:http2")
+	if status != 1 || strings.Contains(stderr, "in use") {
+		t.Errorf("exit status %d, %s", status, stderr)
+	}
+}
+
+// served is a running tenantpool serve, on a PostgreSQL of its own.
+type served struct {
+	*program
+	url string
+	key web.PrivateKey
+	pg  *localpg.Server
+	// logged is closed when all that it said has been read.
+	logged chan struct{}
+	tokens []string // all that were used
+}
+
+func startServe(t *testing.T) *served {
+	t.Helper()
+	t.Setenv("TMPDIR", openTemp(t))
+	pg, err := localpg.Start(t.Context(), localpg.Options{MaxConnections: 40})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := pg.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	s := &served{key: web.NewPrivateKey(), pg: pg}
+	for name, value := range map[string]string{
+		"DB_HOST": pg.Host, "DB_PORT": fmt.Sprint(pg.Port), "DB_USER": pg.User, "DB_PASSWORD": pg.Password, "DB_NAME": pg.Database,
+		"DB_SSLMODE": "disable", "DB_MAX_CONNECTIONS": "20",
+		"PASETO_PUBLIC_KEY": web.NewPrivateKey().Public().String() + "," + s.key.Public().String(),
+		"METRICS_TOKEN":     "scrape-scrape-scrape", "TENANTPOOL_ADDR": "127.0.0.1:0",
+	} {
+		t.Setenv(name, value)
+	}
+	s.program = start(t, "serve")
+	for s.url == "" {
+		line, ok := s.next()
+		if !ok {
+			t.Fatalf("it ended before it served:\n%s", s.stderr())
+		}
+		var said struct{ Msg, Address string }
+		if err := json.Unmarshal([]byte(line), &said); err != nil {
+			t.Fatalf("%s: %v", line, err)
+		}
+		if said.Msg == "Serving" {
+			s.url = "http://" + said.Address
+		}
+	}
+	s.logged = make(chan struct{})
+	go func() {
+		defer close(s.logged)
+		for ok := true; ok; {
+			_, ok = s.next()
+		}
+	}()
+	return s
+}
+
+// ask returns the status and the body.
+func (s *served) ask(role web.Role, path, body string) (int, string) {
+	s.t.Helper()
+	method := http.MethodGet
+	if body != "" {
+		method = http.MethodPost
+	}
+	r, err := http.NewRequest(method, s.url+path, strings.NewReader(body))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	r.Header.Set("Content-Type", "application/json")
+	if role != "" {
+		c := web.Claims{Subject: "test", Role: role, TTL: time.Hour}
+		if role == web.Service {
+			c.Workspaces = append(c.Workspaces, "shop")
+		}
+		token, err := web.Issue(s.key, c)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		s.tokens = append(s.tokens, token)
+		r.Header.Set("Authorization", "Bearer "+token)
+	}
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: patience}
+	response, err := client.Do(r)
+	if err != nil {
+		return 0, err.Error()
+	}
+	defer response.Body.Close()
+	all, err := io.ReadAll(response.Body)
+	if err != nil {
+		return 0, err.Error()
+	}
+	return response.StatusCode, string(bytes.TrimSpace(all))
+}
+
+func TestServeServesDrainsAndExitsWith0(t *testing.T) {
+	s := startServe(t)
+	for _, step := range []struct {
+		role       web.Role
+		path, body string
+		status     int
+		want       string
+	}{
+		{"", "/healthz", "", 200, `{"status":"ok"}`},
+		{"", "/readyz", "", 200, `{"status":"ok"}`},
+		{"", "/", "", 200, "<!"},
+		{"", "/api/admin.connectionStats", "", 401, `{"error":"Authorization header is required"}`},
+		{web.Operator, "/api/workspace.create", `{"workspaceId":"shop"}`, 201, `{"workspaceId":"shop"}`},
+		{web.Service, "/api/workspace.query", `{"workspaceId":"shop","sql":"SELECT 6 * $1::int AS n","args":[7]}`, 200, `"rows":[[42]]`},
+		{web.Viewer, "/api/admin.connectionStats", "", 200, `"shop"`},
+		{web.Viewer, "/api/workspace.list", "", 403, "your role may not do this"},
+		{web.Operator, "/api/workspace.list", "", 200, `{"workspaces":["shop"]}`},
+	} {
+		if status, body := s.ask(step.role, step.path, step.body); status != step.status || !strings.Contains(body, step.want) {
+			t.Errorf("%s: %d %.300s, want %d %s", step.path, status, body, step.status, step.want)
+		}
+	}
+	// SIGTERM in the middle of a statement.
+	answered := make(chan string, 1)
+	asking := *s
+	asking.tokens = nil // not looked for: the others are enough
+	go func() {
+		status, body := asking.ask(web.Service, "/api/workspace.query", `{"workspaceId":"shop","sql":"SELECT pg_sleep(1), 'still here'"}`)
+		answered <- fmt.Sprint(status, " ", body)
+	}()
+	eventually(t, "the statement runs", func() bool {
+		_, stats := s.ask(web.Viewer, "/api/admin.connectionStats", "")
+		var st struct {
+			WorkspacePools map[string]struct{ InUse int }
+		}
+		return json.Unmarshal([]byte(stats), &st) == nil && st.WorkspacePools["shop"].InUse == 1
+	})
+	if err := s.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if got := <-answered; !strings.HasPrefix(got, "200 ") || !strings.Contains(got, "still here") {
+		t.Errorf("the statement under way: %s", got)
+	}
+	<-s.logged
+	if err := s.cmd.Wait(); err != nil {
+		t.Errorf("exit: %v", err)
+	}
+	for _, secret := range append(s.tokens, s.pg.Password, s.key.Hex(), "scrape-scrape-scrape", "v4.public") {
+		if strings.Contains(s.stderr(), secret) {
+			t.Errorf("the log has the secret %.12s...:\n%s", secret, s.stderr())
+		}
+	}
+	if !strings.Contains(s.said[len(s.said)-1], `"msg":"Drained"`) {
+		t.Errorf("its last word is %s", s.said[len(s.said)-1])
+	}
+	if s.stdout.Len() > 0 {
+		t.Errorf("standard output: %s", &s.stdout)
+	}
+}
+
+// eventually waits for a condition.
+func eventually(t *testing.T, what string, holds func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); !holds(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("it never came to this: %s", what)
+		}
+	}
+}
+
+func TestTheDemoSaysHowToReachItsAdminServer(t *testing.T) {
+	t.Parallel()
+	p := start(t, "demo", "--for", "1h", "--workspaces", "3", "--budget", "20", "--workers", "2", "--report", "json", "--addr", "127.0.0.1:0")
+	p.await("time") // the rows' header: all is said
+	said := map[string]string{}
+	for _, line := range p.said {
+		for _, what := range []string{"dashboard", "operator token", "viewer token", "statistics"} {
+			if rest, found := strings.CutPrefix(line, what+"  "); found {
+				said[what] = strings.TrimSpace(rest)
+			}
+		}
+	}
+	address := strings.TrimSuffix(said["dashboard"], "/")
+	if want := "curl -sH 'Authorization: Bearer " + said["operator token"] + "' " + address + "/api/admin.connectionStats"; said["statistics"] != want {
+		t.Errorf("the curl line is %q, want %q", said["statistics"], want)
+	}
+	for token, status := range map[string]int{said["operator token"]: 200, said["viewer token"]: 403, "": 401} {
+		r, err := http.NewRequest("POST", address+"/api/admin.evictWorkspace", strings.NewReader(`{"workspaceId":"customer-01"}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Content-Type", "application/json")
+		if token != "" {
+			r.Header.Set("Authorization", "Bearer "+token)
+		}
+		client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: patience}
+		response, err := client.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = response.Body.Close()
+		if response.StatusCode != status {
+			t.Errorf("%d, want %d", response.StatusCode, status)
+		}
+	}
+	p.interrupt()
+	if status := p.exit(); status != 0 {
+		t.Errorf("exit status %d:\n%s", status, p.stderr())
+	}
+	check(t, decode(t, p.stdout.Bytes()))
+	if left := p.leftBehind(); len(left) > 0 {
+		t.Errorf("left behind: %q", left)
+	}
+}
+
+func TestTheDemoGoesToAnotherPortOnlyIfNobodyChoseOne(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	var stderr bytes.Buffer
+	con := startConsole(&stderr)
+	o := demoOptions{addr: taken.Addr().String()}
+	a, err := listenAdmin(o, con)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if host, _, _ := net.SplitHostPort(a.listener.Addr().String()); host != "127.0.0.1" || a.listener.Addr().String() == o.addr {
+		t.Errorf("it listens on %v", a.listener.Addr())
+	}
+	a.close()
+	o.addrGiven = true
+	if _, err := listenAdmin(o, con); err == nil || !strings.Contains(err.Error(), "--addr chooses another") {
+		t.Errorf("%v", err)
+	}
+	if a, err := listenAdmin(demoOptions{}, con); a != nil || err != nil {
+		t.Errorf("%v, %v", a, err)
+	}
+	con.stop()
+	if want := o.addr + " is taken, so the admin server is on another port (--addr chooses one)\n"; stderr.String() != want {
+		t.Errorf("%q", &stderr)
+	}
+}

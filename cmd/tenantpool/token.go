@@ -1,0 +1,117 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tenantpool/tenantpool/model"
+	"github.com/tenantpool/tenantpool/web"
+)
+
+func newToken() *cobra.Command {
+	c := web.Claims{TTL: time.Hour}
+	cmd := &cobra.Command{
+		Use:   "token",
+		Short: "Issue a token for the admin server",
+		Long: `Prints a token that is signed with the private key in the environment variable
+` + privateKeyVariable + ` (make one with tenantpool keygen).
+
+  viewer    sees everything and changes nothing
+  operator  sees everything, and steers the pool
+  service   runs statements in the workspaces that --workspace names, and does
+            nothing else`,
+		Example: `  tenantpool token --role operator --ttl 8h --subject anna
+  tenantpool token --role service --workspace shop --workspace blog --subject reports`,
+		Args: flagsOnly,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := required(cmd, "role", "subject"); err != nil {
+				return err
+			}
+			key, err := privateKeyFromEnv()
+			if err != nil {
+				return fmt.Errorf("token: %w", err)
+			}
+			token, err := web.Issue(key, c)
+			if err != nil {
+				return &usageError{cmd.CommandPath(), err}
+			}
+			_, err = fmt.Fprintln(cmd.OutOrStdout(), token)
+			return err
+		},
+	}
+	flags := cmd.Flags()
+	flags.Var(choice{(*string)(&c.Role), []string{string(web.Viewer), string(web.Operator), string(web.Service)}}, "role", "what the token may do")
+	flags.Var(lifetime{&c.TTL, web.MinTTL, web.MaxTTL}, "ttl", "how long the token is good")
+	flags.Var(workspaceIDList{&c.Workspaces}, "workspace", "a workspace that the role service may use; may be given several times")
+	flags.StringVar(&c.Subject, "subject", "", "who gets the token; it stands in the audit log")
+	flags.SortFlags = false
+	return cmd
+}
+
+// required refuses a command line without one of the flags.
+func required(cmd *cobra.Command, names ...string) error {
+	for _, name := range names {
+		if !cmd.Flags().Changed(name) {
+			return &usageError{cmd.CommandPath(), fmt.Errorf("--%s is required", name)}
+		}
+	}
+	return nil
+}
+
+// privateKeyFromEnv: a flag would show the key to everybody who lists processes.
+func privateKeyFromEnv() (web.PrivateKey, error) {
+	value := os.Getenv(privateKeyVariable)
+	if value == "" {
+		return web.PrivateKey{}, errors.New(privateKeyVariable + " is not set: make a key pair with tenantpool keygen")
+	}
+	key, err := web.ParsePrivateKey(value)
+	if err != nil {
+		return web.PrivateKey{}, fmt.Errorf("%s: %w", privateKeyVariable, err)
+	}
+	return key, nil
+}
+
+// lifetime is a flag of a duration from low to high.
+type lifetime struct {
+	value     *time.Duration
+	low, high time.Duration
+}
+
+func (l lifetime) String() string { return deref(l.value).String() }
+func (l lifetime) Type() string   { return "duration" }
+
+func (l lifetime) Set(s string) error {
+	v, err := time.ParseDuration(s)
+	if err != nil || v < l.low || v > l.high {
+		return fmt.Errorf("it must be a duration from %v to %v, such as 15m or 8h", l.low, l.high)
+	}
+	*l.value = v
+	return nil
+}
+
+// workspaceIDList is a flag that may be given several times.
+type workspaceIDList struct{ value *[]model.WorkspaceID }
+
+func (w workspaceIDList) String() string {
+	var all []string
+	for _, id := range deref(w.value) {
+		all = append(all, string(id))
+	}
+	return strings.Join(all, ",")
+}
+
+func (w workspaceIDList) Type() string { return "ID" }
+
+func (w workspaceIDList) Set(s string) error {
+	id, err := model.ParseWorkspaceID(s)
+	if err != nil {
+		return err
+	}
+	*w.value = append(*w.value, id)
+	return nil
+}

@@ -1,0 +1,99 @@
+package web
+
+import (
+	"crypto/sha256"
+	"crypto/subtle"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/labstack/echo/v4"
+)
+
+// checkRoutes refuses a route that nobody has said who may call.
+func checkRoutes(routes []route) error {
+	for _, r := range routes {
+		name := r.method + " " + r.path
+		if len(r.roles) == 0 {
+			return fmt.Errorf("admin server: route %s has no roles", name)
+		}
+		for _, role := range r.roles {
+			if role != public && !slices.Contains(roles, role) {
+				return fmt.Errorf("admin server: route %s has the unknown role %q", name, role)
+			}
+		}
+		if slices.Contains(r.roles, public) && len(r.roles) > 1 {
+			return fmt.Errorf("admin server: route %s is public and has other roles too", name)
+		}
+		if r.serve == nil {
+			return fmt.Errorf("admin server: route %s has no handler", name)
+		}
+	}
+	return nil
+}
+
+// authorized is the only way from a route to its handler.
+func (s *Server) authorized(r route) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		c.Set(routeKey, r.path)
+		if !slices.Contains(r.roles, public) {
+			who, err := s.authenticate(c, r)
+			if err != nil {
+				return err
+			}
+			c.Set(identityKey, who)
+			if !slices.Contains(r.roles, who.Role) {
+				return &failure{status: http.StatusForbidden, message: "your role may not do this", alone: true}
+			}
+		}
+		return r.serve(s, c)
+	}
+}
+
+func (s *Server) authenticate(c echo.Context, r route) (identity, error) {
+	headers := c.Request().Header.Values(echo.HeaderAuthorization)
+	if len(headers) == 0 {
+		return identity{}, unauthorized(c, "Authorization header is required")
+	}
+	scheme, token, _ := strings.Cut(headers[0], " ")
+	if len(headers) > 1 || !strings.EqualFold(scheme, "Bearer") {
+		return identity{}, unauthorized(c, errTokenInvalid.Error())
+	}
+	token = strings.TrimSpace(token)
+	if r.path == metricsPath && s.metricsToken(token) {
+		return identity{Subject: "metrics token", Role: Viewer}, nil
+	}
+	who, err := s.verifier.verify(token)
+	if err != nil {
+		return identity{}, unauthorized(c, err.Error())
+	}
+	return who, nil
+}
+
+func unauthorized(c echo.Context, reason string) error {
+	c.Response().Header().Set(echo.HeaderWWWAuthenticate, "Bearer")
+	return &failure{status: http.StatusUnauthorized, message: reason, alone: true}
+}
+
+// metricsToken takes as long for a good guess as for a bad one.
+func (s *Server) metricsToken(token string) bool {
+	if s.options.MetricsToken == "" {
+		return false
+	}
+	got, want := sha256.Sum256([]byte(token)), sha256.Sum256([]byte(s.options.MetricsToken))
+	return subtle.ConstantTimeCompare(got[:], want[:]) == 1
+}
+
+// The keys of what a request carries along.
+const (
+	identityKey  = "tenantpool.identity"
+	requestIDKey = "tenantpool.requestID"
+	routeKey     = "tenantpool.route" // its path, without a prefix
+)
+
+// identity is who sends the request; the zero value on a public route.
+func (s *Server) identity(c echo.Context) identity {
+	who, _ := c.Get(identityKey).(identity)
+	return who
+}

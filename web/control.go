@@ -1,0 +1,253 @@
+package web
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/tenantpool/tenantpool/model"
+)
+
+type workspaceRequest struct {
+	WorkspaceID model.WorkspaceID `json:"workspaceId"`
+}
+
+type evictAnswer struct {
+	WorkspaceID model.WorkspaceID `json:"workspaceId"`
+	Closed      int               `json:"closed"`
+}
+
+type pauseRequest struct {
+	WorkspaceID model.WorkspaceID `json:"workspaceId"`
+	// WaitMs is how long the answer may wait for the workspace's leases to come
+	// home; not given: 5000.
+	WaitMs *int `json:"waitMs,omitempty"`
+}
+
+type pauseAnswer struct {
+	WorkspaceID model.WorkspaceID `json:"workspaceId"`
+	Paused      bool              `json:"paused"`
+	// Done: the workspace has no connection left. Closed is how many it had.
+	Done   bool `json:"done"`
+	Closed *int `json:"closed,omitempty"`
+}
+
+type resumeAnswer struct {
+	WorkspaceID model.WorkspaceID `json:"workspaceId"`
+	Paused      bool              `json:"paused"`
+}
+
+type limitsRequest struct {
+	// The one that is not given stays as it is.
+	MaxConnections      *int `json:"maxConnections,omitempty"`
+	MaxConnectionsPerDB *int `json:"maxConnectionsPerDB,omitempty"`
+}
+
+type limitsAnswer struct {
+	MaxConnections      int `json:"maxConnections"`
+	MaxConnectionsPerDB int `json:"maxConnectionsPerDB"`
+}
+
+func (l limitsAnswer) String() string {
+	return fmt.Sprintf("maxConnections %d, maxConnectionsPerDB %d", l.MaxConnections, l.MaxConnectionsPerDB)
+}
+
+type drainRequest struct {
+	// Confirm is the word "drain": there is no way back.
+	Confirm string `json:"confirm"`
+}
+
+type drainAnswer struct {
+	Draining bool `json:"draining"`
+}
+
+const (
+	// controlTimeout bounds what needs no lease to come home.
+	controlTimeout = 30 * time.Second
+	pauseWait      = 5 * time.Second
+	pauseWaitMax   = time.Minute
+	// drainTimeout bounds the wait for the drain's end, not the drain itself.
+	drainTimeout = 10 * time.Minute
+)
+
+// evictWorkspace waits until the server has let go of the connections; they
+// close even if the client does not wait for that.
+func (s *Server) evictWorkspace(c echo.Context) error {
+	id, err := s.readWorkspace(c)
+	if err != nil {
+		return err
+	}
+	ctx, stop := context.WithTimeout(c.Request().Context(), controlTimeout)
+	defer stop()
+	closed, err := s.pool.Evict(ctx, id)
+	s.snapshots.forget()
+	s.audit(c, "evict", id, orFailed(fmt.Sprintf("%d closed", closed), err), err)
+	if err != nil {
+		return err
+	}
+	return c.JSON(http.StatusOK, evictAnswer{id, closed})
+}
+
+// pauseWorkspace: the workspace is paused at once; the answer waits for its
+// leases, and says done: false if some were not home in time.
+func (s *Server) pauseWorkspace(c echo.Context) error {
+	var r pauseRequest
+	if err := s.readJSON(c, &r); err != nil {
+		return err
+	}
+	if err := validWorkspace(r.WorkspaceID); err != nil {
+		return err
+	}
+	wait := pauseWait
+	if r.WaitMs != nil {
+		if *r.WaitMs < 0 || *r.WaitMs > int(pauseWaitMax.Milliseconds()) {
+			return badRequest("waitMs is %d: it must be from 0 to %d", *r.WaitMs, pauseWaitMax.Milliseconds())
+		}
+		wait = time.Duration(*r.WaitMs) * time.Millisecond
+	}
+	ctx, stop := context.WithTimeout(c.Request().Context(), wait)
+	defer stop()
+	closed, err := s.pool.Pause(ctx, r.WorkspaceID)
+	s.snapshots.forget()
+	switch {
+	case err == nil:
+		s.audit(c, "pause", r.WorkspaceID, fmt.Sprintf("paused, %d closed", closed), nil)
+		return c.JSON(http.StatusOK, pauseAnswer{WorkspaceID: r.WorkspaceID, Paused: true, Done: true, Closed: &closed})
+	case ctx.Err() != nil && (errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)):
+		s.audit(c, "pause", r.WorkspaceID, "paused, not all closed yet", nil)
+		return c.JSON(http.StatusOK, pauseAnswer{WorkspaceID: r.WorkspaceID, Paused: true})
+	}
+	s.audit(c, "pause", r.WorkspaceID, "failed", err)
+	return err
+}
+
+func (s *Server) resumeWorkspace(c echo.Context) error {
+	id, err := s.readWorkspace(c)
+	if err != nil {
+		return err
+	}
+	ctx, stop := context.WithTimeout(c.Request().Context(), controlTimeout)
+	defer stop()
+	err = s.pool.Resume(ctx, id)
+	s.snapshots.forget()
+	s.audit(c, "resume", id, orFailed("resumed", err), err)
+	if err != nil {
+		return err
+	}
+	return c.JSON(http.StatusOK, resumeAnswer{WorkspaceID: id})
+}
+
+// setLimits changes one limit or both.
+func (s *Server) setLimits(c echo.Context) error {
+	var r limitsRequest
+	if err := s.readJSON(c, &r); err != nil {
+		return err
+	}
+	if r.MaxConnections == nil && r.MaxConnectionsPerDB == nil {
+		return badRequest("maxConnections or maxConnectionsPerDB is required")
+	}
+	ctx, stop := context.WithTimeout(c.Request().Context(), controlTimeout)
+	defer stop()
+	limits, err := s.changeLimits(ctx, r)
+	s.snapshots.forget()
+	s.audit(c, "set limits", "", orFailed(limits.String(), err), err)
+	if err != nil {
+		return err
+	}
+	return c.JSON(http.StatusOK, limits)
+}
+
+// changeLimits reads the limit that is to stay and sets both. One request at a
+// time does so, or one's change could undo another's.
+func (s *Server) changeLimits(ctx context.Context, r limitsRequest) (limitsAnswer, error) {
+	select {
+	case s.limitsTurn <- struct{}{}:
+		defer func() { <-s.limitsTurn }()
+	case <-ctx.Done():
+		return limitsAnswer{}, ctx.Err()
+	}
+	st, err := s.pool.Stats(ctx)
+	if err != nil {
+		return limitsAnswer{}, err
+	}
+	limits := limitsAnswer{st.MaxConnections, st.MaxConnectionsPerDB}
+	if r.MaxConnections != nil {
+		limits.MaxConnections = *r.MaxConnections
+	}
+	if r.MaxConnectionsPerDB != nil {
+		limits.MaxConnectionsPerDB = *r.MaxConnectionsPerDB
+	}
+	return limits, namingFields(s.pool.SetLimits(ctx, limits.MaxConnections, limits.MaxConnectionsPerDB))
+}
+
+// limitFields are the fields that set what is otherwise set by a variable.
+var limitFields = map[string]string{
+	"DB_MAX_CONNECTIONS":        "maxConnections",
+	"DB_MAX_CONNECTIONS_PER_DB": "maxConnectionsPerDB",
+}
+
+// namingFields lets ConfigErrors name the fields of the request in place of
+// variables.
+func namingFields(err error) error {
+	var bad *model.ConfigError
+	if !errors.As(err, &bad) {
+		return err
+	}
+	var said []string
+	for _, e := range eachError(err) {
+		if errors.As(e, &bad) {
+			said = append(said, fmt.Sprintf("%s is %v: it must be %s", cmp.Or(limitFields[bad.Variable], bad.Variable), bad.Value, bad.Want))
+		}
+	}
+	return badRequest("%s", strings.Join(said, "; "))
+}
+
+// eachError takes a joined error apart, under whatever wraps it.
+func eachError(err error) []error {
+	for e := err; e != nil; e = errors.Unwrap(e) {
+		if joined, ok := e.(interface{ Unwrap() []error }); ok { //nolint:errorlint // this is the unwrapping
+			return joined.Unwrap()
+		}
+	}
+	return []error{err}
+}
+
+// drain answers at once. The leases may take their time to come home: what
+// follows is told in the log and in the statistics.
+func (s *Server) drain(c echo.Context) error {
+	var r drainRequest
+	if err := s.readJSON(c, &r); err != nil {
+		return err
+	}
+	if r.Confirm != "drain" {
+		return badRequest(`confirm must be "drain": nothing is lent after it, until the program is started anew`)
+	}
+	if s.draining.CompareAndSwap(false, true) {
+		go s.drainPool()
+		s.audit(c, "drain", "", "begun", nil)
+	} else {
+		s.audit(c, "drain", "", "going on already", nil)
+	}
+	return c.JSON(http.StatusOK, drainAnswer{Draining: true})
+}
+
+// drainPool belongs to no request: it goes on when the client has gone.
+func (s *Server) drainPool() {
+	began := time.Now()
+	ctx, stop := context.WithTimeout(context.Background(), drainTimeout)
+	defer stop()
+	err := s.pool.Close(ctx)
+	s.snapshots.forget()
+	log := s.log.WithField("took", time.Since(began).Round(time.Millisecond).String())
+	if err != nil { // the pool goes on draining
+		log.WithField("error", err.Error()).Warn("Not drained yet")
+		return
+	}
+	log.Info("Drained")
+}

@@ -1,0 +1,45 @@
+// The admin server's API. Addresses are relative to the page, so that it works
+// under any prefix.
+import { keptToken } from './token.js';
+
+// Refusal is an answer of the server that is no success. Any other error of
+// these functions means that there was no answer.
+export class Refusal extends Error {
+  constructor(status, message, requestId) {
+    super(message);
+    this.status = status;
+    this.requestId = requestId;
+  }
+}
+
+const address = (call) => new URL(`api/${call}`, document.baseURI);
+
+async function request(call, options, timeoutMs) {
+  const signal = timeoutMs ? AbortSignal.any([AbortSignal.timeout(timeoutMs), ...(options.signal ? [options.signal] : [])]) : options.signal;
+  const response = await fetch(address(call), {
+    ...options,
+    signal,
+    headers: { ...options.headers, Authorization: `Bearer ${keptToken()}` },
+    credentials: 'omit', cache: 'no-store', redirect: 'error', referrerPolicy: 'no-referrer',
+  });
+  if (!response.ok) throw await refusalOf(response);
+  return response;
+}
+
+async function refusalOf(response) {
+  let message = '', requestId;
+  try {
+    const body = await response.json();
+    message = String(body.error ?? body.message ?? '');
+    requestId = body.requestId;
+  } catch { /* not of this server, a proxy's perhaps */ }
+  return new Refusal(response.status, message || `The server answered ${response.status} ${response.statusText}`.trim(), requestId);
+}
+
+export const get = async (call, { signal, timeoutMs = 10_000 } = {}) => (await request(call, { signal }, timeoutMs)).json();
+
+export const post = async (call, body, { timeoutMs = 30_000 } = {}) => (await request(call, {
+  method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(body),
+}, timeoutMs)).json();
+
+export const stream = (call, signal) => request(call, { signal, headers: { Accept: 'text/event-stream' } });

@@ -1,0 +1,179 @@
+// The dashboard: from the token form to the live page and back.
+import { get, Refusal } from './api.js';
+import { banner, clearBanners, statsBanners } from './banners.js';
+import { showBudget } from './budget.js';
+import { addPoint, buildCharts, clearCharts } from './charts.js';
+import { buildControls, removeControls } from './controls.js';
+import { $, setText } from './dom.js';
+import { addEvent, feedState, listenToFeed, resetFeed } from './feed.js';
+import { clock, duration } from './format.js';
+import { between } from './rates.js';
+import { follow } from './sse.js';
+import { claimsOf, cleanToken, forgetToken, keepToken, keptToken } from './token.js';
+import { buildWorkspaces, listenToTable, showWorkspaces } from './workspaces.js';
+
+const pollMs = 1000, pollHiddenMs = 10_000, pollFailingMs = 15_000, pollSlowMs = 5000;
+
+let session = null; // {stop: AbortController, claims, stats, failures, timer}
+
+function signIn(token) {
+  const claims = claimsOf(token);
+  if (!claims) {
+    signOut('That is not a token of this server: it should begin with “v4.public.”.');
+    return;
+  }
+  keepToken(token);
+  session = { stop: new AbortController(), claims, stats: null, failures: 0, timer: 0, polling: false };
+  $('sign-in').hidden = true;
+  $('page').hidden = false;
+  $('token').value = '';
+  pulse('waiting', 'Connecting…');
+  showWho();
+  const operator = claims.role === 'operator';
+  const current = session;
+  buildWorkspaces(operator ? buildControls({
+    limits: () => ({ maxConnections: current.stats?.maxConnections, maxConnectionsPerDB: current.stats?.maxConnectionsPerDB }),
+    onRefusal: (error) => refuse(current, error),
+  }) : null);
+  clearCharts();
+  resetFeed();
+  poll(current);
+  listen(current);
+}
+
+// signOut forgets the token; the message says why, if it was not the user's wish.
+function signOut(message = '') {
+  session?.stop.abort();
+  clearTimeout(session?.timer);
+  session = null;
+  forgetToken();
+  removeControls();
+  clearBanners();
+  document.title = 'tenantpool';
+  $('page').hidden = true;
+  $('sign-in').hidden = false;
+  $('token-message').hidden = !message;
+  setText($('token-message'), message);
+  $('token').value = '';
+  $('token').focus();
+}
+
+function refuse(current, error) {
+  if (session !== current) return;
+  const { claims } = current;
+  if (error.status === 403) signOut(`This token’s role (${claims.role || 'none'}) may not see the dashboard. ${error.message}`);
+  else if (claims.expires && claims.expires <= new Date()) signOut('The token has expired. Give a new one.');
+  else signOut(`The server did not take this token. ${error.message}`);
+}
+
+function showWho() {
+  const { subject, role, expires } = session.claims;
+  const left = expires ? expires - Date.now() : null;
+  setText($('who'), [subject || 'unnamed', role].join(' · '));
+  $('who').title = left === null ? '' : left > 0 ? `The token expires in ${duration(left)}` : 'The token has expired';
+}
+
+async function poll(current) {
+  if (current.polling || session !== current) return;
+  current.polling = true;
+  clearTimeout(current.timer);
+  const started = performance.now();
+  try {
+    const stats = await get('admin.connectionStats', { signal: current.stop.signal });
+    if (session !== current) return;
+    show(current, stats);
+  } catch (error) {
+    if (session !== current) return;
+    if (error instanceof Refusal && (error.status === 401 || error.status === 403)) {
+      refuse(current, error);
+      return;
+    }
+    failed(current, error);
+  } finally {
+    current.polling = false;
+  }
+  if (session !== current) return;
+  // A server that is slow to answer is asked less often, one that is gone too.
+  const took = performance.now() - started;
+  const every = current.failures ? Math.min(pollMs * 2 ** (current.failures - 1), pollFailingMs)
+    : document.hidden ? pollHiddenMs : Math.min(pollSlowMs, Math.max(pollMs, 2 * took));
+  current.timer = setTimeout(() => poll(current), Math.max(100, every - took));
+}
+
+function show(current, stats) {
+  current.failures = 0;
+  banner('unreachable', null);
+  banner('unanswered', null);
+  showWho();
+  const missing = stats.missing?.join('; ');
+  if (!stats.workspaceBudget) {
+    // There are no figures at all: the last ones stay, and say so.
+    banner('missing', `${missing}.${lastFigures(current)}`, { title: 'The supervisor gives no figures:', level: 'error' });
+    pulse('late', current.stats ? `Figures of ${clock(new Date(current.stats.at))}` : 'No figures yet');
+    return;
+  }
+  banner('missing', missing, { title: 'Some figures are missing:' });
+  statsBanners(stats);
+  pulse('live', 'Live');
+  showBudget(stats);
+  showWorkspaces(stats.workspacePools ?? {});
+  addPoint(Date.parse(stats.at), between(current.stats, stats));
+  current.stats = stats;
+  document.title = `${stats.totalInUseConnections}/${stats.maxConnections} in use${stats.totalWaiting ? `, ${stats.totalWaiting} waiting` : ''} · tenantpool`;
+}
+
+const lastFigures = (current) => (current.stats ? ` The figures below are of ${clock(new Date(current.stats.at))}.` : '');
+
+function failed(current, error) {
+  current.failures++;
+  const last = lastFigures(current);
+  if (error instanceof Refusal) {
+    banner('unreachable', null);
+    banner('unanswered', `${error.message.replace(/[.\s]*$/, '')}.${last}`, { title: 'The supervisor gives no figures.', level: 'error' });
+  } else {
+    banner('unanswered', null);
+    banner('unreachable', `It is tried again and again.${last}`, { title: 'The connection to the admin server is lost.', level: 'error' });
+  }
+  pulse('lost', 'No answer');
+}
+
+function pulse(state, text) {
+  $('pulse').dataset.state = state;
+  setText($('pulse-text'), text);
+}
+
+function listen(current) {
+  feedState('connecting…');
+  follow('admin.events', {
+    signal: current.stop.signal,
+    onEvent: addEvent,
+    onState: (state, detail) => {
+      if (session !== current) return;
+      if (state === 'open') feedState('');
+      else if (state === 'retrying') feedState(`connection lost, next try in ${duration(Math.max(detail, 1000))}`);
+      else if (detail.status === 401) refuse(current, detail);
+      else feedState('this token may not see them');
+    },
+  });
+}
+
+$('token-form').addEventListener('submit', (event) => {
+  event.preventDefault();
+  const token = cleanToken($('token').value);
+  if (token) signIn(token);
+  else signOut('Paste a token first.');
+});
+$('sign-out').addEventListener('click', () => signOut());
+$('theme').addEventListener('click', () => {
+  const now = document.documentElement.dataset.theme ?? (matchMedia('(prefers-color-scheme: dark)').matches ? 'dark' : 'light');
+  const chosen = now === 'dark' ? 'light' : 'dark';
+  document.documentElement.dataset.theme = chosen;
+  try { localStorage.setItem('tenantpool.theme', chosen); } catch { /* holds until the page is left */ }
+});
+document.addEventListener('visibilitychange', () => { if (!document.hidden && session) poll(session); });
+
+buildCharts();
+listenToTable();
+listenToFeed();
+if (keptToken()) signIn(keptToken());
+else signOut();

@@ -1,0 +1,152 @@
+package web
+
+import (
+	"encoding/json"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// deployed reads a file of the deploy folder.
+func deployed(t *testing.T, name string) string {
+	t.Helper()
+	text, err := os.ReadFile("../deploy/" + name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// namedMetrics are the names of metrics in a text, each once.
+func namedMetrics(text string) []string {
+	names := regexp.MustCompile(`\btenantpool_[a-z0-9_]+`).FindAllString(text, -1)
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+func TestWhatTheDashboardAndTheAlertsNameIsExported(t *testing.T) {
+	rig := newHandlersRig(t, func(o *Options) { o.WorkspaceMetrics = true })
+	there := namedMetrics(rig.scrape())
+	for file, least := range map[string]int{"grafana-dashboard.json": 15, "alerts.yml": 4} {
+		names := namedMetrics(deployed(t, file))
+		if len(names) < least {
+			t.Errorf("%s: %q", file, names)
+		}
+		for _, name := range names {
+			if !slices.Contains(there, name) {
+				t.Errorf("%s: %s is not exported", file, name)
+			}
+		}
+	}
+}
+
+// A selector with a value that no series has shows nothing, and no alert.
+func TestWhatTheDashboardAndTheAlertsSelectIsExported(t *testing.T) {
+	rig := newHandlersRig(t)
+	text := rig.scrape()
+	selector := regexp.MustCompile(`\b(share|state|by|reason)(=~?|!=)\\?"([a-z_|]+)\\?"`)
+	for _, file := range []string{"grafana-dashboard.json", "alerts.yml"} {
+		found := selector.FindAllStringSubmatch(deployed(t, file), -1)
+		if len(found) == 0 {
+			t.Errorf("%s selects nothing", file)
+		}
+		for _, match := range found {
+			for value := range strings.SplitSeq(match[3], "|") {
+				if !strings.Contains(text, match[1]+`="`+value+`"`) {
+					t.Errorf("%s: no series has %s=%q", file, match[1], value)
+				}
+			}
+		}
+	}
+}
+
+func TestTheGrafanaDashboardCanBeImportedAnywhere(t *testing.T) {
+	var dashboard struct {
+		UID, Title    string
+		SchemaVersion int
+		Templating    struct {
+			List []struct{ Name, Type, Query any }
+		}
+		Panels []struct {
+			ID          int
+			Title, Type string
+			GridPos     struct{ X, Y, W, H int }
+			Datasource  struct{ Type, UID string }
+			Targets     []struct {
+				RefID, Expr string
+				Datasource  struct{ Type, UID string }
+			}
+		}
+	}
+	if err := json.Unmarshal([]byte(deployed(t, "grafana-dashboard.json")), &dashboard); err != nil {
+		t.Fatal(err)
+	}
+	if dashboard.UID == "" || dashboard.Title == "" || dashboard.SchemaVersion < 39 || len(dashboard.Panels) < 8 {
+		t.Errorf("%+v", dashboard)
+	}
+	if v := dashboard.Templating.List[0]; v.Name != "datasource" || v.Type != "datasource" || v.Query != "prometheus" {
+		t.Errorf("%+v", v)
+	}
+	taken, ids := map[[2]int]string{}, map[int]bool{}
+	for _, panel := range dashboard.Panels {
+		if ids[panel.ID] || panel.Datasource.UID != "${datasource}" || len(panel.Targets) == 0 {
+			t.Errorf("%s: %+v", panel.Title, panel)
+		}
+		ids[panel.ID] = true
+		for _, target := range panel.Targets {
+			if target.Datasource.UID != "${datasource}" || target.Expr == "" || target.RefID == "" {
+				t.Errorf("%s: %+v", panel.Title, target)
+			}
+		}
+		place := panel.GridPos
+		if place.X+place.W > 24 {
+			t.Errorf("%s is too wide", panel.Title)
+		}
+		for x := place.X; x < place.X+place.W; x++ {
+			for y := place.Y; y < place.Y+place.H; y++ {
+				if other := taken[[2]int{x, y}]; other != "" {
+					t.Fatalf("%s lies on %s", panel.Title, other)
+				}
+				taken[[2]int{x, y}] = panel.Title
+			}
+		}
+	}
+}
+
+func TestThereAreThreeAlerts(t *testing.T) {
+	if n := strings.Count(deployed(t, "alerts.yml"), "- alert: "); n != 3 {
+		t.Errorf("%d", n)
+	}
+}
+
+// What compose publishes is reached from this machine only, and what it takes from
+// .env stands in env.example.
+func TestComposePublishesOnLoopbackAndItsVariablesAreDescribed(t *testing.T) {
+	compose, err := os.ReadFile("../compose.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	example, err := os.ReadFile("../env.example")
+	if err != nil {
+		t.Fatal(err)
+	}
+	published := regexp.MustCompile(`ports: \["([^"]*)"\]`).FindAllStringSubmatch(string(compose), -1)
+	if len(published) != 3 || strings.Count(string(compose), "ports:") != 3 {
+		t.Errorf("%q", published)
+	}
+	for _, match := range published {
+		if !strings.HasPrefix(match[1], "127.0.0.1:") {
+			t.Errorf("%s is published to everybody", match[1])
+		}
+	}
+	for _, match := range regexp.MustCompile(`[^$]\$\{([A-Z_]+)`).FindAllStringSubmatch(string(compose), -1) {
+		if !regexp.MustCompile(`(?m)^(# )?` + match[1] + `=`).Match(example) {
+			t.Errorf("%s is not in env.example", match[1])
+		}
+	}
+	if strings.Contains(string(compose), "${PASETO_PRIVATE_KEY") {
+		t.Error("a container gets the private key")
+	}
+}

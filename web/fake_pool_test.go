@@ -1,0 +1,253 @@
+package web
+
+import (
+	"context"
+	"slices"
+	"sync"
+
+	"github.com/tenantpool/tenantpool/model"
+)
+
+// fakePool is a Pool without a database. A test sets what it needs to be
+// different before the pool is used: each function replaces the method of its
+// name. The rest keeps account in a simple way.
+//
+// It has one database to begin with for each of the workspaces in stats.
+type fakePool struct {
+	stats func(context.Context) (model.Stats, error)
+	ping  func(context.Context) error
+	evict func(context.Context, model.WorkspaceID) (int, error)
+	pause func(context.Context, model.WorkspaceID) (int, error)
+	limit func(ctx context.Context, maxConnections, maxConnectionsPerDB int) error
+	close func(context.Context) error
+	query func(context.Context, model.Query) (model.QueryResult, error)
+
+	mu         sync.Mutex
+	state      model.Stats
+	calls      []string // names of the methods that steer, and query, in their order
+	workspaces []model.WorkspaceID
+	paused     map[model.WorkspaceID]bool
+	watchers   map[chan model.Event]*uint64 // and what each lost
+	closed     bool
+}
+
+// newFakePool has the state of exampleStats.
+func newFakePool() *fakePool {
+	p := &fakePool{state: exampleStats(), paused: map[model.WorkspaceID]bool{}, watchers: map[chan model.Event]*uint64{}}
+	for _, w := range p.state.Workspaces.Active {
+		p.workspaces = append(p.workspaces, w.ID)
+	}
+	return p
+}
+
+// exampleStats are the figures of the example in the API's description: 25 open
+// connections, of which 10 are in use, in eight workspaces and the system
+// database.
+func exampleStats() model.Stats {
+	st := model.Stats{MaxConnections: 100, MaxConnectionsPerDB: 3}
+	st.System = model.BudgetStats{
+		Budget: 10, EffectiveBudget: 10, PerWorkspace: 10,
+		Counts: model.Counts{InUse: 2, Idle: 3},
+	}
+	st.Workspaces = model.BudgetStats{Budget: 90, EffectiveBudget: 90, PerWorkspace: 3}
+	for _, w := range []model.WorkspaceStats{
+		{ID: "ws_001", Counts: model.Counts{InUse: 1, Idle: 2}},
+		{ID: "ws_002", Counts: model.Counts{InUse: 1, Idle: 2}},
+		{ID: "ws_003", Counts: model.Counts{InUse: 1, Idle: 2}},
+		{ID: "ws_004", Counts: model.Counts{InUse: 1, Idle: 2}},
+		{ID: "ws_005", Counts: model.Counts{InUse: 1, Idle: 1}},
+		{ID: "ws_006", Counts: model.Counts{InUse: 1, Idle: 1}},
+		{ID: "ws_007", Counts: model.Counts{InUse: 1, Idle: 1}},
+		{ID: "ws_008", Counts: model.Counts{InUse: 1, Idle: 1}},
+	} {
+		st.Workspaces.Active = append(st.Workspaces.Active, w)
+		st.Workspaces.InUse += w.InUse
+		st.Workspaces.Idle += w.Idle
+	}
+	return st
+}
+
+// did notes a call.
+func (p *fakePool) did(call string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.calls = append(p.calls, call)
+}
+
+// done are the calls until now.
+func (p *fakePool) done() []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.calls)
+}
+
+// tell sends an event to all watchers; those that are full lose it.
+func (p *fakePool) tell(e model.Event) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for w, lost := range p.watchers {
+		told := e
+		told.Lost += *lost
+		select {
+		case w <- told:
+			*lost = 0
+		default:
+			*lost++
+		}
+	}
+}
+
+// watching is how many watch.
+func (p *fakePool) watching() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.watchers)
+}
+
+func (p *fakePool) unwatch(w chan model.Event) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.watchers[w] != nil {
+		delete(p.watchers, w)
+		close(w)
+	}
+}
+
+func (p *fakePool) Stats(ctx context.Context) (model.Stats, error) {
+	if p.stats != nil {
+		return p.stats(ctx)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	st := p.state
+	st.Workspaces.Active = slices.Clone(st.Workspaces.Active)
+	return st, ctx.Err()
+}
+
+func (p *fakePool) Ping(ctx context.Context) error {
+	if p.ping != nil {
+		return p.ping(ctx)
+	}
+	return ctx.Err()
+}
+
+func (p *fakePool) Events(ctx context.Context, buffer int) (<-chan model.Event, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return nil, model.ErrClosed
+	}
+	w := make(chan model.Event, buffer)
+	p.watchers[w] = new(uint64)
+	context.AfterFunc(ctx, func() { p.unwatch(w) })
+	return w, nil
+}
+
+func (p *fakePool) Evict(ctx context.Context, id model.WorkspaceID) (int, error) {
+	p.did("evict " + string(id))
+	if p.evict != nil {
+		return p.evict(ctx, id)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for i, w := range p.state.Workspaces.Active {
+		if w.ID == id {
+			p.state.Workspaces.Active[i].Idle = 0
+			p.state.Workspaces.Idle -= w.Idle
+			return w.Idle, nil
+		}
+	}
+	return 0, nil
+}
+
+func (p *fakePool) Pause(ctx context.Context, id model.WorkspaceID) (int, error) {
+	p.did("pause " + string(id))
+	if p.pause != nil {
+		return p.pause(ctx, id)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.paused[id] = true
+	return 0, nil
+}
+
+func (p *fakePool) Resume(_ context.Context, id model.WorkspaceID) error {
+	p.did("resume " + string(id))
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.paused, id)
+	return nil
+}
+
+func (p *fakePool) SetLimits(ctx context.Context, maxConnections, maxConnectionsPerDB int) error {
+	p.did("set limits")
+	if p.limit != nil {
+		if err := p.limit(ctx, maxConnections, maxConnectionsPerDB); err != nil {
+			return err
+		}
+	}
+	cfg := model.DefaultConfig()
+	cfg.MaxConnections, cfg.MaxConnectionsPerDB = maxConnections, maxConnectionsPerDB
+	if err := cfg.Validate(); err != nil {
+		return err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.state.MaxConnections, p.state.MaxConnectionsPerDB = maxConnections, maxConnectionsPerDB
+	return nil
+}
+
+func (p *fakePool) Close(ctx context.Context) error {
+	p.did("close")
+	if p.close != nil {
+		return p.close(ctx)
+	}
+	p.mu.Lock()
+	p.closed = true
+	p.state.Workspaces.Draining = true
+	watchers := p.watchers
+	p.watchers = map[chan model.Event]*uint64{}
+	p.mu.Unlock()
+	for w := range watchers {
+		close(w)
+	}
+	return nil
+}
+
+func (p *fakePool) Query(ctx context.Context, q model.Query) (model.QueryResult, error) {
+	p.did("query " + string(q.Workspace))
+	if p.query != nil {
+		return p.query(ctx, q)
+	}
+	return model.QueryResult{Command: "SELECT 0"}, ctx.Err()
+}
+
+func (p *fakePool) CreateWorkspace(_ context.Context, id model.WorkspaceID) error {
+	p.did("create " + string(id))
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	at, found := slices.BinarySearch(p.workspaces, id)
+	if found {
+		return model.ErrWorkspaceExists
+	}
+	p.workspaces = slices.Insert(p.workspaces, at, id)
+	return nil
+}
+
+func (p *fakePool) DeleteWorkspace(_ context.Context, id model.WorkspaceID) error {
+	p.did("delete " + string(id))
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	at, found := slices.BinarySearch(p.workspaces, id)
+	if !found {
+		return model.ErrNoWorkspace
+	}
+	p.workspaces = slices.Delete(p.workspaces, at, at+1)
+	return nil
+}
+
+func (p *fakePool) Workspaces(ctx context.Context) ([]model.WorkspaceID, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.workspaces), ctx.Err()
+}

@@ -1,0 +1,51 @@
+package web
+
+import (
+	"net/http"
+	"sync/atomic"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/tenantpool/tenantpool/model"
+)
+
+// handlers is what the handlers share.
+type handlers struct {
+	snapshots *snapshots
+	exporter  http.Handler // of the metrics
+	// limitsTurn holds one token while a request changes the limits.
+	limitsTurn chan struct{}
+	// streams holds one token for each open event stream.
+	streams chan struct{}
+	// draining: a drain that a request asked for is under way or done.
+	draining atomic.Bool
+}
+
+func newHandlers(pool Pool, o Options) *handlers {
+	snapshots := newSnapshots(pool)
+	return &handlers{
+		snapshots:  snapshots,
+		exporter:   newExporter(snapshots, o.WorkspaceMetrics, o.Log),
+		limitsTurn: make(chan struct{}, 1),
+		streams:    make(chan struct{}, maxEventStreams),
+	}
+}
+
+// readWorkspace reads a body that names a workspace and says nothing else.
+func (s *Server) readWorkspace(c echo.Context) (model.WorkspaceID, error) {
+	var r workspaceRequest
+	if err := s.readJSON(c, &r); err != nil {
+		return "", err
+	}
+	return r.WorkspaceID, validWorkspace(r.WorkspaceID)
+}
+
+func validWorkspace(id model.WorkspaceID) error {
+	if id == "" {
+		return badRequest("workspaceId is required")
+	}
+	if err := id.Validate(); err != nil {
+		return badRequest("workspaceId is not valid: %v", err)
+	}
+	return nil
+}

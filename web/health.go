@@ -1,0 +1,122 @@
+package web
+
+import (
+	"context"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/labstack/echo/v4"
+	"github.com/sirupsen/logrus"
+)
+
+type healthAnswer struct {
+	// Status is "ok", or "not ready".
+	Status string `json:"status"`
+	// Failed says which parts are why.
+	Failed []string `json:"failed,omitempty"`
+}
+
+// healthz: who can answer lives.
+func (s *Server) healthz(c echo.Context) error {
+	return c.JSON(http.StatusOK, healthAnswer{Status: "ok"})
+}
+
+const (
+	// readyTimeout is how long each part may take to answer.
+	readyTimeout = time.Second
+	// readyReuse is for how long one check serves all who ask. Anybody may ask,
+	// and a check takes a connection.
+	readyReuse = 250 * time.Millisecond
+)
+
+func (s *Server) readyz(c echo.Context) error {
+	select {
+	case <-s.ending:
+		return c.JSON(http.StatusServiceUnavailable, healthAnswer{"not ready", []string{"process: shutting down"}})
+	default:
+	}
+	ready, err := s.readiness.get(c.Request().Context(), s.checkReady)
+	if err != nil {
+		return err
+	}
+	if len(ready.Failed) > 0 {
+		return c.JSON(http.StatusServiceUnavailable, ready)
+	}
+	return c.JSON(http.StatusOK, ready)
+}
+
+// checkReady asks all parts at once. What went wrong stands in the log; the
+// answer, which anybody may read, says only where.
+func (s *Server) checkReady() healthAnswer {
+	ctx, stop := context.WithTimeout(context.Background(), readyTimeout)
+	defer stop()
+	pinged := make(chan error, 1)
+	go func() { pinged <- s.pool.Ping(ctx) }()
+	stats, err := s.pool.Stats(ctx)
+
+	var failed []string
+	fail := func(part string, err error) {
+		failed = append(failed, part)
+		s.log.WithFields(logrus.Fields{"part": part, "error": err.Error()}).Warn("Not ready")
+	}
+	switch {
+	case err != nil:
+		fail("supervisor: it does not answer", err)
+	case stats.Workspaces.Draining, stats.System.Draining, s.draining.Load():
+		failed = append(failed, "pool: it is draining")
+	}
+	if err := <-pinged; err != nil {
+		fail("database server: it does not answer", err)
+	}
+	if len(failed) > 0 {
+		return healthAnswer{"not ready", failed}
+	}
+	return healthAnswer{Status: "ok"}
+}
+
+// readiness lets all who ask at about the same time share one check, as
+// snapshots do: who finds none to share puts a new one into current, and makes it.
+type readiness struct {
+	current atomic.Pointer[readyCheck]
+}
+
+// readyCheck is never changed after done is closed.
+type readyCheck struct {
+	done   chan struct{}
+	answer healthAnswer
+	until  time.Time
+}
+
+func (r *readiness) get(ctx context.Context, check func() healthAnswer) (healthAnswer, error) {
+	for {
+		shared := r.current.Load()
+		if shared == nil || shared.old() {
+			fresh := &readyCheck{done: make(chan struct{})}
+			if !r.current.CompareAndSwap(shared, fresh) {
+				continue // somebody else just did
+			}
+			go func() {
+				defer close(fresh.done)
+				fresh.answer = check()
+				fresh.until = time.Now().Add(readyReuse)
+			}()
+			shared = fresh
+		}
+		select {
+		case <-shared.done:
+			return shared.answer, nil
+		case <-ctx.Done():
+			return healthAnswer{}, ctx.Err()
+		}
+	}
+}
+
+func (c *readyCheck) old() bool {
+	select {
+	case <-c.done:
+		return !time.Now().Before(c.until)
+	default:
+		return false // being made
+	}
+}

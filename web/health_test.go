@@ -1,0 +1,100 @@
+package web
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/tenantpool/tenantpool/model"
+)
+
+func TestTheProcessLivesWhateverThePoolDoes(t *testing.T) {
+	s := startShell(t)
+	pool := s.pool.(*fakePool)
+	pool.stats = func(context.Context) (model.Stats, error) { return model.Stats{}, model.ErrClosed }
+	if w := s.do("GET", "/healthz", ""); w.Code != 200 || w.Body.String() != `{"status":"ok"}`+"\n" {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+}
+
+func TestReadinessSaysWhichPartFails(t *testing.T) {
+	for _, test := range []struct {
+		spoil  func(*shellTest, *fakePool)
+		status int
+		body   string
+	}{
+		{func(*shellTest, *fakePool) {}, 200, `{"status":"ok"}`},
+		{func(_ *shellTest, p *fakePool) {
+			p.ping = func(context.Context) error { return errors.New("dial tcp db.internal:5432: secret") }
+		}, 503, `{"status":"not ready","failed":["database server: it does not answer"]}`},
+		{func(_ *shellTest, p *fakePool) {
+			p.stats = func(context.Context) (model.Stats, error) { return model.Stats{}, errors.New("secret") }
+		}, 503, `{"status":"not ready","failed":["supervisor: it does not answer"]}`},
+		{func(_ *shellTest, p *fakePool) { p.state.Workspaces.Draining = true }, 503, `{"status":"not ready","failed":["pool: it is draining"]}`},
+		{func(_ *shellTest, p *fakePool) {
+			p.state.Workspaces.Draining = true
+			p.ping = func(context.Context) error { return model.ErrClosed }
+		}, 503, `{"status":"not ready","failed":["pool: it is draining","database server: it does not answer"]}`},
+		{func(s *shellTest, _ *fakePool) { s.Close() }, 503, `{"status":"not ready","failed":["process: shutting down"]}`},
+	} {
+		s := startShell(t)
+		test.spoil(s, s.pool.(*fakePool))
+		if w := s.do("GET", "/readyz", ""); w.Code != test.status || strings.TrimSpace(w.Body.String()) != test.body {
+			t.Errorf("%d %s, want %s", w.Code, w.Body, test.body)
+		}
+	}
+}
+
+func TestAServerThatHangsIsNotReadyAfterASecond(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := startShell(t)
+		s.pool.(*fakePool).ping = func(ctx context.Context) error {
+			<-ctx.Done()
+			return ctx.Err()
+		}
+		began := time.Now()
+		w := s.do("GET", "/readyz", "")
+		if took := time.Since(began); w.Code != 503 || took != time.Second {
+			t.Errorf("%d after %v", w.Code, took)
+		}
+	})
+}
+
+// Anybody may ask, so asking must not cost a connection each time.
+func TestManyWhoAskShareOneCheck(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := startShell(t)
+		var pings atomic.Int32
+		s.pool.(*fakePool).ping = func(context.Context) error {
+			pings.Add(1)
+			time.Sleep(50 * time.Millisecond)
+			return nil
+		}
+		ask := func() {
+			var all sync.WaitGroup
+			for range 100 {
+				all.Go(func() {
+					if w := s.do("GET", "/readyz", ""); w.Code != 200 {
+						t.Errorf("%d", w.Code)
+					}
+				})
+			}
+			all.Wait()
+		}
+		ask()
+		ask()
+		if n := pings.Load(); n != 1 {
+			t.Errorf("%d pings for 200 who asked at once", n)
+		}
+		time.Sleep(readyReuse)
+		ask()
+		if n := pings.Load(); n != 2 {
+			t.Errorf("%d pings, also for those who asked later", n)
+		}
+	})
+}

@@ -1,0 +1,194 @@
+package web
+
+import (
+	"context"
+	"net/http"
+	"strings"
+
+	"github.com/labstack/echo/v4"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/sirupsen/logrus"
+
+	"github.com/tenantpool/tenantpool/model"
+)
+
+func (s *Server) metrics(c echo.Context) error {
+	s.exporter.ServeHTTP(c.Response(), c.Request())
+	return nil
+}
+
+// newExporter serves the pool's metrics, and the process's, from a registry of
+// their own.
+func newExporter(snapshots *snapshots, workspaces bool, log logrus.FieldLogger) http.Handler {
+	return promhttp.HandlerFor(newRegistry(snapshots, workspaces), promhttp.HandlerOpts{
+		ErrorLog:      scrapeLog{log},
+		ErrorHandling: promhttp.ContinueOnError, // what can be had is served
+	})
+}
+
+func newRegistry(snapshots *snapshots, workspaces bool) *prometheus.Registry {
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(
+		&collector{snapshots: snapshots, workspaces: workspaces},
+		collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+	)
+	return registry
+}
+
+type scrapeLog struct{ log logrus.FieldLogger }
+
+func (l scrapeLog) Println(v ...any) { l.log.Warn(append([]any{"Metrics: "}, v...)...) }
+
+// metric is a metric's name, what it says, and its labels.
+func metric(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc("tenantpool_"+name, help, labels, nil)
+}
+
+// What is exported. A share is "workspaces" or "system".
+var (
+	upDesc = metric("up", "1 if the pool gave its statistics; 0: none of the others are there.")
+
+	maxConnectionsDesc = metric("max_connections", "How many connections all databases together may hold.")
+	perWorkspaceDesc   = metric("max_connections_per_workspace", "How many connections one workspace may hold.")
+	activeDesc         = metric("active_workspaces", "Workspaces that have a connection or a waiter, or are paused.")
+	saturationDesc     = metric("supervisor_saturation_ratio", "Which part of its time the supervisor was busy since it was last asked.")
+	drainingDesc       = metric("draining", "1 once nothing is lent any more.")
+
+	connectionsDesc  = metric("connections", "Open connections by state.", "share", "state")
+	budgetDesc       = metric("budget_connections", "How many connections the share may hold.", "share")
+	effectiveDesc    = metric("effective_budget_connections", "The budget, or less while the server refuses more.", "share")
+	waitingDesc      = metric("waiting_acquires", "Acquires that wait for a connection.", "share")
+	longestWaitDesc  = metric("longest_wait_seconds", "How long the first of the waiters has waited.", "share")
+	longestLeaseDesc = metric("longest_lease_seconds", "How long the oldest lease has been held.", "share")
+	serverUpDesc     = metric("server_up", "0 while the database server cannot be reached.", "share")
+
+	acquiresDesc     = metric("acquires_total", "Requests for a connection.", "share")
+	grantsDesc       = metric("grants_total", "Acquires that got a connection: an idle one (hit), one that came free (hand_off) or a new one (fresh).", "share", "by")
+	limitErrorsDesc  = metric("limit_errors_total", "Acquires that a connection limit turned away.", "share")
+	rejectsDesc      = metric("rejects_total", "Acquires that got no connection, for any reason.", "share")
+	dialsDesc        = metric("dials_total", "Dials begun.", "share")
+	dialFailuresDesc = metric("dial_failures_total", "Dials that failed.", "share")
+	refusalsDesc     = metric("server_refusals_total", "Dials that failed because the server has no connection left (SQLSTATE 53300).", "share")
+	evictionsDesc    = metric("evictions_total", "Connections closed so that another workspace could have their slot.", "share")
+	closesDesc       = metric("closes_total", "Connections told to close, by reason.", "share", "reason")
+	staleDesc        = metric("stale_messages_total", "Releases and reports that belong to no current lease or connection, and changed nothing.", "share")
+
+	waitDesc = metric("acquire_wait_seconds", "How long the acquires that got a connection waited in the supervisor.", "share")
+	dialDesc = metric("dial_duration_seconds", "How long the dials took that succeeded.", "share")
+
+	workspaceConnectionsDesc = metric("workspace_connections", "Open connections of an active workspace by state.", "workspace", "state")
+	workspaceWaitingDesc     = metric("workspace_waiting_acquires", "Acquires of an active workspace that wait.", "workspace")
+	workspacePausedDesc      = metric("workspace_paused", "1 while an active workspace is paused.", "workspace")
+)
+
+// collector turns one snapshot into metrics. The labels are bounded: shares,
+// states and reasons are few, and a workspace has series only while it is active,
+// and only if workspaces is set.
+type collector struct {
+	snapshots  *snapshots
+	workspaces bool
+}
+
+// Describe tells nothing: the collector is an unchecked one, because which series
+// there are depends on the snapshot.
+func (*collector) Describe(chan<- *prometheus.Desc) {}
+
+// Collect takes one snapshot, so that all series are of the same moment.
+func (c *collector) Collect(out chan<- prometheus.Metric) {
+	t, err := c.snapshots.get(context.Background()) // bounded by snapshotTimeout
+	to := series{out}
+	up := err == nil && t.err == nil
+	to.gauge(upDesc, one(up))
+	if !up {
+		return
+	}
+	st := t.stats
+	to.gauge(maxConnectionsDesc, float64(st.MaxConnections))
+	to.gauge(perWorkspaceDesc, float64(st.MaxConnectionsPerDB))
+	to.gauge(activeDesc, float64(len(st.Workspaces.Active)))
+	to.gauge(saturationDesc, st.Saturation)
+	to.gauge(drainingDesc, one(st.Workspaces.Draining || st.System.Draining))
+	to.share("workspaces", st.Workspaces)
+	to.share("system", st.System)
+	if c.workspaces {
+		for _, w := range st.Workspaces.Active {
+			to.workspace(w)
+		}
+	}
+}
+
+// series sends metrics.
+type series struct{ out chan<- prometheus.Metric }
+
+func (to series) share(share string, b model.BudgetStats) {
+	to.states(connectionsDesc, b.Counts, share)
+	to.gauge(budgetDesc, float64(b.Budget), share)
+	to.gauge(effectiveDesc, float64(b.EffectiveBudget), share)
+	to.gauge(waitingDesc, float64(b.Waiting), share)
+	to.gauge(longestWaitDesc, b.LongestWait.Seconds(), share)
+	to.gauge(longestLeaseDesc, b.LongestLease.Seconds(), share)
+	to.gauge(serverUpDesc, one(b.ServerDown == nil), share)
+
+	n := b.Counters
+	to.counter(acquiresDesc, n.Acquires, share)
+	to.counter(grantsDesc, n.Hits, share, "hit")
+	to.counter(grantsDesc, n.HandOffs, share, "hand_off")
+	to.counter(grantsDesc, n.FreshGrants, share, "fresh")
+	to.counter(limitErrorsDesc, n.LimitErrors, share)
+	to.counter(rejectsDesc, n.Rejects, share)
+	to.counter(dialsDesc, n.Dials, share)
+	to.counter(dialFailuresDesc, n.DialFailures, share)
+	to.counter(refusalsDesc, n.ServerRefusals, share)
+	to.counter(evictionsDesc, n.Evictions(), share)
+	for reason := range model.CloseReasons {
+		to.counter(closesDesc, n.Closes[reason], share, reason.String())
+	}
+	to.counter(staleDesc, n.StaleMessages, share)
+
+	to.histogram(waitDesc, b.Waits, share)
+	to.histogram(dialDesc, b.DialTimes, share)
+}
+
+func (to series) workspace(w model.WorkspaceStats) {
+	id := strings.ToValidUTF8(string(w.ID), "?")
+	to.states(workspaceConnectionsDesc, w.Counts, id)
+	to.gauge(workspaceWaitingDesc, float64(w.Waiting), id)
+	to.gauge(workspacePausedDesc, one(w.Paused), id)
+}
+
+func (to series) states(desc *prometheus.Desc, c model.Counts, label string) {
+	to.gauge(desc, float64(c.InUse), label, "in_use")
+	to.gauge(desc, float64(c.Idle), label, "idle")
+	to.gauge(desc, float64(c.Dialing), label, "dialing")
+	to.gauge(desc, float64(c.Closing), label, "closing")
+}
+
+func (to series) gauge(desc *prometheus.Desc, v float64, labels ...string) {
+	to.out <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, v, labels...)
+}
+
+func (to series) counter(desc *prometheus.Desc, v uint64, labels ...string) {
+	to.out <- prometheus.MustNewConstMetric(desc, prometheus.CounterValue, float64(v), labels...)
+}
+
+// histogram: Prometheus counts in each bucket what the smaller ones hold, too.
+func (to series) histogram(desc *prometheus.Desc, h model.Histogram, labels ...string) {
+	buckets := make(map[float64]uint64, len(model.HistogramBounds))
+	var count uint64
+	for i, bound := range model.HistogramBounds {
+		count += h.Counts[i]
+		buckets[bound.Seconds()] = count
+	}
+	count += h.Counts[len(model.HistogramBounds)]
+	to.out <- prometheus.MustNewConstHistogram(desc, count, h.Sum.Seconds(), buckets, labels...)
+}
+
+func one(yes bool) float64 {
+	if yes {
+		return 1
+	}
+	return 0
+}

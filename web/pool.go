@@ -1,0 +1,46 @@
+package web
+
+import (
+	"context"
+
+	"github.com/tenantpool/tenantpool/model"
+)
+
+// Pool is what the server shows and steers. A *pools.Manager is one.
+//
+// All methods block until they are done or ctx is. Their errors are those of
+// package model, and are safe to show to an operator.
+type Pool interface {
+	// Stats is the state of all connections at one moment.
+	Stats(ctx context.Context) (model.Stats, error)
+	// Ping asks the server something, over the system database.
+	Ping(ctx context.Context) error
+	// Events tells what happens from now on, until ctx is done or the pool is
+	// closed; then the channel is closed. Who does not read loses events, and is
+	// told how many by the next one.
+	Events(ctx context.Context, buffer int) (<-chan model.Event, error)
+
+	// Evict closes the workspace's idle connections.
+	Evict(ctx context.Context, id model.WorkspaceID) (closed int, err error)
+	// Pause lets new acquires of the workspace wait, its leases come home and its
+	// connections close. If ctx is done first it stays paused all the same.
+	Pause(ctx context.Context, id model.WorkspaceID) (closed int, err error)
+	Resume(ctx context.Context, id model.WorkspaceID) error
+	// SetLimits changes the budget and the cap of each workspace. The error is a
+	// joined list of *model.ConfigError.
+	SetLimits(ctx context.Context, maxConnections, maxConnectionsPerDB int) error
+	// Close drains.
+	Close(ctx context.Context) error
+
+	// Query runs one statement. The error wraps a *model.SQLError when the server
+	// refused it.
+	Query(ctx context.Context, q model.Query) (model.QueryResult, error)
+
+	// CreateWorkspace creates the workspace's database; model.ErrWorkspaceExists
+	// when there is one. DeleteWorkspace pauses the workspace, closes its
+	// connections and drops its database; model.ErrNoWorkspace when there is none.
+	CreateWorkspace(ctx context.Context, id model.WorkspaceID) error
+	DeleteWorkspace(ctx context.Context, id model.WorkspaceID) error
+	// Workspaces lists the workspaces that have a database, by id.
+	Workspaces(ctx context.Context) ([]model.WorkspaceID, error)
+}

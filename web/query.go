@@ -1,0 +1,153 @@
+package web
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/tenantpool/tenantpool/model"
+)
+
+type queryRequest struct {
+	WorkspaceID model.WorkspaceID `json:"workspaceId"`
+	SQL         string            `json:"sql"`
+	// Args are the values of $1, $2, ...; an array or an object is sent as JSON.
+	Args     []any `json:"args,omitempty"`
+	ReadOnly bool  `json:"readOnly,omitempty"`
+	// TimeoutMs is how long the statement may take, the wait for a connection
+	// included; not given: as long as the server allows at most.
+	TimeoutMs *int `json:"timeoutMs,omitempty"`
+}
+
+type queryAnswer struct {
+	Columns      []columnAnswer `json:"columns"`
+	Rows         [][]any        `json:"rows"`
+	Command      string         `json:"command"`
+	RowsAffected int64          `json:"rowsAffected"`
+	// Truncated: there were more rows than the server's limits allow.
+	Truncated bool `json:"truncated"`
+}
+
+type columnAnswer struct {
+	Name string `json:"name"`
+	Type string `json:"type"`
+}
+
+// sqlErrorAnswer is what PostgreSQL said about the statement.
+type sqlErrorAnswer struct {
+	errorBody
+	Detail string `json:"detail,omitempty"`
+	Hint   string `json:"hint,omitempty"`
+	// Position is the character in the statement, from 1.
+	Position int `json:"position,omitempty"`
+}
+
+// maxArgs is how many parameters PostgreSQL's protocol can count.
+const maxArgs = 65535
+
+// query runs one statement. When the client goes away, or the time is over, the
+// statement is cancelled.
+func (s *Server) query(c echo.Context) error {
+	var r queryRequest
+	if err := s.readJSON(c, &r); err != nil {
+		return err
+	}
+	if r.WorkspaceID == "" {
+		return badRequest("workspaceId is required")
+	}
+	// Before anything else is said about the workspace, that it exists included.
+	if !s.identity(c).serves(r.WorkspaceID) {
+		return &failure{status: http.StatusForbidden, message: "your token does not name this workspace"}
+	}
+	limits := s.options.Query
+	timeout, err := r.check(limits)
+	if err != nil {
+		return err
+	}
+	ctx, stop := context.WithTimeout(c.Request().Context(), timeout)
+	defer stop()
+	result, err := s.pool.Query(ctx, model.Query{
+		Workspace: r.WorkspaceID,
+		SQL:       r.SQL,
+		Args:      r.Args,
+		ReadOnly:  r.ReadOnly,
+		MaxRows:   limits.MaxRows,
+		MaxBytes:  limits.MaxBytes,
+	})
+	if err != nil {
+		return queryFailed(ctx, c, err, timeout)
+	}
+	return writeQuery(c, result)
+}
+
+// check says what is wrong with the request, and how long it may take.
+func (r queryRequest) check(limits QueryLimits) (timeout time.Duration, err error) {
+	most := limits.Timeout.Milliseconds()
+	switch {
+	case validWorkspace(r.WorkspaceID) != nil:
+		return 0, validWorkspace(r.WorkspaceID)
+	case strings.TrimSpace(r.SQL) == "":
+		return 0, badRequest("sql is required")
+	case strings.ContainsRune(r.SQL, 0):
+		return 0, badRequest("sql has a NUL character, which PostgreSQL takes nowhere")
+	case len(r.Args) > maxArgs:
+		return 0, badRequest("args has %d values: it may have %d", len(r.Args), maxArgs)
+	case r.TimeoutMs == nil:
+		return limits.Timeout, nil
+	case *r.TimeoutMs < 1 || int64(*r.TimeoutMs) > most:
+		return 0, badRequest("timeoutMs is %d: it must be from 1 to %d", *r.TimeoutMs, most)
+	}
+	return time.Duration(*r.TimeoutMs) * time.Millisecond, nil
+}
+
+// queryCanceled is the SQLSTATE of a statement that was cancelled.
+const queryCanceled = "57014"
+
+// queryFailed answers what PostgreSQL said about the statement, and leaves the
+// rest to the errors' usual answers.
+func queryFailed(ctx context.Context, c echo.Context, err error, timeout time.Duration) error {
+	var sql *model.SQLError
+	if !errors.As(err, &sql) {
+		return err
+	}
+	if sql.Code == queryCanceled && ctx.Err() != nil { // by us
+		return fmt.Errorf("the statement was cancelled after %v: %w", timeout, ctx.Err())
+	}
+	return c.JSON(http.StatusUnprocessableEntity, sqlErrorAnswer{
+		errorBody: errorBody{Error: sql.Message, Code: sql.Code, RequestID: requestID(c)},
+		Detail:    sql.Detail,
+		Hint:      sql.Hint,
+		Position:  sql.Position,
+	})
+}
+
+// writeQuery answers with what MaxRows and MaxBytes have bounded.
+func writeQuery(c echo.Context, result model.QueryResult) error {
+	answer := queryAnswer{
+		Columns:      make([]columnAnswer, 0, len(result.Columns)),
+		Rows:         result.Rows,
+		Command:      result.Command,
+		RowsAffected: result.RowsAffected,
+		Truncated:    result.Truncated,
+	}
+	for _, column := range result.Columns {
+		answer.Columns = append(answer.Columns, columnAnswer(column))
+	}
+	if answer.Rows == nil {
+		answer.Rows = [][]any{} // [], not null
+	}
+	var body bytes.Buffer // so that an error can still be answered
+	encoder := json.NewEncoder(&body)
+	encoder.SetEscapeHTML(false) // no page, and shorter
+	if err := encoder.Encode(answer); err != nil {
+		return fmt.Errorf("query: the answer is no JSON: %w", err)
+	}
+	return c.JSONBlob(http.StatusOK, body.Bytes())
+}

@@ -1,0 +1,85 @@
+package web
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/labstack/echo/v4"
+)
+
+// readJSON reads the request's body, which must be one JSON object of into's
+// fields. Numbers in fields of type any become json.Number.
+func (s *Server) readJSON(c echo.Context, into any) error {
+	r := c.Request()
+	if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != "application/json" {
+		return &failure{status: http.StatusUnsupportedMediaType, message: "the body must be JSON: set Content-Type to application/json"}
+	}
+	decoder := json.NewDecoder(r.Body)
+	decoder.DisallowUnknownFields()
+	decoder.UseNumber()
+	if err := decoder.Decode(into); err != nil {
+		return s.badBody(err)
+	}
+	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
+		if err != nil {
+			return s.badBody(err)
+		}
+		return badRequest("the body must be one JSON object, and there is more")
+	}
+	deadlines{c}.body(time.Time{}) // all is read
+	return nil
+}
+
+// badBody says what is wrong in the words of the API.
+func (s *Server) badBody(err error) error {
+	var tooLarge *http.MaxBytesError
+	var wrongType *json.UnmarshalTypeError
+	var syntax *json.SyntaxError
+	switch {
+	case errors.As(err, &tooLarge):
+		return &failure{
+			status:  http.StatusRequestEntityTooLarge,
+			message: fmt.Sprintf("the body is larger than %d bytes", tooLarge.Limit),
+		}
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return &failure{status: http.StatusRequestTimeout, message: fmt.Sprintf("the body did not come within %v", bodyTimeout)}
+	case errors.As(err, &wrongType) && wrongType.Field != "":
+		return badRequest("the field %q cannot be a JSON %s", wrongType.Field, wrongType.Value)
+	case errors.As(err, &wrongType):
+		return badRequest("the body must be a JSON object, not a JSON %s", wrongType.Value)
+	case errors.As(err, &syntax):
+		return badRequest("the body is not JSON: at byte %d: %v", syntax.Offset, syntax)
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return badRequest("the body is empty or ends too early: it must be a JSON object")
+	}
+	if name, found := strings.CutPrefix(err.Error(), "json: unknown field "); found {
+		return badRequest("there is no field %s here", name)
+	}
+	return &failure{status: http.StatusBadRequest, message: "the body cannot be read", cause: err}
+}
+
+// deadlines bound how long a client may take over one request. On a response
+// that knows no deadlines (in a test) there are none.
+type deadlines struct{ c echo.Context }
+
+// body is until when the request's body must have come.
+func (d deadlines) body(until time.Time) {
+	_ = http.NewResponseController(d.c.Response()).SetReadDeadline(until)
+}
+
+// answer is until when the client must have taken what is written.
+func (d deadlines) answer(until time.Time) {
+	_ = http.NewResponseController(d.c.Response()).SetWriteDeadline(until)
+}
+
+// allowWrite gives what is written next its time. An answer that comes all at
+// once has it already; a stream asks before each write, and so lasts as long as
+// its reader reads.
+func (s *Server) allowWrite(c echo.Context) { deadlines{c}.answer(time.Now().Add(writeTimeout)) }

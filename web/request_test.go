@@ -1,0 +1,100 @@
+package web
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/labstack/echo/v4"
+)
+
+type someRequest struct {
+	Name  string           `json:"name"`
+	Count int              `json:"count"`
+	More  []any            `json:"more"`
+	Inner *struct{ X int } `json:"inner"`
+}
+
+func startReader(t *testing.T) *shellTest {
+	return startShell(t, open("POST", "/read", func(s *Server, c echo.Context) error {
+		var r someRequest
+		if err := s.readJSON(c, &r); err != nil {
+			return err
+		}
+		return c.String(200, fmt.Sprintf("%s %d %T", r.Name, r.Count, append(r.More, nil)[0]))
+	}))
+}
+
+func TestGoodBodiesAreRead(t *testing.T) {
+	s := startReader(t)
+	for body, want := range map[string]string{
+		`{"name":"a","count":2}`:             "a 2 <nil>",
+		"  {\"name\" : \"a\"}\r\n\t ":        "a 0 <nil>",
+		`{}`:                                 " 0 <nil>",
+		`{"more":[12345678901234567890.10]}`: " 0 json.Number", // no digit is lost
+		`{"more":["x"]}`:                     " 0 string",
+	} {
+		for _, kind := range []string{"application/json", "application/json; charset=utf-8", "Application/JSON"} {
+			if w := s.do("POST", "/read", body, "Content-Type", kind); w.Code != 200 || w.Body.String() != want {
+				t.Errorf("%s: %d %s", body, w.Code, w.Body)
+			}
+		}
+	}
+}
+
+func TestBadBodiesAreRefusedInPlainWords(t *testing.T) {
+	s := startReader(t)
+	for body, want := range map[string]string{
+		``:                                       "the body is empty or ends too early",
+		` `:                                      "the body is empty or ends too early",
+		`{"name":"a"`:                            "the body is empty or ends too early",
+		`{name:"a"}`:                             "the body is not JSON: at byte 2",
+		`{"name":"a"}}`:                          "the body is not JSON",
+		`{"name":"a"} {"name":"b"}`:              "one JSON object, and there is more",
+		`{"name":"a"} x`:                         "the body is not JSON",
+		`[]`:                                     "must be a JSON object, not a JSON array",
+		`"a"`:                                    "must be a JSON object, not a JSON string",
+		`{"name":1}`:                             `the field "name" cannot be a JSON number`,
+		`{"count":"1"}`:                          `the field "count" cannot be a JSON string`,
+		`{"count":1.5}`:                          `the field "count" cannot be a JSON number 1.5`,
+		`{"count":1e99}`:                         `the field "count" cannot be a JSON number 1e99`,
+		`{"inner":{"X":true}}`:                   `the field "inner.X" cannot be a JSON bool`,
+		`{"nom":"a"}`:                            `there is no field "nom" here`,
+		"\xff\xfe":                               "the body is not JSON",
+		strings.Repeat("[", 100_000):             "the body",
+		`{"name":"` + strings.Repeat("a", 1<<20): "the body is larger than 1048576 bytes",
+		`{"name":"a"}` + strings.Repeat(" ", 1<<20): "the body is larger than 1048576 bytes",
+	} {
+		w := s.do("POST", "/read", body, "Content-Type", "application/json")
+		status := 400
+		if strings.Contains(want, "larger") {
+			status = 413
+		}
+		var answer errorBody
+		_ = json.Unmarshal(w.Body.Bytes(), &answer)
+		if len(body) > 30 {
+			body = body[:30] + "..."
+		}
+		if w.Code != status || !strings.Contains(answer.Error, want) || answer.RequestID == "" {
+			t.Errorf("%s: %d %s, want %s", body, w.Code, w.Body, want)
+		}
+		for _, ours := range []string{"json:", "Go ", "someRequest", "int"} {
+			if strings.Contains(answer.Error, ours) {
+				t.Errorf("%s: the answer is about Go: %s", body, answer.Error)
+			}
+		}
+	}
+	if logged := s.log.with(t, "Request failed"); len(logged) > 0 {
+		t.Errorf("logged as ours: %v", logged)
+	}
+}
+
+func TestABodyThatIsNotSaidToBeJSONIsRefused(t *testing.T) {
+	s := startReader(t)
+	for _, kind := range []string{"", "text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "application/jsonp", "json"} {
+		if w := s.do("POST", "/read", `{"name":"a"}`, "Content-Type", kind); w.Code != 415 || !strings.Contains(w.Body.String(), "set Content-Type to application/json") {
+			t.Errorf("%q: %d %s", kind, w.Code, w.Body)
+		}
+	}
+}

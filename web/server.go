@@ -1,0 +1,237 @@
+package web
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/labstack/echo/v4"
+	"github.com/sirupsen/logrus"
+)
+
+// Options change how New makes a Server. Only Keys must be given.
+type Options struct {
+	// Keys are the keys whose tokens are accepted; at least one.
+	Keys []PublicKey
+	// Issuer and Audience are what the tokens must say; empty: DefaultIssuer and
+	// DefaultAudience.
+	Issuer, Audience string
+	// Log gets the access log, the audit log and what goes wrong. nil: JSON lines
+	// on standard error.
+	Log logrus.FieldLogger
+	// MetricsToken is accepted at /metrics besides viewers' tokens. Empty: none;
+	// else at least MinMetricsToken bytes.
+	MetricsToken string
+	// WorkspaceMetrics adds series for each active workspace to the metrics.
+	WorkspaceMetrics bool
+	// Query bounds workspace.query.
+	Query QueryLimits
+	// ShutdownTimeout is how long Serve lets requests end (0: a little longer than
+	// a query may take).
+	ShutdownTimeout time.Duration
+}
+
+// MinMetricsToken is how short a metrics token may be, so that it is not guessed.
+const MinMetricsToken = 16
+
+// QueryLimits bound one workspace.query; zero means the default.
+type QueryLimits struct {
+	Timeout  time.Duration // how long the statement may take (30 s)
+	MaxRows  int           // how many rows the answer may have (10,000)
+	MaxBytes int           // how large the answer may get (8 MiB)
+	MaxBody  int64         // how large any request's body may be (1 MiB)
+}
+
+func (l QueryLimits) withDefaults() QueryLimits {
+	l.Timeout = cmp.Or(l.Timeout, 30*time.Second)
+	l.MaxRows = cmp.Or(l.MaxRows, 10_000)
+	l.MaxBytes = cmp.Or(l.MaxBytes, 8<<20)
+	l.MaxBody = cmp.Or(l.MaxBody, 1<<20)
+	return l
+}
+
+// What a client may take its time for. That of a handler ends with its context.
+const (
+	headerTimeout = 10 * time.Second
+	bodyTimeout   = 30 * time.Second
+	writeTimeout  = 30 * time.Second
+	idleTimeout   = 2 * time.Minute
+	maxHeader     = 64 << 10 // bytes
+)
+
+// Server serves the routes. Its methods may be called from any goroutine.
+type Server struct {
+	pool     Pool
+	options  Options
+	log      logrus.FieldLogger
+	verifier verifier
+	routes   []route
+	// ending is closed when event streams are to end, by end.
+	ending <-chan struct{}
+	end    context.CancelFunc
+
+	description []byte // of the API
+	readiness   readiness
+	*handlers
+}
+
+// New returns a Server of the pool, which stays the caller's. It fails when the
+// options are no good, or when a route has no roles.
+func New(pool Pool, o Options) (*Server, error) {
+	return newServer(pool, o, routes)
+}
+
+func newServer(pool Pool, o Options, routes []route) (*Server, error) {
+	if pool == nil {
+		return nil, errors.New("admin server: there is no pool")
+	}
+	if len(o.Keys) == 0 {
+		return nil, errors.New("admin server: there is no public key, so nobody could be let in: make a pair with tenantpool keygen")
+	}
+	for _, key := range o.Keys {
+		if key.id == "" {
+			return nil, errors.New("admin server: a public key is empty: read it with ParsePublicKeys")
+		}
+	}
+	if n := len(o.MetricsToken); n > 0 && n < MinMetricsToken {
+		return nil, fmt.Errorf("admin server: the metrics token has %d bytes, at least %d are needed", n, MinMetricsToken)
+	}
+	if err := checkRoutes(routes); err != nil {
+		return nil, err
+	}
+	o.Issuer = orDefault(o.Issuer, DefaultIssuer)
+	o.Audience = orDefault(o.Audience, DefaultAudience)
+	o.Query = o.Query.withDefaults()
+	o.ShutdownTimeout = cmp.Or(o.ShutdownTimeout, o.Query.Timeout+5*time.Second)
+	if o.Log == nil {
+		o.Log = defaultLog()
+	}
+	description, err := describeRoutes(routes)
+	if err != nil {
+		return nil, fmt.Errorf("admin server: describe the routes: %w", err)
+	}
+	ending, end := context.WithCancel(context.Background())
+	return &Server{
+		pool:     pool,
+		options:  o,
+		log:      o.Log,
+		verifier: newVerifier(o.Keys, o.Issuer, o.Audience),
+		routes:   routes,
+		ending:   ending.Done(),
+		end:      end,
+
+		description: description,
+		handlers:    newHandlers(pool, o),
+	}, nil
+}
+
+func defaultLog() logrus.FieldLogger {
+	l := logrus.New()
+	l.SetOutput(os.Stderr)
+	l.SetFormatter(&logrus.JSONFormatter{})
+	return l
+}
+
+// Mount puts the routes on e, under the prefix ("" or one as "/admin"). It adds
+// nothing else: e's other routes and its error handler stay as they are. It fails
+// when a route of e is in the way.
+//
+// Before e is shut down, Close ends the event streams, which would otherwise keep
+// it waiting.
+func (s *Server) Mount(e *echo.Echo, prefix string) error {
+	if err := checkPrefix(prefix); err != nil {
+		return err
+	}
+	taken := make(map[string]bool)
+	for _, r := range e.Routes() {
+		taken[r.Method+" "+r.Path] = true
+	}
+	all := s.routes
+	if prefix != "" { // the prefix alone leads to the dashboard
+		all = append(slices.Clone(all), route{
+			method: http.MethodGet, roles: anybody, serve: (*Server).dashboard,
+		})
+	}
+	for _, r := range all {
+		if name := r.method + " " + prefix + r.path; taken[name] {
+			return fmt.Errorf("admin server: there is a route %s already: choose another prefix than %q", name, prefix)
+		}
+	}
+	for _, r := range all {
+		e.Add(r.method, prefix+r.path, s.authorized(r), s.shell)
+	}
+	return nil
+}
+
+func checkPrefix(prefix string) error {
+	if prefix == "" || prefix[0] == '/' && len(prefix) > 1 && !strings.HasSuffix(prefix, "/") && !strings.ContainsAny(prefix, ":*?#") {
+		return nil
+	}
+	return fmt.Errorf(`admin server: the prefix %q must be empty, or begin with / and not end with it, as "/admin"`, prefix)
+}
+
+// Close ends the event streams, now and for good. Serve does it itself.
+func (s *Server) Close() { s.end() }
+
+// Serve answers requests that come to l, until ctx is done. Then it accepts no
+// more, ends the event streams and lets the other requests end, for at most
+// Options.ShutdownTimeout; after that it cuts them off and returns an error. l is
+// closed when it returns. The pool stays open.
+func (s *Server) Serve(ctx context.Context, l net.Listener) error {
+	errorLog := log.New(complaints{s.log}, "", 0)
+	server := &http.Server{
+		Handler:           s.alone(),
+		ReadHeaderTimeout: headerTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeader,
+		ErrorLog:          errorLog,
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- server.Serve(l) }()
+	select {
+	case err := <-ended:
+		s.Close()
+		return fmt.Errorf("admin server: %w", err)
+	case <-ctx.Done():
+	}
+	s.Close()
+	stopping, stop := context.WithTimeout(context.WithoutCancel(ctx), s.options.ShutdownTimeout)
+	defer stop()
+	err := server.Shutdown(stopping)
+	if err != nil {
+		_ = server.Close()
+		err = fmt.Errorf("admin server: requests were still under way after %v and were cut off: %w", s.options.ShutdownTimeout, err)
+	}
+	_ = <-ended // http.ErrServerClosed
+	return err
+}
+
+// alone is an Echo with nothing but the routes.
+func (s *Server) alone() *echo.Echo {
+	e := echo.New()
+	e.HideBanner, e.HidePort = true, true
+	e.Logger.SetOutput(io.Discard)
+	e.IPExtractor = echo.ExtractIPDirect()
+	e.Use(s.shell) // for the paths that are no routes, too
+	for _, r := range s.routes {
+		e.Add(r.method, r.path, s.authorized(r))
+	}
+	return e
+}
+
+// complaints are net/http's, about clients that do not speak HTTP.
+type complaints struct{ log logrus.FieldLogger }
+
+func (w complaints) Write(p []byte) (int, error) {
+	w.log.WithField("error", strings.TrimSpace(string(p))).Debug("HTTP connection failed")
+	return len(p), nil
+}

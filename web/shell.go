@@ -1,0 +1,174 @@
+package web
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net/http"
+	"regexp"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"github.com/labstack/echo/v4"
+	"github.com/sirupsen/logrus"
+
+	"github.com/tenantpool/tenantpool/model"
+)
+
+// shell is around every route, alone or mounted: it names the request, bounds
+// what the client may send and how slowly, answers errors and panics, and logs.
+func (s *Server) shell(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) (err error) {
+		began := time.Now()
+		nameRequest(c)
+		secure(c.Response().Header())
+		r := c.Request()
+		if r.Body != nil && r.Body != http.NoBody {
+			deadlines{c}.body(began.Add(bodyTimeout))
+			r.Body = http.MaxBytesReader(c.Response().Writer, r.Body, s.options.Query.MaxBody)
+		}
+		c.Response().Before(func() { s.allowWrite(c) })
+		defer func() {
+			if reason := recover(); reason != nil {
+				if reason == http.ErrAbortHandler { //nolint:errorlint // a panic's value, as net/http compares it
+					panic(reason)
+				}
+				err = &crash{reason, debug.Stack()}
+			}
+			s.finish(c, began, err)
+			err = nil // it is answered: the user's error handler has no part in it
+		}()
+		return next(c)
+	}
+}
+
+// crash is a handler's panic.
+type crash struct {
+	reason any
+	stack  []byte
+}
+
+func (e *crash) Error() string { return fmt.Sprintf("panic: %v", e.reason) }
+
+// finish answers an error and writes the access log's line.
+func (s *Server) finish(c echo.Context, began time.Time, err error) {
+	status := c.Response().Status
+	if err != nil {
+		r, known := replyTo(err)
+		if !known {
+			s.logUnknown(c, err)
+		}
+		r = r.ended(c)
+		message := r.message
+		if who := s.identity(c); r.detail != "" && (who.Role == Viewer || who.Role == Operator) {
+			message = r.detail
+		}
+		if !c.Response().Committed {
+			status = r.status
+		}
+		if err := writeReply(c, r, message, requestID(c)); err != nil {
+			s.log.WithFields(logrus.Fields{"request_id": requestID(c), "error": err.Error()}).Debug("The answer did not go out")
+		}
+	}
+	s.logAccess(c, began, status, err)
+}
+
+func (s *Server) logUnknown(c echo.Context, err error) {
+	fields := logrus.Fields{"request_id": requestID(c), "path": loggedPath(c), "error": err.Error()}
+	var panicked *crash
+	if errors.As(err, &panicked) {
+		fields["stack"] = string(panicked.stack)
+	}
+	s.log.WithFields(fields).Error("Request failed")
+}
+
+// logAccess leaves out what may hold a secret: query strings, headers, bodies.
+func (s *Server) logAccess(c echo.Context, began time.Time, status int, err error) {
+	fields := logrus.Fields{
+		"method":     c.Request().Method,
+		"path":       loggedPath(c),
+		"status":     status,
+		"bytes":      c.Response().Size,
+		"ms":         float64(time.Since(began).Microseconds()) / 1000,
+		"remote":     c.RealIP(),
+		"request_id": requestID(c),
+	}
+	if who := s.identity(c); who.Subject != "" {
+		fields["subject"] = who.Subject
+	}
+	if err != nil {
+		fields["error"] = loggedError(err)
+	}
+	entry := s.log.WithFields(fields)
+	if path, _ := c.Get(routeKey).(string); quiet[path] && status < http.StatusBadRequest {
+		entry.Debug("Request")
+		return
+	}
+	entry.Info("Request")
+}
+
+// loggedError is the error's text, but of an SQL error only its code: the text
+// may quote what the statement was about.
+func loggedError(err error) string {
+	var sql *model.SQLError
+	if errors.As(err, &sql) {
+		return "SQLSTATE " + sql.Code
+	}
+	return err.Error()
+}
+
+// quiet are what machines ask all the time.
+var quiet = map[string]bool{"/healthz": true, "/readyz": true, metricsPath: true, statsPath: true, "/assets/*": true}
+
+const (
+	metricsPath = "/metrics"
+	statsPath   = "/api/admin.connectionStats"
+)
+
+// tokenLike is what somebody may have put into a path by mistake.
+var tokenLike = regexp.MustCompile(`v[0-9]\.(public|local)\.[A-Za-z0-9_.=-]*`)
+
+func loggedPath(c echo.Context) string {
+	path := tokenLike.ReplaceAllString(c.Request().URL.Path, "[token]")
+	const most = 200
+	if len(path) > most {
+		path = path[:most] + "..."
+	}
+	return path
+}
+
+// nameRequest takes the name that a proxy or the user's own Echo has given, if
+// it may stand in a log.
+func nameRequest(c echo.Context) {
+	header := c.Response().Header()
+	id := header.Get(echo.HeaderXRequestID)
+	if id == "" {
+		id = c.Request().Header.Get(echo.HeaderXRequestID)
+	}
+	if !goodRequestID(id) {
+		id = rand.Text()
+	}
+	c.Set(requestIDKey, id)
+	header.Set(echo.HeaderXRequestID, id)
+}
+
+func goodRequestID(id string) bool {
+	return id != "" && len(id) <= 64 && strings.Trim(id, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.") == ""
+}
+
+func requestID(c echo.Context) string {
+	id, _ := c.Get(requestIDKey).(string)
+	return id
+}
+
+// secure sets what suits answers that are data; the dashboard sets its own
+// Content-Security-Policy and Cache-Control.
+func secure(header http.Header) {
+	header.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+	header.Set("X-Content-Type-Options", "nosniff")
+	header.Set("X-Frame-Options", "DENY")
+	header.Set("Referrer-Policy", "no-referrer")
+	header.Set("Cross-Origin-Resource-Policy", "same-origin")
+	header.Set("Cache-Control", "no-store")
+}

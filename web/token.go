@@ -1,0 +1,233 @@
+package web
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+
+	"aidanwoods.dev/go-paseto"
+
+	"github.com/tenantpool/tenantpool/model"
+)
+
+// The claims that say whose tokens these are and for whom, unless Options say
+// otherwise.
+const (
+	DefaultIssuer   = "tenantpool"
+	DefaultAudience = "tenantpool-admin"
+)
+
+// The bounds of how long a token is good.
+const (
+	MinTTL = time.Second
+	MaxTTL = 366 * 24 * time.Hour
+)
+
+// clockLeeway is how far the issuer's clock may be ahead: a token is good that
+// long before its not-before time. At its expiry it has none.
+const clockLeeway = 30 * time.Second
+
+const (
+	maxToken   = 8 << 10 // bytes
+	maxSubject = 128     // bytes
+	maxFooter  = 256     // bytes, of base64
+)
+
+// Claims are what a token says.
+type Claims struct {
+	// Subject is who gets the token. It stands in the audit log.
+	Subject string
+	Role    Role
+	// Workspaces are those in which the role Service may run statements. Only
+	// that role has any, and it has at least one.
+	Workspaces []model.WorkspaceID
+	// TTL is how long the token is good, from MinTTL to MaxTTL.
+	TTL time.Duration
+	// Issuer and Audience are DefaultIssuer and DefaultAudience when empty.
+	Issuer, Audience string
+}
+
+func (c Claims) validate() error {
+	switch {
+	case !slices.Contains(roles, c.Role):
+		return fmt.Errorf("the role %q is unknown: it must be viewer, operator or service", c.Role)
+	case !goodSubject(c.Subject):
+		return fmt.Errorf("the subject must have 1 to %d bytes, all of them printable: it stands in the audit log", maxSubject)
+	case c.Role == Service && len(c.Workspaces) == 0:
+		return errors.New("the role service needs at least one workspace: it may run statements in those only")
+	case c.Role != Service && len(c.Workspaces) > 0:
+		return fmt.Errorf("the role %s is not bound to workspaces: name them for the role service only", c.Role)
+	case c.TTL < MinTTL || c.TTL > MaxTTL:
+		return fmt.Errorf("a token may be good from %v to %v, not %v", MinTTL, MaxTTL, c.TTL)
+	}
+	for _, id := range c.Workspaces {
+		if err := id.Validate(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func goodSubject(s string) bool {
+	return s != "" && len(s) <= maxSubject && !strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) })
+}
+
+// Issue signs a token (PASETO v4.public), good from now on.
+func Issue(key PrivateKey, c Claims) (string, error) {
+	return issue(key, c, time.Now())
+}
+
+func issue(key PrivateKey, c Claims, now time.Time) (string, error) {
+	if err := c.validate(); err != nil {
+		return "", fmt.Errorf("token: %w", err)
+	}
+	t := paseto.NewToken()
+	t.SetIssuer(orDefault(c.Issuer, DefaultIssuer))
+	t.SetAudience(orDefault(c.Audience, DefaultAudience))
+	t.SetSubject(c.Subject)
+	t.SetIssuedAt(now)
+	t.SetNotBefore(now)
+	t.SetExpiration(now.Add(c.TTL))
+	t.SetJti(rand.Text())
+	t.SetString("role", string(c.Role))
+	if len(c.Workspaces) > 0 {
+		if err := t.Set("workspaces", c.Workspaces); err != nil {
+			return "", fmt.Errorf("token: %w", err)
+		}
+	}
+	footer, err := json.Marshal(tokenFooter{key.Public().ID()})
+	if err != nil {
+		return "", fmt.Errorf("token: %w", err)
+	}
+	t.SetFooter(footer)
+	token := t.V4Sign(key.key, nil)
+	if len(token) > maxToken {
+		return "", fmt.Errorf("token: it would have %d bytes, and a server takes %d: name fewer workspaces", len(token), maxToken)
+	}
+	return token, nil
+}
+
+func orDefault(s, otherwise string) string {
+	if s == "" {
+		return otherwise
+	}
+	return s
+}
+
+type tokenFooter struct {
+	KeyID string `json:"kid"`
+}
+
+// identity is who sends a request.
+type identity struct {
+	Subject    string
+	Role       Role
+	Workspaces []model.WorkspaceID
+	// Until is when the token expires, and with it what streams; zero: never.
+	Until time.Time
+}
+
+// serves tells whether the token names the workspace.
+func (i identity) serves(id model.WorkspaceID) bool { return slices.Contains(i.Workspaces, id) }
+
+// Why a token is refused. Nobody learns more: whoever made it knows the rest.
+var (
+	errTokenInvalid = errors.New("the token is not valid")
+	errTokenExpired = errors.New("the token has expired")
+)
+
+// verifier tells whose a token is.
+type verifier struct {
+	keys             map[string]PublicKey // by id
+	issuer, audience string
+	now              func() time.Time
+	known            *knownTokens
+}
+
+func newVerifier(keys []PublicKey, issuer, audience string) verifier {
+	v := verifier{keys: make(map[string]PublicKey), issuer: issuer, audience: audience, now: time.Now, known: &knownTokens{}}
+	for _, key := range keys {
+		v.keys[key.id] = key
+	}
+	return v
+}
+
+// verify returns errTokenInvalid or errTokenExpired for a token that is no good.
+// Expired is one only that was good in every other way.
+func (v verifier) verify(token string) (identity, error) {
+	if len(token) > maxToken {
+		return identity{}, errTokenInvalid
+	}
+	hash := tokenHash(sha256.Sum256([]byte(token)))
+	who, ok := v.known.get(hash)
+	if !ok {
+		var err error
+		if who, err = v.check(token); err != nil {
+			return identity{}, err
+		}
+		v.known.add(hash, who)
+	}
+	if !v.now().Before(who.Until) {
+		return identity{}, errTokenExpired
+	}
+	return who, nil
+}
+
+// check does the work of verify; the token may have expired.
+func (v verifier) check(token string) (identity, error) {
+	key, ok := v.keys[keyOf(token)]
+	if !ok {
+		return identity{}, errTokenInvalid
+	}
+	parser := paseto.NewParserWithoutExpiryCheck() // it is checked below, by our clock
+	t, err := parser.ParseV4Public(key.key, token, nil)
+	if err != nil {
+		return identity{}, errTokenInvalid
+	}
+	var c struct {
+		Issuer     string              `json:"iss"`
+		Audience   string              `json:"aud"`
+		Subject    string              `json:"sub"`
+		Role       Role                `json:"role"`
+		Workspaces []model.WorkspaceID `json:"workspaces"`
+		NotBefore  time.Time           `json:"nbf"`
+		Expires    time.Time           `json:"exp"`
+	}
+	if err := json.Unmarshal(t.ClaimsJSON(), &c); err != nil {
+		return identity{}, errTokenInvalid
+	}
+	switch {
+	case c.Issuer != v.issuer, c.Audience != v.audience,
+		!slices.Contains(roles, c.Role), !goodSubject(c.Subject),
+		c.Role != Service && len(c.Workspaces) > 0,
+		c.NotBefore.IsZero(), c.Expires.IsZero(),
+		v.now().Add(clockLeeway).Before(c.NotBefore):
+		return identity{}, errTokenInvalid
+	}
+	return identity{c.Subject, c.Role, c.Workspaces, c.Expires}, nil
+}
+
+// keyOf is the key id in the token's footer, which nobody has vouched for yet:
+// it only picks among the keys that are accepted.
+func keyOf(token string) string {
+	parts := strings.Split(token, ".")
+	if len(parts) != 4 || len(parts[3]) > maxFooter {
+		return ""
+	}
+	parser := paseto.NewParserWithoutExpiryCheck()
+	raw, err := parser.UnsafeParseFooter(paseto.V4Public, token)
+	if err != nil {
+		return ""
+	}
+	var footer tokenFooter
+	if json.Unmarshal(raw, &footer) != nil {
+		return ""
+	}
+	return footer.KeyID
+}

@@ -1,0 +1,40 @@
+package web
+
+import (
+	"net/http"
+	"slices"
+	"testing"
+)
+
+func TestAWorkspaceIsCreatedListedAndDeleted(t *testing.T) {
+	rig := newHandlersRig(t)
+	rig.pool.workspaces = nil
+	rig.want(Operator, "/api/workspace.list", "", http.StatusOK, `{"workspaces":[]}`)
+	rig.want(Operator, "/api/workspace.create", `{"workspaceId":"b"}`, http.StatusCreated, `{"workspaceId":"b"}`)
+	rig.want(Operator, "/api/workspace.create", `{"workspaceId":"a"}`, http.StatusCreated, `{"workspaceId":"a"}`)
+	rig.want(Operator, "/api/workspace.list", "", http.StatusOK, `{"workspaces":["a","b"]}`)
+	rig.want(Operator, "/api/workspace.delete", `{"workspaceId":"b","confirm":"b"}`, http.StatusOK, `{"workspaceId":"b"}`)
+	rig.want(Operator, "/api/workspace.list", "", http.StatusOK, `{"workspaces":["a"]}`)
+	rig.audited("create workspace", "b", "created", "")
+	rig.audited("delete workspace", "b", "deleted", "")
+}
+
+func TestAWorkspaceThatExistsOrDoesNotIsSaidSo(t *testing.T) {
+	rig := newHandlersRig(t)
+	rig.refused(Operator, "/api/workspace.create", `{"workspaceId":"ws_001"}`, http.StatusConflict, "has a database already")
+	rig.refused(Operator, "/api/workspace.delete", `{"workspaceId":"nobody","confirm":"nobody"}`, http.StatusNotFound, "has no database")
+	rig.audited("create workspace", "ws_001", "failed", "has a database already")
+	rig.audited("delete workspace", "nobody", "failed", "has no database")
+}
+
+func TestADeleteWantsTheNameTwice(t *testing.T) {
+	rig := newHandlersRig(t)
+	for _, body := range []string{
+		`{"workspaceId":"ws_001"}`, `{"workspaceId":"ws_001","confirm":""}`, `{"workspaceId":"ws_001","confirm":"ws_002"}`, `{"workspaceId":"ws_001","confirm":"WS_001"}`,
+	} {
+		rig.refused(Operator, "/api/workspace.delete", body, http.StatusBadRequest, "confirm must repeat the workspaceId")
+	}
+	if calls := rig.pool.done(); len(calls) != 0 || !slices.Contains(rig.pool.workspaces, "ws_001") {
+		t.Errorf("%q", calls)
+	}
+}
