@@ -211,7 +211,9 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		_ = server.Close()
 		err = fmt.Errorf("admin server: requests were still under way after %v and were cut off: %w", s.options.ShutdownTimeout, err)
 	}
-	_ = <-ended // http.ErrServerClosed
+	if serving := <-ended; err == nil && !errors.Is(serving, http.ErrServerClosed) {
+		err = fmt.Errorf("admin server: %w", serving)
+	}
 	return err
 }
 
