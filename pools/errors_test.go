@@ -3,6 +3,7 @@ package pools_test
 import (
 	"context"
 	"errors"
+	"net"
 	"strings"
 	"testing"
 	"time"
@@ -257,5 +258,22 @@ func TestAnAcquireTimeoutOfZeroWaitsForNobody(t *testing.T) {
 	release(held)
 	if err := m.Workspace("w50").Ping(t.Context()); err != nil {
 		t.Errorf("an idle one can be evicted: %v", err)
+	}
+}
+
+// pgx tries with and without TLS, and says the same of both.
+func TestThatTheServerIsDownIsSaidOnce(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := config(20)
+	cfg.Port, cfg.SSLMode, cfg.AcquireTimeout = l.Addr().(*net.TCPAddr).Port, "prefer", 100*time.Millisecond
+	if err := l.Close(); err != nil { // nobody listens there now
+		t.Fatal(err)
+	}
+	_, err = pools.Open(t.Context(), cfg, pools.WithLogger((&logBuffer{}).logger()))
+	if err == nil || strings.Count(err.Error(), "connection refused") != 1 {
+		t.Error(err)
 	}
 }

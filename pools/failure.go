@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -80,14 +81,21 @@ func isAny(err error, targets ...error) bool {
 	return false
 }
 
-// briefly drops pgx's preamble with the connection's parameters and its line
-// breaks, and keeps the error for errors.Is and errors.As.
+// briefly drops pgx's preamble with the connection's parameters, its line breaks,
+// and what it says once for each attempt (with and without TLS), and keeps the error
+// for errors.Is and errors.As.
 func briefly(err error) error {
 	var connecting *pgconn.ConnectError
 	if errors.As(err, &connecting) {
 		err = connecting.Unwrap()
 	}
-	return &brief{strings.Join(strings.Fields(err.Error()), " "), err}
+	var lines []string
+	for line := range strings.Lines(err.Error()) {
+		if line = strings.TrimSpace(line); line != "" && !slices.Contains(lines, line) {
+			lines = append(lines, line)
+		}
+	}
+	return &brief{strings.Join(lines, "; "), err}
 }
 
 type brief struct {

@@ -2,12 +2,15 @@ package web
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"sync/atomic"
 	"time"
 
 	"github.com/labstack/echo/v4"
 	"github.com/sirupsen/logrus"
+
+	"github.com/tenantpool/tenantpool/model"
 )
 
 type healthAnswer struct {
@@ -61,12 +64,14 @@ func (s *Server) checkReady() healthAnswer {
 		s.log.WithFields(logrus.Fields{"part": part, "error": err.Error()}).Warn("Not ready")
 	}
 	switch {
+	case errors.Is(err, model.ErrClosed):
+		failed = append(failed, "pool: it is drained and closed")
 	case err != nil:
 		fail("supervisor: it does not answer", err)
 	case stats.Workspaces.Draining, stats.System.Draining, s.draining.Load():
 		failed = append(failed, "pool: it is draining")
 	}
-	if err := <-pinged; err != nil {
+	if err := <-pinged; err != nil && !errors.Is(err, model.ErrClosed) {
 		fail("database server: it does not answer", err)
 	}
 	if len(failed) > 0 {

@@ -39,7 +39,11 @@ func TestReadinessSaysWhichPartFails(t *testing.T) {
 		{func(_ *shellTest, p *fakePool) {
 			p.state.Workspaces.Draining = true
 			p.ping = func(context.Context) error { return model.ErrClosed }
-		}, 503, `{"status":"not ready","failed":["pool: it is draining","database server: it does not answer"]}`},
+		}, 503, `{"status":"not ready","failed":["pool: it is draining"]}`},
+		{func(_ *shellTest, p *fakePool) {
+			p.stats = func(context.Context) (model.Stats, error) { return model.Stats{}, model.ErrClosed }
+			p.ping = func(context.Context) error { return model.ErrClosed }
+		}, 503, `{"status":"not ready","failed":["pool: it is drained and closed"]}`},
 		{func(s *shellTest, _ *fakePool) { s.Close() }, 503, `{"status":"not ready","failed":["process: shutting down"]}`},
 	} {
 		s := startShell(t)

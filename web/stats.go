@@ -1,6 +1,7 @@
 package web
 
 import (
+	"errors"
 	"net/http"
 	"strconv"
 	"time"
@@ -137,6 +138,7 @@ func newConnectionStats(st model.Stats) connectionStats {
 func missingConnectionStats(last *limitsAnswer, err error) connectionStats {
 	a := newConnectionStats(model.Stats{})
 	a.Missing = []string{"all counts: " + err.Error()}
+	a.Draining = errors.Is(err, model.ErrClosed)
 	if last == nil {
 		a.Missing = append(a.Missing, "the limits: they were never known")
 		return a

@@ -168,7 +168,7 @@ func TestWithoutThePoolTheStatisticsSayTheLastLimitsAndWhatIsMissing(t *testing.
 	if a.MaxConnections != 100 || a.MaxConnectionsPerDB != 3 || a.TotalOpenConnections != 0 {
 		t.Error(body)
 	}
-	if len(a.Missing) != 1 || !strings.Contains(a.Missing[0], "counts") || !strings.Contains(a.Missing[0], "the manager is closed") {
+	if !a.Draining || len(a.Missing) != 1 || !strings.Contains(a.Missing[0], "counts") || !strings.Contains(a.Missing[0], "the manager is closed") {
 		t.Errorf("%q", a.Missing)
 	}
 	for _, name := range []string{`"workspacePools":{}`, `"totalIdleConnections":0`, `"counts":[0,0`} {
