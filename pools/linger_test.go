@@ -160,17 +160,7 @@ func TestABackendThatIgnoresCancelsIsTerminated(t *testing.T) {
 		t.Fatal(err)
 	}
 	pid := int(conn.Conn().PgConn().PID())
-	ctx, stop := context.WithCancel(t.Context())
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		_, _ = conn.Exec(ctx, stubborn)
-	}()
-	eventually(t, "it sleeps", func() bool {
-		return count(t, watch, `SELECT count(*) FROM pg_stat_activity WHERE pid = $1 AND wait_event = 'PgSleep'`, pid) == 1
-	})
-	stop()
-	<-ended
+	_, _ = whileItSleeps(t, watch, conn)
 	conn.Release()
 	if st := stats(t, m).Workspaces; st.Closing != 1 {
 		t.Errorf("it should be closing: %+v", st.Counts)

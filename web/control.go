@@ -111,7 +111,7 @@ func (s *Server) pauseWorkspace(c echo.Context) error {
 		}
 		wait = time.Duration(*r.WaitMs) * time.Millisecond
 	}
-	ctx, stop := context.WithTimeout(c.Request().Context(), wait)
+	ctx, stop := s.waitForLeases(c, wait)
 	defer stop()
 	closed, err := s.pool.Pause(ctx, r.WorkspaceID)
 	s.snapshots.forget()
@@ -125,6 +125,14 @@ func (s *Server) pauseWorkspace(c echo.Context) error {
 	}
 	s.audit(c, "pause", r.WorkspaceID, "failed", err)
 	return err
+}
+
+// waitForLeases is the request's context, for a time and until the server ends:
+// somebody's lease may outlast all that.
+func (s *Server) waitForLeases(c echo.Context, atMost time.Duration) (context.Context, context.CancelFunc) {
+	ctx, stop := context.WithTimeout(c.Request().Context(), atMost)
+	forget := context.AfterFunc(s.ending, stop)
+	return ctx, func() { forget(); stop() }
 }
 
 func (s *Server) resumeWorkspace(c echo.Context) error {

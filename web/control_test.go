@@ -103,6 +103,21 @@ func TestAPauseWhoseLeasesAreOutSaysThatItIsNotDone(t *testing.T) {
 	}
 }
 
+// A lease may outlast the time that a shutdown has.
+func TestAShutdownDoesNotWaitForAPause(t *testing.T) {
+	rig := newHandlersRig(t)
+	rig.pool.pause = func(ctx context.Context, _ model.WorkspaceID) (int, error) {
+		rig.server.Close()
+		<-ctx.Done()
+		return 0, ctx.Err()
+	}
+	began := time.Now()
+	rig.want(Operator, "/api/admin.pauseWorkspace", `{"workspaceId":"ws_001","waitMs":60000}`, http.StatusOK, `{"workspaceId":"ws_001","paused":true,"done":false}`)
+	if took := time.Since(began); took > 30*time.Second {
+		t.Errorf("it took %v", took)
+	}
+}
+
 // A time-out of the pool's own is not that of the pause.
 func TestAPauseThatThePoolRefusesIsAnError(t *testing.T) {
 	rig := newHandlersRig(t)

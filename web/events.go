@@ -113,7 +113,7 @@ func (s *Server) events(c echo.Context) error {
 			heartbeat.Reset(eventHeartbeat)
 		case <-heartbeat.C:
 			out.comment("heartbeat")
-		case <-s.ending:
+		case <-s.ending.Done():
 			return nil
 		case <-ctx.Done():
 			return nil

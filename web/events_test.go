@@ -223,7 +223,7 @@ func (m *memoryStream) String() string {
 func inBubble(t *testing.T, who identity, f func(pool *fakePool, out *memoryStream, ended <-chan struct{})) {
 	synctest.Test(t, func(t *testing.T) {
 		pool := newFakePool()
-		server := &Server{pool: pool, handlers: newHandlers(pool, Options{}), ending: make(chan struct{})}
+		server := &Server{pool: pool, handlers: newHandlers(pool, Options{}), ending: context.Background()}
 		ctx, stop := context.WithCancel(t.Context())
 		out := &memoryStream{header: http.Header{}}
 		request := httptest.NewRequest(http.MethodGet, "/api/admin.events", nil).WithContext(ctx)

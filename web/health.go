@@ -35,7 +35,7 @@ const (
 
 func (s *Server) readyz(c echo.Context) error {
 	select {
-	case <-s.ending:
+	case <-s.ending.Done():
 		return c.JSON(http.StatusServiceUnavailable, healthAnswer{"not ready", []string{"process: shutting down"}})
 	default:
 	}

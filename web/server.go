@@ -75,8 +75,8 @@ type Server struct {
 	log      logrus.FieldLogger
 	verifier verifier
 	routes   []route
-	// ending is closed when event streams are to end, by end.
-	ending <-chan struct{}
+	// ending is done when event streams and waits for leases are to end, by end.
+	ending context.Context
 	end    context.CancelFunc
 
 	description []byte // of the API
@@ -126,7 +126,7 @@ func newServer(pool Pool, o Options, routes []route) (*Server, error) {
 		log:      o.Log,
 		verifier: newVerifier(o.Keys, o.Issuer, o.Audience),
 		routes:   routes,
-		ending:   ending.Done(),
+		ending:   ending,
 		end:      end,
 
 		description: description,
@@ -179,7 +179,8 @@ func checkPrefix(prefix string) error {
 	return fmt.Errorf(`admin server: the prefix %q must be empty, or begin with / and not end with it, as "/admin"`, prefix)
 }
 
-// Close ends the event streams, now and for good. Serve does it itself.
+// Close ends the event streams and the waits for leases (of a pause or a deletion),
+// now and for good. Serve does it itself.
 func (s *Server) Close() { s.end() }
 
 // Serve answers requests that come to l, until ctx is done. Then it accepts no

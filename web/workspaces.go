@@ -68,7 +68,7 @@ func (s *Server) deleteWorkspace(c echo.Context) error {
 	if r.Confirm != r.WorkspaceID {
 		return badRequest("confirm must repeat the workspaceId: its database is dropped, and there is no way back")
 	}
-	ctx, stop := context.WithTimeout(c.Request().Context(), workspaceTimeout)
+	ctx, stop := s.waitForLeases(c, workspaceTimeout)
 	defer stop()
 	err := s.pool.DeleteWorkspace(ctx, r.WorkspaceID)
 	s.snapshots.forget()

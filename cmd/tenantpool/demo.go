@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/tenantpool/tenantpool/model"
 )
 
 // demoOptions are the demo's flags.
@@ -139,7 +141,13 @@ func play(ctx context.Context, o demoOptions, st *stage, con *console) (report, 
 	result := rec.stop()
 
 	after, err := st.manager.Stats(context.Background())
-	return newReport(o, st.config, result, took, before, after), err
+	if errors.Is(err, model.ErrClosed) { // it has ended already
+		after, err = before, nil
+		after.Workspaces.Draining = true
+	}
+	rep := newReport(o, st.config, result, took, before, after)
+	rep.Drained = after.Workspaces.Draining
+	return rep, err
 }
 
 func until(length time.Duration) string {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"net/http"
 	"os"
 	"strings"
 	"testing"
@@ -73,6 +74,42 @@ func TestDemo(t *testing.T) {
 	}
 	if r.Seconds < 3 || r.P50Ms <= 0 || r.P99Ms < r.P50Ms || r.AcquireP99Ms < r.AcquireP50Ms || r.AcquireP50Ms > r.P50Ms {
 		t.Errorf("times make no sense: %+v", r)
+	}
+}
+
+// An operator may do what the dashboard offers: it is no bug of the demo.
+func TestADemoThatAnOperatorDrainsEnds(t *testing.T) {
+	t.Parallel()
+	p := start(t, "demo", "--workspaces", "12", "--budget", "20", "--workers", "8", "--report", "json", "--addr", "127.0.0.1:0")
+	p.await("0:0") // the first row
+	ask := func(call, body string) {
+		t.Helper()
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, p.told("dashboard")+"api/"+call, strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		request.Header.Set("Authorization", "Bearer "+p.told("operator token"))
+		request.Header.Set("Content-Type", "application/json")
+		answer, err := http.DefaultClient.Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = answer.Body.Close()
+		if answer.StatusCode != http.StatusOK {
+			t.Errorf("%s: %s", call, answer.Status)
+		}
+	}
+	defer http.DefaultClient.CloseIdleConnections()
+	ask("admin.setLimits", `{"maxConnections":30}`)
+	ask("admin.drain", `{"confirm":"drain"}`)
+	if status := p.exit(); status != 0 {
+		t.Errorf("exit status %d:\n%s", status, p.stderr())
+	}
+	if left := p.leftBehind(); len(left) > 0 {
+		t.Errorf("left behind: %q", left)
+	}
+	if r := decode(t, p.stdout.Bytes()); !r.Drained || r.Failed != 0 || r.Requests == 0 {
+		t.Errorf("%+v", r)
 	}
 }
 

@@ -37,7 +37,13 @@ func writeSummary(out io.Writer, r *report) error {
 	s.figure("refused", grouped(r.ServerRefusals), "logins for lack of room")
 	s.figure("left over", grouped(r.BackendsAfterClose), "after the manager was closed")
 	s.line("")
-	if r.verdict() == nil {
+	switch {
+	case r.verdict() != nil: // is the error
+	case r.Drained:
+		s.line("An operator drained the manager. Every request reached its own workspace's database.")
+	case r.LimitsChanged:
+		s.line("An operator changed the limits, so nothing follows from the server's count. Every request reached its own workspace's database.")
+	default:
 		s.line("The budget was never exceeded, and every request reached its own workspace's database.")
 	}
 	_, err := out.Write(s.Bytes())

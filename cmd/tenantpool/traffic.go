@@ -40,6 +40,9 @@ func (t traffic) work(ctx context.Context, rng *rand.Rand) {
 		id := t.workspaces[t.popularity.pick(rng)]
 		// The end of the demo is no reason to fail a request.
 		o := t.request(context.WithoutCancel(ctx), id, rng)
+		if errors.Is(o.err, model.ErrClosed) {
+			return // an operator has drained the manager
+		}
 		t.recorder.add(o)
 		if o.kind != "" && o.kind != cancelled {
 			pause(ctx, afterFailure) // what fails at once should not fail all the faster
