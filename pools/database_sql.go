@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"database/sql/driver"
+	"time"
 
 	"github.com/jackc/pgx/v5/stdlib"
 )
@@ -74,6 +75,10 @@ func (d *databases) stop() {
 func newDB(w *Workspace) *sql.DB {
 	db := sql.OpenDB(connector{w})
 	db.SetMaxIdleConns(-1) // a connection that is not in use goes back to the manager
+	// Whoever sets SetMaxIdleConns and SetMaxOpenConns himself makes database/sql
+	// open connections in advance, and keep one that nobody waits for any more
+	// without asking IsValid. This gives it back after a second.
+	db.SetConnMaxIdleTime(time.Millisecond)
 	return db
 }
 

@@ -254,6 +254,9 @@ func TestADBKeepsNoConnection(t *testing.T) {
 				})
 			}
 			wg.Wait()
+			if name == "told to open a few only" { // one may have been opened in advance
+				eventually(t, "none is kept", func() bool { return db.Stats().OpenConnections == 0 })
+			}
 			backed(t, m)
 			if st := db.Stats(); st.Idle != 0 || st.OpenConnections != 0 {
 				t.Errorf("%+v", st)
@@ -617,4 +620,49 @@ func TestADBAndAnAcquireAndAnEvictInAWildMixLoseNothing(t *testing.T) {
 	wg.Wait()
 	backed(t, m)
 	fillBudget(t, m, 10)
+}
+
+// With a bound on open connections database/sql opens them on a goroutine of its
+// own. When the request that it was for has gone, it keeps the connection.
+func TestAConnectionThatADBOpenedInVainComesHome(t *testing.T) {
+	cfg := config(20)
+	cfg.MaxConnectionsPerDB = 1
+	m := open(t, cfg)
+	db := m.Workspace("w0").DB()
+	db.SetMaxOpenConns(1)
+	db.SetMaxIdleConns(1)
+	first, err := db.Conn(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	gaveUp := make(chan error, 1)
+	go func() {
+		_, err := db.ExecContext(ctx, `SELECT 1`)
+		gaveUp <- err
+	}()
+	eventually(t, "a request waits in the *sql.DB", func() bool { return db.Stats().WaitCount == 1 })
+	lent := make(chan *pools.Conn, 1)
+	go func() {
+		conn, err := m.Acquire(t.Context(), "w0")
+		if err != nil {
+			t.Error(err)
+		}
+		lent <- conn
+	}()
+	eventually(t, "another waits for the connection", func() bool { return stats(t, m).Workspaces.Waiting == 1 })
+	if err := first.Close(); err != nil { // the other has it; the *sql.DB opens its own
+		t.Fatal(err)
+	}
+	conn := <-lent
+	eventually(t, "the *sql.DB waits, too", func() bool { return stats(t, m).Workspaces.Waiting == 1 })
+	stop()
+	if err := <-gaveUp; !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	conn.Release()
+	eventually(t, "the connection that nobody wanted is back", func() bool {
+		st := stats(t, m).Workspaces
+		return st.Waiting == 0 && st.InUse == 0 && db.Stats().OpenConnections == 0
+	})
 }

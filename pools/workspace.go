@@ -131,10 +131,11 @@ func (w *Workspace) Ping(ctx context.Context) error {
 
 // DB returns a *sql.DB over the workspace's connections, so that code written
 // for database/sql runs unchanged. It blocks as Acquire does only when it is
-// used. It keeps no connection that is not in use, whatever SetMaxIdleConns and
-// the like say, and evictions do not concern it. The same one is returned each
-// time; it belongs to the Manager, which closes it. It costs one parked
-// goroutine until then. Do not close it.
+// used. It keeps no connection that is not in use, whatever SetMaxIdleConns says
+// (with SetMaxOpenConns besides: none for longer than a second; leave
+// SetConnMaxIdleTime alone), and evictions do not concern it. The same one is
+// returned each time; it belongs to the Manager, which closes it. It costs one
+// parked goroutine until then. Do not close it.
 //
 // Its errors are those of Acquire and of the methods of Conn; a query that ctx
 // ended wraps ctx.Err(). A statement of Prepare is prepared anew for each use
