@@ -67,9 +67,13 @@ type served struct {
 	key web.PrivateKey
 	pg  *localpg.Server
 	// logged is closed when all that it said has been read.
-	logged chan struct{}
-	tokens []string // all that were used
+	logged  chan struct{}
+	tokens  []string     // all that were used
+	answers bytes.Buffer // all that it gave, headers included
 }
+
+// metricsToken is what the tests' Prometheus would have.
+const metricsToken = "scrape-scrape-scrape"
 
 func startServe(t *testing.T) *served {
 	t.Helper()
@@ -88,7 +92,7 @@ func startServe(t *testing.T) *served {
 		"DB_HOST": pg.Host, "DB_PORT": fmt.Sprint(pg.Port), "DB_USER": pg.User, "DB_PASSWORD": pg.Password, "DB_NAME": pg.Database,
 		"DB_SSLMODE": "disable", "DB_MAX_CONNECTIONS": "20",
 		"PASETO_PUBLIC_KEY": web.NewPrivateKey().Public().String() + "," + s.key.Public().String(),
-		"METRICS_TOKEN":     "scrape-scrape-scrape", "TENANTPOOL_ADDR": "127.0.0.1:0",
+		"METRICS_TOKEN":     metricsToken, "TENANTPOOL_ADDR": "127.0.0.1:0",
 	} {
 		t.Setenv(name, value)
 	}
@@ -119,6 +123,22 @@ func startServe(t *testing.T) *served {
 // ask returns the status and the body.
 func (s *served) ask(role web.Role, path, body string) (int, string) {
 	s.t.Helper()
+	token := ""
+	if role != "" {
+		c := web.Claims{Subject: "test", Role: role, TTL: time.Hour}
+		if role == web.Service {
+			c.Workspaces = append(c.Workspaces, "shop")
+		}
+		var err error
+		if token, err = web.Issue(s.key, c); err != nil {
+			s.t.Fatal(err)
+		}
+	}
+	return s.askWith(token, path, body)
+}
+
+func (s *served) askWith(token, path, body string) (int, string) {
+	s.t.Helper()
 	method := http.MethodGet
 	if body != "" {
 		method = http.MethodPost
@@ -128,15 +148,7 @@ func (s *served) ask(role web.Role, path, body string) (int, string) {
 		s.t.Fatal(err)
 	}
 	r.Header.Set("Content-Type", "application/json")
-	if role != "" {
-		c := web.Claims{Subject: "test", Role: role, TTL: time.Hour}
-		if role == web.Service {
-			c.Workspaces = append(c.Workspaces, "shop")
-		}
-		token, err := web.Issue(s.key, c)
-		if err != nil {
-			s.t.Fatal(err)
-		}
+	if token != "" {
 		s.tokens = append(s.tokens, token)
 		r.Header.Set("Authorization", "Bearer "+token)
 	}
@@ -150,6 +162,8 @@ func (s *served) ask(role web.Role, path, body string) (int, string) {
 	if err != nil {
 		return 0, err.Error()
 	}
+	_ = response.Header.Write(&s.answers)
+	s.answers.Write(all)
 	return response.StatusCode, string(bytes.TrimSpace(all))
 }
 
@@ -200,17 +214,71 @@ func TestServeServesDrainsAndExitsWith0(t *testing.T) {
 	if err := s.cmd.Wait(); err != nil {
 		t.Errorf("exit: %v", err)
 	}
-	for _, secret := range append(s.tokens, s.pg.Password, s.key.Hex(), "scrape-scrape-scrape", "v4.public") {
-		if strings.Contains(s.stderr(), secret) {
-			t.Errorf("the log has the secret %.12s...:\n%s", secret, s.stderr())
-		}
-	}
+	s.keptItsSecrets()
 	if !strings.Contains(s.said[len(s.said)-1], `"msg":"Drained"`) {
 		t.Errorf("its last word is %s", s.said[len(s.said)-1])
 	}
 	if s.stdout.Len() > 0 {
 		t.Errorf("standard output: %s", &s.stdout)
 	}
+}
+
+// keptItsSecrets searches all that it said, once that is complete.
+func (s *served) keptItsSecrets() {
+	s.t.Helper()
+	for _, secret := range append(s.tokens, s.pg.Password, s.key.Hex(), metricsToken, "postgres://") {
+		for where, said := range map[string]string{"log": s.stderr(), "answers": s.answers.String()} {
+			if strings.Contains(said, secret) {
+				s.t.Errorf("the secret %.12s... is in the %s", secret, where)
+			}
+		}
+	}
+	if strings.Contains(s.stderr(), "v4.public.") { // the page says what a token looks like
+		s.t.Error("a token is in the log")
+	}
+}
+
+func TestNoAnswerPageMetricOrLogLineHoldsASecret(t *testing.T) {
+	s := startServe(t)
+	if status, body := s.ask(web.Operator, "/api/workspace.create", `{"workspaceId":"shop"}`); status != 201 {
+		t.Fatal(status, body)
+	}
+	ask := func(status int, role web.Role, path, body string) {
+		t.Helper()
+		if got, answer := s.ask(role, path, body); got != status {
+			t.Errorf("%s: %d %.300s, want %d", path, got, answer, status)
+		}
+	}
+	for _, page := range []string{"/", "/assets/main.js", "/api/openapi.json", "/readyz"} {
+		ask(200, "", page, "")
+	}
+	if status, _ := s.askWith(metricsToken, "/metrics", ""); status != 200 {
+		t.Error("no metrics: ", status)
+	}
+	for _, token := range []string{metricsToken, s.key.Hex(), "v4.public.nonsense"} {
+		if status, _ := s.askWith(token, "/api/admin.connectionStats", ""); status != 401 {
+			t.Error("it took a token that is none: ", status)
+		}
+	}
+	ask(200, web.Viewer, "/api/admin.connectionStats", "")
+	ask(422, web.Service, "/api/workspace.query", `{"workspaceId":"shop","sql":"SELECT no_such_thing"}`)
+	ask(400, web.Service, "/api/workspace.query", `{"workspaceId":"shop","sql":1}`)
+	ask(400, web.Operator, "/api/admin.setLimits", `{"maxConnections":1}`)
+	ask(403, web.Viewer, "/api/admin.drain", `{"confirm":"drain"}`)
+	ask(404, "", "/api/"+s.tokens[0], "") // somebody has mistaken the place
+	// A role may change its own password. Logins fail from now on.
+	ask(200, web.Service, "/api/workspace.query", `{"workspaceId":"shop","sql":"ALTER ROLE CURRENT_USER PASSWORD 'another'"}`)
+	ask(200, web.Operator, "/api/admin.evictWorkspace", `{"workspaceId":"shop"}`)
+	ask(502, web.Service, "/api/workspace.query", `{"workspaceId":"shop","sql":"SELECT 1"}`)
+	ask(200, web.Viewer, "/metrics", "")
+	if err := s.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	<-s.logged
+	if err := s.cmd.Wait(); err != nil {
+		t.Errorf("exit: %v", err)
+	}
+	s.keptItsSecrets()
 }
 
 // eventually waits for a condition.
