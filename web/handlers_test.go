@@ -1,14 +1,12 @@
 package web
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -26,39 +24,6 @@ type handlersRig struct {
 	log    *logBook
 	url    string
 	tokens map[Role]string
-}
-
-// logBook is what was logged, as JSON lines.
-type logBook struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (b *logBook) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.Write(p)
-}
-
-func (b *logBook) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.String()
-}
-
-// audits are the audit lines.
-func (b *logBook) audits(t *testing.T) (lines []map[string]any) {
-	t.Helper()
-	for line := range strings.Lines(b.String()) {
-		fields := map[string]any{}
-		if err := json.Unmarshal([]byte(line), &fields); err != nil {
-			t.Fatalf("%s: %v", line, err)
-		}
-		if fields["audit"] != nil {
-			lines = append(lines, fields)
-		}
-	}
-	return lines
 }
 
 // served are the workspaces that the rig's service token names.

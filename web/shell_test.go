@@ -1,13 +1,10 @@
 package web
 
 import (
-	"bytes"
-	"encoding/json"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -17,41 +14,8 @@ import (
 	"github.com/tenantpool/tenantpool/model"
 )
 
-// lines is a log that tests read, by line.
-type lines struct {
-	mu  sync.Mutex
-	all bytes.Buffer
-}
-
-func (l *lines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.all.Write(p)
-}
-
-func (l *lines) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.all.String()
-}
-
-// with are the lines that have the message.
-func (l *lines) with(t *testing.T, message string) (found []map[string]any) {
-	t.Helper()
-	for line := range strings.Lines(l.String()) {
-		var fields map[string]any
-		if err := json.Unmarshal([]byte(line), &fields); err != nil {
-			t.Fatalf("%v: %s", err, line)
-		}
-		if fields["msg"] == message {
-			found = append(found, fields)
-		}
-	}
-	return found
-}
-
-func newLines() (*lines, logrus.FieldLogger) {
-	written := &lines{}
+func newLogBook() (*logBook, logrus.FieldLogger) {
+	written := &logBook{}
 	log := logrus.New()
 	log.SetOutput(written)
 	log.SetLevel(logrus.DebugLevel)
@@ -63,7 +27,7 @@ func newLines() (*lines, logrus.FieldLogger) {
 type shellTest struct {
 	*Server
 	key PrivateKey
-	log *lines
+	log *logBook
 	e   *echo.Echo
 }
 
@@ -71,7 +35,7 @@ func startShell(t *testing.T, own ...route) *shellTest {
 	t.Helper()
 	s := &shellTest{key: NewPrivateKey()}
 	var log logrus.FieldLogger
-	s.log, log = newLines()
+	s.log, log = newLogBook()
 	var err error
 	s.Server, err = newServer(newFakePool(), Options{Keys: []PublicKey{s.key.Public()}, Log: log, MetricsToken: "scrape-scrape-scrape"}, append(own, routes...))
 	if err != nil {
