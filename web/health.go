@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"sync/atomic"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -39,7 +38,10 @@ func (s *Server) readyz(c echo.Context) error {
 		return c.JSON(http.StatusServiceUnavailable, healthAnswer{"not ready", []string{"process: shutting down"}})
 	default:
 	}
-	ready, err := s.readiness.get(c.Request().Context(), s.checkReady)
+	ready, err := s.readiness.get(c.Request().Context(), func() (healthAnswer, time.Time) {
+		answer := s.checkReady()
+		return answer, time.Now().Add(readyReuse)
+	})
 	if err != nil {
 		return err
 	}
@@ -78,50 +80,4 @@ func (s *Server) checkReady() healthAnswer {
 		return healthAnswer{"not ready", failed}
 	}
 	return healthAnswer{Status: "ok"}
-}
-
-// readiness lets all who ask at about the same time share one check, as
-// snapshots do: who finds none to share puts a new one into current, and makes it.
-type readiness struct {
-	current atomic.Pointer[readyCheck]
-}
-
-// readyCheck is never changed after done is closed.
-type readyCheck struct {
-	done   chan struct{}
-	answer healthAnswer
-	until  time.Time
-}
-
-func (r *readiness) get(ctx context.Context, check func() healthAnswer) (healthAnswer, error) {
-	for {
-		shared := r.current.Load()
-		if shared == nil || shared.old() {
-			fresh := &readyCheck{done: make(chan struct{})}
-			if !r.current.CompareAndSwap(shared, fresh) {
-				continue // somebody else just did
-			}
-			go func() {
-				defer close(fresh.done)
-				fresh.answer = check()
-				fresh.until = time.Now().Add(readyReuse)
-			}()
-			shared = fresh
-		}
-		select {
-		case <-shared.done:
-			return shared.answer, nil
-		case <-ctx.Done():
-			return healthAnswer{}, ctx.Err()
-		}
-	}
-}
-
-func (c *readyCheck) old() bool {
-	select {
-	case <-c.done:
-		return !time.Now().Before(c.until)
-	default:
-		return false // being made
-	}
 }

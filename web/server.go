@@ -80,7 +80,7 @@ type Server struct {
 	end    context.CancelFunc
 
 	description []byte // of the API
-	readiness   readiness
+	readiness   shared[healthAnswer]
 	*handlers
 }
 
@@ -108,8 +108,8 @@ func newServer(pool Pool, o Options, routes []route) (*Server, error) {
 	if err := checkRoutes(routes); err != nil {
 		return nil, err
 	}
-	o.Issuer = orDefault(o.Issuer, DefaultIssuer)
-	o.Audience = orDefault(o.Audience, DefaultAudience)
+	o.Issuer = cmp.Or(o.Issuer, DefaultIssuer)
+	o.Audience = cmp.Or(o.Audience, DefaultAudience)
 	o.Query = o.Query.withDefaults()
 	o.ShutdownTimeout = cmp.Or(o.ShutdownTimeout, o.Query.Timeout+5*time.Second)
 	if o.Log == nil {

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"cmp"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/json"
@@ -88,8 +89,8 @@ func issue(key PrivateKey, c Claims, now time.Time) (string, error) {
 		return "", fmt.Errorf("token: %w", err)
 	}
 	t := paseto.NewToken()
-	t.SetIssuer(orDefault(c.Issuer, DefaultIssuer))
-	t.SetAudience(orDefault(c.Audience, DefaultAudience))
+	t.SetIssuer(cmp.Or(c.Issuer, DefaultIssuer))
+	t.SetAudience(cmp.Or(c.Audience, DefaultAudience))
 	t.SetSubject(c.Subject)
 	t.SetIssuedAt(now)
 	t.SetNotBefore(now)
@@ -111,13 +112,6 @@ func issue(key PrivateKey, c Claims, now time.Time) (string, error) {
 		return "", fmt.Errorf("token: it would have %d bytes, and a server takes %d: name fewer workspaces", len(token), maxToken)
 	}
 	return token, nil
-}
-
-func orDefault(s, otherwise string) string {
-	if s == "" {
-		return otherwise
-	}
-	return s
 }
 
 type tokenFooter struct {
