@@ -57,10 +57,11 @@ func (b *backend) health() model.Health {
 
 // Close ends the session and waits until the server has let go of the slot.
 func (b *backend) Close(model.CloseReason) {
+	nothingRuns := b.pgx == nil || b.health() == model.Clean
 	if b.pgx != nil {
 		b.terminate()
 	}
-	b.closer.wait(b)
+	b.closer.wait(b, nothingRuns)
 }
 
 // terminate tells the server that the session is over.

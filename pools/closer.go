@@ -39,15 +39,20 @@ const (
 	closingAtMost = 5 * time.Second
 )
 
-// wait returns when the server has let go of the backend's slot.
-func (c *closer) wait(b *backend) {
+// wait returns when the server has let go of the backend's slot. Where nothing runs
+// there is nothing to cancel, which would cost the server a process each time.
+func (c *closer) wait(b *backend, nothingRuns bool) {
 	conn := b.network.last()
 	if conn == nil {
 		return
 	}
 	began := time.Now()
-	for pause := cancelAgain; pause < silence && !within(conn.ended, pause); pause *= 2 {
-		b.cancelQuery()
+	if nothingRuns {
+		within(conn.ended, silence)
+	} else {
+		for pause := cancelAgain; pause < silence && !within(conn.ended, pause); pause *= 2 {
+			b.cancelQuery()
+		}
 	}
 	// pgx has done so, unless it still does on a goroutine of its own, as after
 	// an error; it had time to say good-bye.
