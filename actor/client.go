@@ -12,17 +12,17 @@ import (
 // Lease is the right to use one connection until Release. It is a value; its
 // copies are the same lease.
 type Lease struct {
-	supervisor *Supervisor
-	share      *share
-	id         model.LeaseID
-	connID     model.ConnID
-	conn       Conn
-	waited     time.Duration
-	verify     bool
+	slot   *slot
+	turn   uint64 // of the slot
+	waited time.Duration
+	verify bool
 }
 
 // Conn is the leased connection. Only the lease's holder may use it.
-func (l *Lease) Conn() Conn { return l.conn }
+func (l *Lease) Conn() Conn { return l.slot.conn }
+
+// Ended tells that the lease was released.
+func (l *Lease) Ended() bool { return l.slot.turn.Load() != l.turn }
 
 // Verify tells that the connection should be tested before its use.
 func (l *Lease) Verify() bool { return l.verify }
@@ -33,10 +33,17 @@ func (l *Lease) Waited() time.Duration { return l.waited }
 // Release gives the connection back. It does not wait for anything but room in
 // the mailbox. Releasing a lease again changes nothing but a counter.
 func (l *Lease) Release(h model.Health) {
-	l.supervisor.send(envelope{
-		share:   l.share,
-		message: model.Release{Lease: l.id, Conn: l.connID, Health: h},
-	})
+	c := l.slot
+	s := c.share.supervisor
+	if !c.turn.CompareAndSwap(l.turn, l.turn+1) {
+		s.send(envelope{share: c.share, message: model.Release{Conn: c.id}}) // of no lease
+		return
+	}
+	c.freed = s.now()
+	if h == model.Clean && c.freed < c.expires && c.seats.leave(c) {
+		return
+	}
+	s.send(envelope{released: c, health: h})
 }
 
 // Wait says how an Acquire waits, besides its context.
@@ -62,6 +69,9 @@ func (s *Supervisor) Acquire(ctx context.Context, share ShareIndex, id model.Wor
 		return Lease{}, acquireError(id, ended(ctx))
 	case wait.AtMost < 0:
 		return Lease{}, acquireError(id, model.ErrAcquireTimeout)
+	}
+	if l, ok := s.AcquireSeated(share, id); ok {
+		return l, nil
 	}
 	lease := model.LeaseID(s.lastLease.Add(1))
 	replies := s.takeReply()
@@ -90,6 +100,16 @@ func (s *Supervisor) Acquire(ctx context.Context, share ShareIndex, id model.Wor
 	case <-timeout:
 	}
 	return s.giveUp(ctx, s.shares[share], id, lease, replies)
+}
+
+// AcquireSeated is an Acquire that never blocks. It succeeds only if the last
+// holder of a connection of that workspace has just left it for the next one.
+func (s *Supervisor) AcquireSeated(share ShareIndex, id model.WorkspaceID) (Lease, bool) {
+	ts := s.shares[share].directory.find(id)
+	if ts == nil {
+		return Lease{}, false
+	}
+	return ts.lend()
 }
 
 // giveUp cancels an Acquire that ctx or the time has ended, and still takes its

@@ -89,7 +89,8 @@ type resumeRequest struct {
 func (r resumeRequest) carryOut(s *Supervisor) {
 	if !r.butNotPaused || !r.share.state.Paused(r.workspace) {
 		s.notePause(r.share, r.workspace, false)
-		s.step(r.share, model.Resume{Workspace: r.workspace})
+		s.tell(r.share, model.Resume{Workspace: r.workspace})
+		s.setPaused(r.share, r.workspace, false)
 	}
 	r.done <- struct{}{}
 }
@@ -127,7 +128,10 @@ func (r limitsRequest) carryOut(s *Supervisor) {
 	}
 	s.noteLimits(r.limits)
 	for i, sh := range s.shares {
-		s.step(sh, r.limits[i])
+		s.lookAtAll(sh)
+		s.tell(sh, r.limits[i])
+		sh.perWorkspace = r.limits[i].PerWorkspace
+		sh.directory.all(s.settle)
 	}
 	r.answer <- nil
 }

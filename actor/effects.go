@@ -13,25 +13,24 @@ func (s *Supervisor) carryOut(sh *share, effect model.Effect) {
 	switch e := effect.(type) {
 	case model.Grant:
 		sh.waits.Observe(e.Waited)
-		sh.answer(e.Lease, reply{lease: Lease{
-			supervisor: s,
-			share:      sh,
-			id:         e.Lease,
-			connID:     e.Conn,
-			conn:       sh.conns[e.Conn],
-			waited:     e.Waited,
-			verify:     e.Verify,
-		}})
+		c := sh.slots[e.Conn]
+		turn := c.turn.Load() + 1
+		c.turn.Store(turn)
+		c.lease, c.seen, c.known = e.Lease, turn, s.now()
+		c.lent = sh.lent.PushBack(c)
+		s.answer(sh, e.Lease, reply{lease: Lease{slot: c, turn: turn, waited: e.Waited, verify: e.Verify}})
 	case model.Reject:
 		s.noteReject(sh, e.Err) // before the error is its receiver's
-		sh.answer(e.Lease, reply{err: e.Err})
+		s.answer(sh, e.Lease, reply{err: e.Err})
 	case model.Dial:
 		go s.dial(sh, e)
 	case model.Close:
 		s.noteClose(sh, e)
-		conn := sh.conns[e.Conn]
-		delete(sh.conns, e.Conn)
-		go s.close(sh, e, conn)
+		c := sh.slots[e.Conn]
+		delete(sh.slots, e.Conn)
+		c.seats.slots--
+		s.settle(c.seats)
+		go s.close(sh, e, c.conn)
 	case model.OperationDone:
 		sh.operations[e.Operation] <- e.Closed
 		delete(sh.operations, e.Operation)
@@ -44,10 +43,14 @@ func (s *Supervisor) carryOut(sh *share, effect model.Effect) {
 	}
 }
 
-func (sh *share) answer(lease model.LeaseID, r reply) {
-	ch := sh.waiting[lease]
+func (s *Supervisor) answer(sh *share, lease model.LeaseID, r reply) {
+	w := sh.waiting[lease]
 	delete(sh.waiting, lease)
-	ch <- r
+	if w.seats != nil {
+		w.seats.waiting--
+		s.settle(w.seats)
+	}
+	w.reply <- r
 }
 
 // dial is a worker: it posts exactly one result.

@@ -11,7 +11,11 @@ import (
 type envelope struct {
 	share   *share
 	message model.Message
-	request request // instead of a share and a message
+	// Instead of a share and a message: a slot that its owner gives to the
+	// supervisor, or a request.
+	released *slot
+	health   model.Health // with released
+	request  request
 
 	dialed    *dialed      // with DialSucceeded and DialFailed
 	reply     chan<- reply // with Acquire
@@ -28,6 +32,12 @@ type dialed struct {
 // request is what is asked of the supervisor itself, and not of one core. It is
 // carried out by the supervisor's goroutine, and answers into a channel with room.
 type request interface{ carryOut(*Supervisor) }
+
+// waiting is who gets the answer to an Acquire, and where else it is counted.
+type waiting struct {
+	reply chan<- reply
+	seats *seats // nil until the core has left it without an answer
+}
 
 // reply answers an Acquire.
 type reply struct {
@@ -56,30 +66,98 @@ func (s *Supervisor) send(e envelope) bool {
 
 // receive is the loop's side of send.
 func (s *Supervisor) receive(e envelope) {
-	if e.request != nil {
+	switch {
+	case e.request != nil:
 		e.request.carryOut(s)
-		return
+		for _, sh := range s.shares {
+			s.seek(sh)
+		}
+	case e.released != nil:
+		s.released(e.released, e.health)
+		s.seek(e.released.share)
+	default:
+		s.message(e)
+		s.seek(e.share)
 	}
+}
+
+// message tells the core, and what it must know first.
+func (s *Supervisor) message(e envelope) {
 	sh := e.share
 	switch m := e.message.(type) {
 	case model.Acquire:
-		sh.waiting[m.Lease] = e.reply
+		s.acquire(e, m)
+		return
 	case model.DialSucceeded:
-		sh.conns[m.Conn] = e.dialed.conn
+		c := s.dialed(sh, m.Conn, e.dialed)
+		now := s.now()
+		c.expires = now + min(model.Lifetime(sh.lifetimes, m.Conn), model.Never-now)
 		sh.dialTimes.Observe(e.dialed.took)
 		s.noteDial(sh, e.dialed, nil)
 	case model.DialFailed:
 		if m.SlotHeld {
-			sh.conns[m.Conn] = e.dialed.conn
+			s.dialed(sh, m.Conn, e.dialed)
+		}
+		if m.Kind == model.ServerDown {
+			s.lookAtAll(sh) // what is idle is suspect
 		}
 		s.noteDial(sh, e.dialed, m.Err)
 	case model.Evict:
 		sh.operations[m.Operation] = e.operation
+		if ts := sh.directory.find(m.Workspace); ts != nil {
+			s.recall(ts)
+		}
 	case model.Pause:
 		sh.operations[m.Operation] = e.operation
 		s.notePause(sh, m.Workspace, true)
+		defer s.setPaused(sh, m.Workspace, true)
 	}
-	s.step(sh, e.message)
+	s.tell(sh, e.message)
+}
+
+// acquire makes sure that the core knows of the workspace's connections, and of
+// all if the answer may be that there is none.
+func (s *Supervisor) acquire(e envelope, m model.Acquire) {
+	sh := e.share
+	ts := sh.directory.find(m.Workspace)
+	if ts != nil {
+		s.recall(ts)
+	}
+	if m.NoWait {
+		s.lookAtAll(sh)
+	}
+	sh.waiting[m.Lease] = waiting{reply: e.reply}
+	s.tell(sh, m)
+	if _, unanswered := sh.waiting[m.Lease]; unanswered {
+		ts = sh.seatsOf(m.Workspace)
+		sh.waiting[m.Lease] = waiting{reply: e.reply, seats: ts}
+		ts.waiting++
+		s.settle(ts)
+	}
+}
+
+// released takes a slot from its owner.
+func (s *Supervisor) released(c *slot, h model.Health) {
+	if h == model.Lost {
+		s.lookAtAll(c.share) // what is idle is suspect
+	}
+	s.comeHome(c, h)
+}
+
+// dialed makes a slot of what a dial has left.
+func (s *Supervisor) dialed(sh *share, id model.ConnID, d *dialed) *slot {
+	c := &slot{share: sh, id: id, conn: d.conn, seats: sh.seatsOf(d.workspace)}
+	sh.slots[id] = c
+	c.seats.slots++
+	return c
+}
+
+// setPaused follows the core.
+func (s *Supervisor) setPaused(sh *share, id model.WorkspaceID, paused bool) {
+	if ts := sh.directory.find(id); ts != nil {
+		ts.paused = paused
+		s.settle(ts)
+	}
 }
 
 type statsRequest struct{ answer chan<- Stats }
@@ -87,6 +165,9 @@ type statsRequest struct{ answer chan<- Stats }
 func (r statsRequest) carryOut(s *Supervisor) { r.answer <- s.stats() }
 
 func (s *Supervisor) stats() Stats {
+	for _, sh := range s.shares {
+		s.lookAtAll(sh)
+	}
 	now := s.now()
 	st := Stats{Shares: make([]model.BudgetStats, len(s.shares))}
 	for i, sh := range s.shares {

@@ -54,17 +54,17 @@ func TestTheSupervisorForgetsWhatIsOver(t *testing.T) {
 				t.Error(err)
 			}
 			synctest.Wait()
-			if len(sh.conns) > 1 || len(sh.waiting) > 0 || len(sh.operations) > 0 {
+			if len(sh.slots) > 1 || len(sh.waiting) > 0 || len(sh.operations) > 0 {
 				t.Fatalf("round %d leaves %d connections, %d waiters, %d operations",
-					i, len(sh.conns), len(sh.waiting), len(sh.operations))
+					i, len(sh.slots), len(sh.waiting), len(sh.operations))
 			}
 		}
 		if err := s.Drain(t.Context()); err != nil {
 			t.Error(err)
 		}
-		if len(sh.conns) > 0 || len(sh.waiting) > 0 || len(sh.operations) > 0 {
+		if len(sh.slots) > 0 || len(sh.waiting) > 0 || len(sh.operations) > 0 {
 			t.Errorf("in the end there are %d connections, %d waiters, %d operations",
-				len(sh.conns), len(sh.waiting), len(sh.operations))
+				len(sh.slots), len(sh.waiting), len(sh.operations))
 		}
 	})
 }

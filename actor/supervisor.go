@@ -1,6 +1,7 @@
 package actor
 
 import (
+	"container/list"
 	"context"
 	"sync"
 	"sync/atomic"
@@ -34,21 +35,39 @@ type loop struct {
 	watchers map[*watcher]bool
 }
 
-// share is a budget with its connections and the callers that wait for it. Only
-// the supervisor's goroutine touches it.
+// share is a budget with its connections and the callers that wait for it.
 type share struct {
+	supervisor *Supervisor
+	directory  *directory // of the seats
+	// short is up while a slot is wanted: then the supervisor must be told of every
+	// connection that comes free, whose ever it is.
+	short atomic.Bool
+
+	// Only the supervisor's goroutine touches what follows.
 	state  *model.State
 	dialer Dialer
 	system bool
+	// lifetimes are the limits that model.Lifetime asks for.
+	lifetimes    model.Limits
+	perWorkspace int
 	// dialing is done when the share begins to drain: nobody waits for those
 	// dials any more.
 	dialing   context.Context
 	stopDials context.CancelFunc
-	// conns holds the connections from their DialSucceeded (or DialFailed with
+	// slots holds the connections from their DialSucceeded (or DialFailed with
 	// a slot held) to their Close.
-	conns map[model.ConnID]Conn
+	slots map[model.ConnID]*slot
+	// lent has the slots that the core has on a lease, in the order of their known.
+	// A slot on a lease, and one in a seat, was not given back before its known, nor
+	// before loweredAt.
+	lent      *list.List
+	loweredAt time.Duration
+	// sawAll: short is up, and was when all in lent were seen in use.
+	sawAll bool
+	// lookAt is when lent is looked through, every lookEvery, or Never.
+	lookAt, lookEvery time.Duration
 	// waiting holds who gets the answer to an Acquire.
-	waiting map[model.LeaseID]chan<- reply
+	waiting map[model.LeaseID]waiting
 	// operations holds who gets the answer to an Evict or a Pause.
 	operations map[model.OperationID]chan<- int
 	wakeAt     time.Duration
@@ -70,16 +89,25 @@ func Start(shares ...Share) *Supervisor {
 	}
 	for _, sh := range shares {
 		dialing, stopDials := context.WithCancel(context.Background())
+		state := model.NewState(sh.Limits)
+		state.Step(0, model.Horizon{}) // there will be seats
 		s.shares = append(s.shares, &share{
-			dialing:    dialing,
-			stopDials:  stopDials,
-			state:      model.NewState(sh.Limits),
-			dialer:     sh.Dialer,
-			system:     sh.System,
-			conns:      make(map[model.ConnID]Conn),
-			waiting:    make(map[model.LeaseID]chan<- reply),
-			operations: make(map[model.OperationID]chan<- int),
-			wakeAt:     model.Never,
+			supervisor:   s,
+			directory:    newDirectory(),
+			dialing:      dialing,
+			stopDials:    stopDials,
+			state:        state,
+			dialer:       sh.Dialer,
+			system:       sh.System,
+			lifetimes:    sh.Limits,
+			perWorkspace: sh.Limits.PerWorkspace,
+			slots:        make(map[model.ConnID]*slot),
+			lent:         list.New(),
+			lookAt:       model.Never,
+			lookEvery:    lookEvery(sh.Limits),
+			waiting:      make(map[model.LeaseID]waiting),
+			operations:   make(map[model.OperationID]chan<- int),
+			wakeAt:       model.Never,
 		})
 	}
 	s.loop.watchers = make(map[*watcher]bool)
@@ -106,7 +134,9 @@ func (s *Supervisor) run() {
 			s.loop.wokeAt = s.now()
 			s.loop.timerAt = model.Never
 			for _, sh := range s.shares {
-				s.step(sh, model.Tick{})
+				s.lookAgain(sh)
+				s.tell(sh, model.Tick{})
+				s.seek(sh)
 			}
 		}
 		s.setTimer()
@@ -136,8 +166,9 @@ func (s *Supervisor) drained() bool {
 	return true
 }
 
-// step tells a share's core a message and carries out what it decides.
-func (s *Supervisor) step(sh *share, m model.Message) {
+// tell tells a share's core a message and carries out what it decides. Whoever
+// calls it sees to it that seek follows.
+func (s *Supervisor) tell(sh *share, m model.Message) {
 	for _, effect := range sh.state.Step(s.now(), m) {
 		s.carryOut(sh, effect)
 	}
@@ -164,7 +195,9 @@ func (s *Supervisor) drainNext() {
 		sh := s.shares[s.loop.draining]
 		s.loop.draining++
 		sh.stopDials()
-		s.step(sh, model.Drain{})
+		sh.short.Store(true) // and never lowered: the core stays short
+		s.tell(sh, model.Drain{})
+		s.lookAtAll(sh)
 	}
 }
 
@@ -172,7 +205,10 @@ func (s *Supervisor) drainNext() {
 func (s *Supervisor) setTimer() {
 	at := model.Never
 	for _, sh := range s.shares {
-		at = min(at, sh.wakeAt)
+		if sh.lookAt == model.Never && sh.lent.Len() > 0 && sh.lookEvery >= often {
+			sh.lookAt = s.now() + sh.lookEvery
+		}
+		at = min(at, sh.wakeAt, sh.lookAt)
 	}
 	if at == s.loop.timerAt {
 		return

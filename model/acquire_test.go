@@ -134,7 +134,7 @@ func TestAfterALostConnectionTheIdleOnesAreVerified(t *testing.T) {
 	s.lent(2, "b")
 	s.lent(3, "c")
 	s.at(5*ms, release(2, 2))
-	s.at(5*ms, Release{3, 3, Lost}, "close 3 c not_reusable")
+	s.at(5*ms, Release{Lease: 3, Conn: 3, Health: Lost}, "close 3 c not_reusable")
 	s.at(6*ms, acquire(4, "a"), "grant 4 conn 1 a verify")
 	s.at(7*ms, release(4, 1))
 	s.at(8*ms, acquire(5, "a"), "grant 5 conn 1 a") // it has worked since

@@ -189,10 +189,10 @@ func (s *State) checkNoLostWakeUp() error {
 	if wanted > 0 && s.open() < s.effective {
 		return fmt.Errorf("I7: %d dials are wanted and could start", wanted)
 	}
-	if s.counts[idle] > 0 && s.open()-s.counts[closing] > s.effective {
+	if s.seesOldest() && s.excess() > 0 {
 		return fmt.Errorf("I1: %d of %d open and only %d closing, but %d idle", s.open(), s.effective, s.counts[closing], s.counts[idle])
 	}
-	if wanted > max(0, s.coming()) && s.counts[idle] > 0 {
+	if wanted > max(0, s.coming()) && s.seesOldest() {
 		return fmt.Errorf("I7: %d dials are wanted, %d slots are coming, and %d connections are idle", wanted, s.coming(), s.counts[idle])
 	}
 	return nil

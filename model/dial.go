@@ -48,7 +48,7 @@ func (s *State) dialSucceeded(m DialSucceeded) {
 		return
 	}
 	s.server, c.workspace.backoff = backoff{}, backoff{}
-	c.born = s.now
+	c.born, c.lastUsed = s.now, s.now
 	s.move(c, inUse)
 	s.settle(c.workspace)
 	s.free(c, &s.counters.FreshGrants)

@@ -54,23 +54,41 @@ func (s *State) makeRoom() {
 	if s.draining {
 		return
 	}
-	for n := s.open() - s.counts[closing] - s.effective; n > 0 && s.idle.lru.size() > 0; n-- {
+	for n := s.excess(); n > 0 && s.seesOldest(); n-- {
 		s.close(s.idle.lru.min(), Shrink)
 	}
 	wanted := min(s.demand, s.dialRoom())
-	if wanted <= 0 || wanted <= s.coming() || s.idle.lru.size() == 0 {
+	if wanted <= 0 || wanted <= s.coming() || !s.seesOldest() {
 		return
 	}
 	served := 0 // the waiters that a slot is coming for
 	for wt := range s.needyByArrival {
 		served++
 		for s.coming() < served {
-			if served > wanted || s.idle.lru.size() == 0 {
+			if served > wanted || !s.seesOldest() {
 				return
 			}
 			s.closeFor(s.idle.lru.min(), MakeRoom, wt.workspace.id)
 		}
 	}
+}
+
+// seesOldest tells whether the head of the LRU heap is the least recently used of
+// all that nobody holds, those included that it was not told about.
+func (s *State) seesOldest() bool {
+	return s.idle.lru.size() > 0 && s.idle.lru.min().lastUsed < s.horizon
+}
+
+// excess is by how many the open connections that are not closing exceed the
+// effective budget.
+func (s *State) excess() int { return s.open() - s.counts[closing] - s.effective }
+
+// Short tells whether a slot is wanted that no idle connection gave up: so every
+// connection that comes free matters. While it is true, a connection that was
+// given back and not told about, or an earlier Horizon, may be a waiter's
+// lost wake-up.
+func (s *State) Short() bool {
+	return s.draining || s.excess() > 0 || min(s.demand, s.dialRoom()) > max(0, s.coming())
 }
 
 // closeIdle closes the n least recently used idle connections of a workspace.

@@ -20,11 +20,14 @@ type Histogram struct {
 }
 
 // Observe counts one.
-func (h *Histogram) Observe(d time.Duration) {
+func (h *Histogram) Observe(d time.Duration) { h.ObserveMany(d, 1) }
+
+// ObserveMany counts n that were as long as each other.
+func (h *Histogram) ObserveMany(d time.Duration, n uint64) {
 	i := 0
 	for i < len(HistogramBounds) && d > HistogramBounds[i] {
 		i++
 	}
-	h.Counts[i]++
-	h.Sum += d
+	h.Counts[i] += n
+	h.Sum += time.Duration(n) * d
 }

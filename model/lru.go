@@ -32,11 +32,10 @@ func newIdleSet() idleSet {
 	}
 }
 
-// park makes a connection idle.
+// park makes a connection idle, since its last use.
 func (s *State) park(c *conn) {
 	w := c.workspace
 	s.move(c, idle)
-	c.lastUsed = s.now
 	c.end, c.endReason = s.endOf(c)
 	s.idle.lru.set(c)
 	s.idle.ends.set(c)

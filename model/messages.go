@@ -50,7 +50,27 @@ type Release struct {
 	Lease  LeaseID
 	Conn   ConnID
 	Health Health
+	// At is when the last holder gave the connection back, if that was before
+	// now: it was not lent since. Zero means now.
+	At time.Duration
+	// PassedOn is how many acquires the lease has served besides its own since
+	// the State was last told (by Reused).
+	PassedOn uint64
 }
+
+// Reused tells that the connection of a lease is in other hands than before: it
+// was passed on from one holder to the next, and it is not given back.
+type Reused struct {
+	Lease    LeaseID
+	Conn     ConnID
+	PassedOn uint64 // as in Release
+}
+
+// Horizon tells that none of the connections in use was given back before At,
+// without the State's having been told. Only an idle one that was last used
+// before then is known to be the least recently used of all, and may be closed
+// to make room. Without a Horizon, it is Never: every Release is told at once.
+type Horizon struct{ At time.Duration }
 
 // DialSucceeded answers a Dial.
 type DialSucceeded struct{ Conn ConnID }
@@ -98,6 +118,8 @@ type Tick struct{}
 func (Acquire) message()       {}
 func (Cancel) message()        {}
 func (Release) message()       {}
+func (Reused) message()        {}
+func (Horizon) message()       {}
 func (DialSucceeded) message() {}
 func (DialFailed) message()    {}
 func (Closed) message()        {}

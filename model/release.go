@@ -4,13 +4,17 @@ package model
 // stale: a second release, or one that comes after the connection went to
 // somebody else. It must not touch the connection (I5).
 func (s *State) release(m Release) {
-	c := s.conns[m.Conn]
-	if c == nil || c.state != inUse || c.lease != m.Lease {
-		s.counters.StaleMessages++
+	c := s.leased(m.Conn, m.Lease)
+	if c == nil {
 		return
 	}
 	c.listed.remove()
-	c.workspace.lastUsed = s.now
+	c.lastUsed = s.now
+	if m.At > 0 { // no earlier than the lease
+		c.lastUsed = min(max(m.At, c.since), s.now)
+	}
+	c.workspace.lastUsed = max(c.workspace.lastUsed, c.lastUsed)
+	s.count(m.PassedOn)
 	if m.Health == Lost {
 		s.suspect = s.now
 	}
@@ -19,6 +23,34 @@ func (s *State) release(m Release) {
 	} else {
 		s.close(c, NotReusable)
 	}
+}
+
+// leased returns the connection if it is on that lease.
+func (s *State) leased(id ConnID, lease LeaseID) *conn {
+	c := s.conns[id]
+	if c == nil || c.state != inUse || c.lease != lease {
+		s.counters.StaleMessages++
+		return nil
+	}
+	return c
+}
+
+// reused begins the lease anew, for its new holder.
+func (s *State) reused(m Reused) {
+	c := s.leased(m.Conn, m.Lease)
+	if c == nil {
+		return
+	}
+	c.since, c.workspace.lastUsed = s.now, s.now
+	c.listed.remove()
+	s.leases.pushBack(&c.listed)
+	s.count(m.PassedOn)
+}
+
+// count counts acquires that were hits without a message.
+func (s *State) count(passedOn uint64) {
+	s.counters.Acquires += passedOn
+	s.counters.Hits += passedOn
 }
 
 // free decides about a connection that nobody holds any more (rule 2). It is in

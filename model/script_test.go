@@ -72,8 +72,8 @@ func (s script) parked(n uint64, w WorkspaceID) {
 
 func acquire(lease LeaseID, w WorkspaceID) Message { return Acquire{lease, w, false} }
 func noWait(lease LeaseID, w WorkspaceID) Message  { return Acquire{lease, w, true} }
-func release(lease LeaseID, c ConnID) Message      { return Release{lease, c, Clean} }
-func unclean(lease LeaseID, c ConnID) Message      { return Release{lease, c, Unclean} }
+func release(lease LeaseID, c ConnID) Message      { return Release{Lease: lease, Conn: c} }
+func unclean(lease LeaseID, c ConnID) Message      { return Release{Lease: lease, Conn: c, Health: Unclean} }
 func failed(c ConnID, kind FailureKind) Message    { return DialFailed{c, kind, errRefused, false} }
 
 func line(e Effect) string {

@@ -42,6 +42,8 @@ type State struct {
 	// suspect is when a connection was last found lost or the server down; what has
 	// been idle since before then is verified before it is lent. Negative: never.
 	suspect time.Duration
+	// horizon is that of the last Horizon.
+	horizon time.Duration
 
 	counters Counters
 	effects  []Effect
@@ -69,7 +71,7 @@ type conn struct {
 	state     connState
 	lease     LeaseID       // while in use
 	born      time.Duration // when the dial succeeded
-	lastUsed  time.Duration // while idle: since when
+	lastUsed  time.Duration // when it was last given back; while idle: since when
 	since     time.Duration // while in use or closing: since when
 	end       time.Duration // while idle: when its lifetime or idle time is over
 	endReason CloseReason
@@ -115,6 +117,7 @@ func NewState(limits Limits) *State {
 		waiters:    make(map[LeaseID]*waiter),
 		idle:       newIdleSet(),
 		suspect:    -1,
+		horizon:    Never,
 		wakeAt:     Never,
 	}
 	s.needy = heap[*workspace]{
@@ -151,6 +154,10 @@ func (s *State) Step(now time.Duration, m Message) []Effect {
 		s.cancel(m)
 	case Release:
 		s.release(m)
+	case Reused:
+		s.reused(m)
+	case Horizon:
+		s.horizon = m.At
 	case DialSucceeded:
 		s.dialSucceeded(m)
 	case DialFailed:

@@ -24,6 +24,8 @@ type backend struct {
 	// process id it names the process for as long as the server lives.
 	started time.Time
 	cancel  *cancelHandler
+	// handles are those of future leases; the holder's.
+	handles []Conn
 	closer  *closer
 	// typeNames are those that pgx does not know and a Manager.Query asked for.
 	typeNames map[uint32]string

@@ -3,7 +3,6 @@ package pools
 import (
 	"context"
 	"errors"
-	"sync/atomic"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -22,33 +21,44 @@ var ErrReleased = errors.New("tenantpool: this connection was released; acquire 
 // to stop, which a query may outlive by at most half a second. After Release
 // they return ErrReleased.
 type Conn struct {
-	lease    actor.Lease
-	backend  *backend
-	released atomic.Bool
+	lease   actor.Lease
+	backend *backend
 }
+
+// newConn makes the handle of a lease. Each lease has one of its own, never used
+// again, so that whoever still holds it after Release holds nothing.
+func newConn(lease actor.Lease) *Conn {
+	b := lease.Conn().(*backend)
+	if len(b.handles) == 0 {
+		b.handles = make([]Conn, handlesAtOnce)
+	}
+	c := &b.handles[0]
+	b.handles = b.handles[1:]
+	c.lease, c.backend = lease, b
+	return c
+}
+
+// handlesAtOnce: one allocation for so many leases.
+const handlesAtOnce = 32
 
 // Release gives the connection back; it does not block. One that is closed, in
 // the middle of a result or in a transaction is closed instead of being lent
 // again. A second Release does nothing. Nothing of the connection may be used
 // afterwards.
 func (c *Conn) Release() {
-	if c.released.CompareAndSwap(false, true) {
+	if !c.lease.Ended() {
 		c.lease.Release(c.backend.health())
 	}
 }
 
 // release gives it back with the holder's own finding.
-func (c *Conn) release(h model.Health) {
-	if c.released.CompareAndSwap(false, true) {
-		c.lease.Release(h)
-	}
-}
+func (c *Conn) release(h model.Health) { c.lease.Release(h) }
 
 // Conn returns the pgx connection, which must not be used or kept after Release,
 // nor closed; it is nil after Release. When ctx ends one of its queries, its
 // error is the server's (SQLSTATE 57014).
 func (c *Conn) Conn() *pgx.Conn {
-	if c.released.Load() {
+	if c.lease.Ended() {
 		return nil
 	}
 	return c.backend.pgx
@@ -59,7 +69,7 @@ func (c *Conn) queries() contextQuerier { return contextQuerier{c.backend.pgx} }
 
 // Exec is pgx's Conn.Exec.
 func (c *Conn) Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error) {
-	if c.released.Load() {
+	if c.lease.Ended() {
 		return pgconn.CommandTag{}, ErrReleased
 	}
 	return c.queries().Exec(ctx, sql, args...)
@@ -68,7 +78,7 @@ func (c *Conn) Exec(ctx context.Context, sql string, args ...any) (pgconn.Comman
 // Query is pgx's Conn.Query. The rows must be closed or read to the end before
 // the next query, and before Release.
 func (c *Conn) Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error) {
-	if c.released.Load() {
+	if c.lease.Ended() {
 		return failedRows{ErrReleased}, ErrReleased
 	}
 	return c.queries().Query(ctx, sql, args...)
@@ -77,7 +87,7 @@ func (c *Conn) Query(ctx context.Context, sql string, args ...any) (pgx.Rows, er
 // QueryRow is pgx's Conn.QueryRow. The row must be scanned before the next
 // query, and before Release.
 func (c *Conn) QueryRow(ctx context.Context, sql string, args ...any) pgx.Row {
-	if c.released.Load() {
+	if c.lease.Ended() {
 		return failedRow{ErrReleased}
 	}
 	return c.queries().QueryRow(ctx, sql, args...)
@@ -86,7 +96,7 @@ func (c *Conn) QueryRow(ctx context.Context, sql string, args ...any) pgx.Row {
 // SendBatch is pgx's Conn.SendBatch. The results must be closed, and a
 // transaction that the batch began be ended, before Release.
 func (c *Conn) SendBatch(ctx context.Context, batch *pgx.Batch) pgx.BatchResults {
-	if c.released.Load() {
+	if c.lease.Ended() {
 		return pgx.FailedBatchResults(batch, ErrReleased)
 	}
 	return c.sendBatch(ctx, batch, false)
@@ -105,7 +115,7 @@ func (c *Conn) sendBatch(ctx context.Context, batch *pgx.Batch, borrowed bool) p
 
 // CopyFrom is pgx's Conn.CopyFrom.
 func (c *Conn) CopyFrom(ctx context.Context, table pgx.Identifier, columns []string, rows pgx.CopyFromSource) (int64, error) {
-	if c.released.Load() {
+	if c.lease.Ended() {
 		return 0, ErrReleased
 	}
 	return c.queries().CopyFrom(ctx, table, columns, rows)
@@ -120,7 +130,7 @@ func (c *Conn) Begin(ctx context.Context) (pgx.Tx, error) {
 
 // BeginTx is Begin with options.
 func (c *Conn) BeginTx(ctx context.Context, opts pgx.TxOptions) (pgx.Tx, error) {
-	if c.released.Load() {
+	if c.lease.Ended() {
 		return nil, ErrReleased
 	}
 	return c.begin(ctx, opts, false)
@@ -136,7 +146,7 @@ func (c *Conn) begin(ctx context.Context, opts pgx.TxOptions, borrowed bool) (pg
 
 // Ping makes a round trip to the server.
 func (c *Conn) Ping(ctx context.Context) error {
-	if c.released.Load() {
+	if c.lease.Ended() {
 		return ErrReleased
 	}
 	return because(ctx, c.backend.pgx.Ping(ctx))

@@ -114,6 +114,11 @@ func Open(ctx context.Context, cfg model.Config, opts ...Option) (*Manager, erro
 // model.ErrClosed, ErrPaused or ErrDialing. Where ctx ended the wait it also
 // wraps ctx.Err().
 func (m *Manager) Acquire(ctx context.Context, id model.WorkspaceID) (*Conn, error) {
+	if ctx.Err() == nil {
+		if lease, ok := m.supervisor.AcquireSeated(workspaceShare, id); ok {
+			return newConn(lease), nil
+		}
+	}
 	if _, err := m.naming(id); err != nil {
 		return nil, fmt.Errorf("acquire: %w", err)
 	}
@@ -132,7 +137,7 @@ func (m *Manager) acquire(ctx context.Context, share actor.ShareIndex, id model.
 			m.noteLimit(id, err)
 			return nil, err
 		}
-		conn := &Conn{lease: lease, backend: lease.Conn().(*backend)}
+		conn := newConn(lease)
 		if !lease.Verify() {
 			return conn, nil
 		}

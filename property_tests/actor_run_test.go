@@ -161,6 +161,10 @@ func (r *actorRun) neverStoodStill() {
 }
 
 func (r *actorRun) look() actor.Stats {
+	// Asking makes the supervisor look into the seats, and what it finds there may
+	// be over its lifetime.
+	_, _ = r.supervisor.Stats(r.base)
+	synctest.Wait()
 	st, err := r.supervisor.Stats(r.base)
 	if err != nil {
 		r.with(func() { r.fault("stats: %v", err) })

@@ -1,0 +1,171 @@
+package actor
+
+import (
+	"time"
+
+	"github.com/tenantpool/tenantpool/model"
+)
+
+// This is the supervisor's side of the seats. For the core, what lies in a seat is
+// on a lease; here it is found and told.
+
+// recall finds what lies in the workspace's seats. Each comes home at the time at
+// which it was given back.
+func (s *Supervisor) recall(ts *seats) {
+	for c := ts.take(); c != nil; c = ts.take() {
+		s.comeHome(c, model.Clean)
+	}
+}
+
+// comeHome tells the core that a slot was given back.
+func (s *Supervisor) comeHome(c *slot, h model.Health) {
+	sh := c.share
+	sh.lent.Remove(c.lent)
+	c.lent = nil
+	n := c.passedOn(c.turn.Load())
+	sh.waits.ObserveMany(0, n)
+	s.tell(sh, model.Release{
+		Lease: c.lease, Conn: c.id, Health: h, PassedOn: n,
+		// Its holder may have read the clock before the supervisor last looked, and
+		// filled the seat after.
+		At: max(c.freed, c.known),
+	})
+}
+
+// look finds out whether a slot that the core has on a lease lies in a seat. If
+// not, it is in somebody's hands at this moment.
+func (s *Supervisor) look(c *slot) {
+	s.recall(c.seats)
+	if c.lent == nil {
+		return
+	}
+	sh := c.share
+	if turn := c.turn.Load(); turn%2 == 1 && turn != c.seen {
+		n := c.passedOn(turn)
+		sh.waits.ObserveMany(0, n)
+		s.tell(sh, model.Reused{Lease: c.lease, Conn: c.id, PassedOn: n})
+	}
+	c.known = s.now()
+	sh.lent.MoveToBack(c.lent)
+}
+
+// lookAtAll lets the core know the truth of this moment.
+func (s *Supervisor) lookAtAll(sh *share) {
+	for range sh.lent.Len() {
+		if sh.lent.Len() == 0 {
+			return
+		}
+		s.look(sh.lent.Front().Value.(*slot))
+	}
+}
+
+// lookEvery is how often the seats are looked through. What lies in one unused
+// becomes idle for the core too within twice that time, and so before its idle
+// time is over or it must be verified; and it outlives its lifetime by a tenth of
+// that at most.
+func lookEvery(limits model.Limits) time.Duration {
+	every := seldom
+	for _, limit := range []time.Duration{limits.VerifyAfter / 2, limits.MaxIdleTime / 2, limits.MaxLifetime / 20} {
+		if limit > 0 {
+			every = min(every, limit)
+		}
+	}
+	return every
+}
+
+const (
+	// seldom is how often there is nothing lost by looking.
+	seldom = time.Second
+	// often is how often looking would cost more than the seats save: such limits
+	// do without.
+	often = 5 * time.Millisecond
+)
+
+// lookAgain looks at those that were not looked at for lookEvery.
+func (s *Supervisor) lookAgain(sh *share) {
+	if sh.lookAt > s.now() {
+		return
+	}
+	sh.lookAt = model.Never // setTimer sets the next one
+	for range sh.lent.Len() {
+		if sh.lent.Len() == 0 {
+			return
+		}
+		c := sh.lent.Front().Value.(*slot)
+		if c.known+sh.lookEvery > s.now() {
+			return
+		}
+		s.look(c)
+	}
+}
+
+// seek finds a connection for a core that wants a slot and may not know of the
+// least recently used one. It looks at the slots on leases, those first that were
+// not seen in use for the longest time, until the core is served; if that takes
+// all of them, all are really in use, and short stays up until the core wants no
+// slot any more.
+func (s *Supervisor) seek(sh *share) {
+	if sh.sawAll || !sh.state.Short() {
+		s.lower(sh)
+		return
+	}
+	sh.short.Store(true)
+	s.tell(sh, model.Horizon{At: sh.horizon()}) // the core's may be an older one
+	for range sh.lent.Len() {
+		if sh.lent.Len() == 0 || !sh.state.Short() {
+			break
+		}
+		s.look(sh.lent.Front().Value.(*slot))
+		s.tell(sh, model.Horizon{At: sh.horizon()})
+	}
+	if sh.state.Short() {
+		sh.sawAll = true
+		s.tell(sh, model.Horizon{At: model.Never})
+	}
+	s.lower(sh)
+}
+
+// lower lets the seats be used again when nobody is short of a slot.
+func (s *Supervisor) lower(sh *share) {
+	if !sh.short.Load() || sh.state.Short() {
+		return
+	}
+	if sh.sawAll { // and was told of everything since
+		sh.sawAll = false
+		sh.loweredAt = s.now()
+	}
+	s.tell(sh, model.Horizon{At: sh.horizon()})
+	sh.short.Store(false)
+}
+
+// horizon is a time before which no connection was left in a seat that lies there
+// still.
+func (sh *share) horizon() time.Duration {
+	if sh.lent.Len() == 0 {
+		return max(sh.loweredAt, sh.supervisor.now())
+	}
+	return max(sh.loweredAt, sh.lent.Front().Value.(*slot).known)
+}
+
+// seatsOf returns the workspace's seats, and makes them if there are none.
+func (sh *share) seatsOf(id model.WorkspaceID) *seats {
+	ts := sh.directory.find(id)
+	if ts == nil {
+		ts = newSeats(sh, id)
+		sh.directory.add(ts)
+	}
+	return ts
+}
+
+// settle keeps closed in step with what it is made of. It forgets the seats of a
+// workspace that has gone. Only a new waiter, a pause or a lower cap closes
+// seats: then what lies in them comes home.
+func (s *Supervisor) settle(ts *seats) {
+	closed := ts.waiting > 0 || ts.paused || ts.slots > ts.share.perWorkspace
+	if was := ts.closed.Swap(closed); closed && !was {
+		s.recall(ts)
+	}
+	if ts.slots == 0 && ts.waiting == 0 {
+		ts.share.directory.remove(ts)
+	}
+}

@@ -1,0 +1,104 @@
+package actor
+
+import (
+	"sync/atomic"
+
+	"github.com/tenantpool/tenantpool/model"
+)
+
+// maxSeats bounds the seats of one workspace. Connections beyond them lie with
+// the supervisor.
+const maxSeats = 4
+
+// seats is where the holders of a workspace's connections leave them for the next
+// holders without a message. It is there while the workspace has a connection or
+// a waiter. The package comment has the protocol.
+type seats struct {
+	share     *share
+	workspace model.WorkspaceID
+	// places are channels with room for one slot. They are tried in their order,
+	// so that the last ones lie unused, and grow old, while fewer would do.
+	places []chan *slot
+	// closed is up while the supervisor must be told of every connection of the
+	// workspace that comes free.
+	closed atomic.Bool
+
+	// Only the supervisor touches what follows; closed is made of it (settle).
+	slots   int // dialed and not told to close
+	waiting int // acquires without an answer
+	paused  bool
+}
+
+func newSeats(sh *share, id model.WorkspaceID) *seats {
+	n := min(sh.perWorkspace, maxSeats)
+	if sh.lookEvery < often {
+		n = 0
+	}
+	ts := &seats{share: sh, workspace: id, places: make([]chan *slot, n)}
+	for i := range ts.places {
+		ts.places[i] = make(chan *slot, 1)
+	}
+	return ts
+}
+
+// take returns a slot that lay in a seat and is the caller's now, or nil.
+func (ts *seats) take() *slot {
+	for _, place := range ts.places {
+		select {
+		case c := <-place:
+			return c
+		default:
+		}
+	}
+	return nil
+}
+
+// put leaves a slot in a seat. It reports false when there is no free one.
+func (ts *seats) put(c *slot) bool {
+	for _, place := range ts.places {
+		select {
+		case place <- c:
+			return true
+		default:
+		}
+	}
+	return false
+}
+
+// mustTell tells whether the supervisor wants to know of each connection of the
+// workspace that comes free. It is asked after a seat was filled or emptied:
+// the supervisor raises its flags first, and then looks into the seats.
+func (ts *seats) mustTell() bool { return ts.closed.Load() || ts.share.short.Load() }
+
+// lend takes a connection that its last holder left in a seat.
+func (ts *seats) lend() (Lease, bool) {
+	if ts.mustTell() {
+		return Lease{}, false
+	}
+	c := ts.take()
+	if c == nil {
+		return Lease{}, false
+	}
+	if ts.mustTell() { // somebody came before: do not overtake
+		ts.share.supervisor.send(envelope{released: c})
+		return Lease{}, false
+	}
+	turn := c.turn.Load() + 1
+	c.turn.Store(turn)
+	return Lease{slot: c, turn: turn}, true
+}
+
+// leave puts the slot, which its owner has given back, in a seat. It reports
+// false if the supervisor is to be told instead.
+func (ts *seats) leave(c *slot) bool {
+	if ts.mustTell() || !ts.put(c) {
+		return false
+	}
+	if ts.mustTell() {
+		// It may have looked into the seats before this one was filled.
+		for c := ts.take(); c != nil; c = ts.take() {
+			ts.share.supervisor.send(envelope{released: c})
+		}
+	}
+	return true
+}

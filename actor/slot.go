@@ -1,0 +1,42 @@
+package actor
+
+import (
+	"container/list"
+	"sync/atomic"
+	"time"
+
+	"github.com/tenantpool/tenantpool/model"
+)
+
+// slot is one connection, from the end of its dial until it is told to close. It
+// has one owner at each moment: the supervisor, the holder of a lease, or nobody
+// while it lies in a seat; who takes it from there owns it.
+type slot struct {
+	share *share
+	seats *seats
+	id    model.ConnID
+	conn  Conn
+	// expires is when its lifetime is over. From then on it is left in no seat.
+	expires time.Duration
+
+	// turn counts how often the connection was lent and given back: it is odd
+	// while it is lent. A lease is a slot and one odd turn; a second Release
+	// finds another turn, whoever has the slot by then, and does nothing.
+	turn atomic.Uint64
+	// freed is when it was last given back. It is the owner's.
+	freed time.Duration
+
+	// Only the supervisor touches what follows.
+	lease model.LeaseID // on which the core has it
+	seen  uint64        // the turn that the core was last told of
+	known time.Duration // see share.lent
+	lent  *list.Element // in share.lent, while the core has it on a lease
+}
+
+// passedOn is how many acquires up to that turn the core has not been told of. It
+// counts on that it will be.
+func (c *slot) passedOn(turn uint64) uint64 {
+	n := (turn+1)/2 - (c.seen+1)/2
+	c.seen = turn
+	return n
+}
