@@ -73,33 +73,21 @@ func (s *Supervisor) Acquire(ctx context.Context, share ShareIndex, id model.Wor
 	if l, ok := s.AcquireSeated(share, id); ok {
 		return l, nil
 	}
-	lease := model.LeaseID(s.lastLease.Add(1))
-	replies := s.takeReply()
-	sent := s.send(envelope{
-		share:   s.shares[share],
-		message: model.Acquire{Lease: lease, Workspace: id, NoWait: wait.NoWait},
-		reply:   replies,
-	})
-	if !sent {
-		return Lease{}, acquireError(id, model.ErrClosed)
-	}
-	var timeout <-chan time.Time
-	if wait.AtMost > 0 {
-		timer := time.NewTimer(wait.AtMost)
-		defer timer.Stop()
-		timeout = timer.C
-	}
+	c := s.takeCall()
+	c.share, c.workspace, c.noWait = s.shares[share], id, wait.NoWait
+	c.lease = model.LeaseID(s.lastLease.Add(1))
+	timeout := c.startTimer(wait.AtMost)
+	s.send(envelope{call: c})
 	select {
-	case r := <-replies:
-		s.replies.Put(replies)
+	case r := <-c.reply:
+		s.recycle(c)
 		return r.lease, r.err
 	case <-s.stopped:
-		r := lastReply(id, replies)
-		return r.lease, r.err
+		return s.lastReply(c)
 	case <-ctx.Done():
 	case <-timeout:
 	}
-	return s.giveUp(ctx, s.shares[share], id, lease, replies)
+	return s.giveUp(ctx, c)
 }
 
 // AcquireSeated is an Acquire that never blocks. It succeeds only if the last
@@ -115,18 +103,19 @@ func (s *Supervisor) AcquireSeated(share ShareIndex, id model.WorkspaceID) (Leas
 // giveUp cancels an Acquire that ctx or the time has ended, and still takes its
 // one answer. A grant that won the race is kept while ctx lasts, and given back
 // at once otherwise: its caller is gone.
-func (s *Supervisor) giveUp(ctx context.Context, sh *share, id model.WorkspaceID, lease model.LeaseID, replies chan reply) (Lease, error) {
+func (s *Supervisor) giveUp(ctx context.Context, c *call) (Lease, error) {
 	cause := model.ErrAcquireTimeout
 	if ctx.Err() != nil {
 		cause = ended(ctx)
 	}
-	s.send(envelope{share: sh, message: model.Cancel{Lease: lease}})
+	s.send(envelope{share: c.share, message: model.Cancel{Lease: c.lease}})
+	id := c.workspace
 	var r reply
 	select {
-	case r = <-replies:
-		s.replies.Put(replies)
+	case r = <-c.reply:
+		s.recycle(c)
 	case <-s.stopped:
-		r = lastReply(id, replies)
+		r.lease, r.err = s.lastReply(c)
 	}
 	var limit *model.ConnectionLimitError
 	switch {
@@ -144,12 +133,12 @@ func (s *Supervisor) giveUp(ctx context.Context, sh *share, id model.WorkspaceID
 
 // lastReply is the answer that may have come before the supervisor stopped. It
 // cannot be a grant: the supervisor stops only when there is no lease.
-func lastReply(id model.WorkspaceID, replies <-chan reply) reply {
+func (s *Supervisor) lastReply(c *call) (Lease, error) {
 	select {
-	case r := <-replies:
-		return r
+	case r := <-c.reply:
+		return r.lease, r.err
 	default:
-		return reply{err: acquireError(id, model.ErrClosed)}
+		return Lease{}, acquireError(c.workspace, model.ErrClosed)
 	}
 }
 
@@ -165,13 +154,4 @@ func ended(ctx context.Context) error {
 		return cause
 	}
 	return fmt.Errorf("%w: %w", err, cause)
-}
-
-// takeReply returns an empty channel with room for one reply. It may be put back
-// only by who has taken its one reply.
-func (s *Supervisor) takeReply() chan reply {
-	if ch, ok := s.replies.Get().(chan reply); ok {
-		return ch
-	}
-	return make(chan reply, 1)
 }

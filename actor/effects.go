@@ -16,8 +16,8 @@ func (s *Supervisor) carryOut(sh *share, effect model.Effect) {
 		c := sh.slots[e.Conn]
 		turn := c.turn.Load() + 1
 		c.turn.Store(turn)
-		c.lease, c.seen, c.known = e.Lease, turn, s.now()
-		c.lent = sh.lent.PushBack(c)
+		c.lease, c.seen, c.known = e.Lease, turn, s.loop.now
+		sh.lent.pushBack(c)
 		s.answer(sh, e.Lease, reply{lease: Lease{slot: c, turn: turn, waited: e.Waited, verify: e.Verify}})
 	case model.Reject:
 		s.noteReject(sh, e.Err) // before the error is its receiver's
@@ -44,13 +44,14 @@ func (s *Supervisor) carryOut(sh *share, effect model.Effect) {
 }
 
 func (s *Supervisor) answer(sh *share, lease model.LeaseID, r reply) {
-	w := sh.waiting[lease]
+	c := sh.waiting[lease]
 	delete(sh.waiting, lease)
-	if w.seats != nil {
-		w.seats.waiting--
-		s.settle(w.seats)
+	if ts := c.seats; ts != nil {
+		c.seats = nil
+		ts.waiting--
+		s.settle(ts)
 	}
-	w.reply <- r
+	c.reply <- r // from now on it is its caller's again
 }
 
 // dial is a worker: it posts exactly one result.

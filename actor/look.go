@@ -20,8 +20,9 @@ func (s *Supervisor) recall(ts *seats) {
 // comeHome tells the core that a slot was given back.
 func (s *Supervisor) comeHome(c *slot, h model.Health) {
 	sh := c.share
-	sh.lent.Remove(c.lent)
-	c.lent = nil
+	sh.lent.remove(c)
+	// Two that came home since the clock was read keep their order.
+	s.loop.now = max(s.loop.now, c.freed)
 	n := c.passedOn(c.turn.Load())
 	sh.waits.ObserveMany(0, n)
 	s.tell(sh, model.Release{
@@ -36,7 +37,7 @@ func (s *Supervisor) comeHome(c *slot, h model.Health) {
 // not, it is in somebody's hands at this moment.
 func (s *Supervisor) look(c *slot) {
 	s.recall(c.seats)
-	if c.lent == nil {
+	if !c.lent {
 		return
 	}
 	sh := c.share
@@ -45,17 +46,15 @@ func (s *Supervisor) look(c *slot) {
 		sh.waits.ObserveMany(0, n)
 		s.tell(sh, model.Reused{Lease: c.lease, Conn: c.id, PassedOn: n})
 	}
-	c.known = s.now()
-	sh.lent.MoveToBack(c.lent)
+	c.known = s.loop.now
+	sh.lent.remove(c)
+	sh.lent.pushBack(c)
 }
 
 // lookAtAll lets the core know the truth of this moment.
 func (s *Supervisor) lookAtAll(sh *share) {
-	for range sh.lent.Len() {
-		if sh.lent.Len() == 0 {
-			return
-		}
-		s.look(sh.lent.Front().Value.(*slot))
+	for n := sh.lent.size; n > 0 && sh.lent.head != nil; n-- {
+		s.look(sh.lent.head)
 	}
 }
 
@@ -83,18 +82,11 @@ const (
 
 // lookAgain looks at those that were not looked at for lookEvery.
 func (s *Supervisor) lookAgain(sh *share) {
-	if sh.lookAt > s.now() {
+	if sh.lookAt > s.loop.now {
 		return
 	}
 	sh.lookAt = model.Never // setTimer sets the next one
-	for range sh.lent.Len() {
-		if sh.lent.Len() == 0 {
-			return
-		}
-		c := sh.lent.Front().Value.(*slot)
-		if c.known+sh.lookEvery > s.now() {
-			return
-		}
+	for c := sh.lent.head; c != nil && c.known+sh.lookEvery <= s.loop.now; c = sh.lent.head {
 		s.look(c)
 	}
 }
@@ -111,11 +103,8 @@ func (s *Supervisor) seek(sh *share) {
 	}
 	sh.short.Store(true)
 	s.tell(sh, model.Horizon{At: sh.horizon()}) // the core's may be an older one
-	for range sh.lent.Len() {
-		if sh.lent.Len() == 0 || !sh.state.Short() {
-			break
-		}
-		s.look(sh.lent.Front().Value.(*slot))
+	for n := sh.lent.size; n > 0 && sh.lent.head != nil && sh.state.Short(); n-- {
+		s.look(sh.lent.head)
 		s.tell(sh, model.Horizon{At: sh.horizon()})
 	}
 	if sh.state.Short() {
@@ -132,7 +121,7 @@ func (s *Supervisor) lower(sh *share) {
 	}
 	if sh.sawAll { // and was told of everything since
 		sh.sawAll = false
-		sh.loweredAt = s.now()
+		sh.loweredAt = s.loop.now
 	}
 	s.tell(sh, model.Horizon{At: sh.horizon()})
 	sh.short.Store(false)
@@ -141,10 +130,10 @@ func (s *Supervisor) lower(sh *share) {
 // horizon is a time before which no connection was left in a seat that lies there
 // still.
 func (sh *share) horizon() time.Duration {
-	if sh.lent.Len() == 0 {
-		return max(sh.loweredAt, sh.supervisor.now())
+	if sh.lent.head == nil {
+		return sh.supervisor.loop.now
 	}
-	return max(sh.loweredAt, sh.lent.Front().Value.(*slot).known)
+	return max(sh.loweredAt, sh.lent.head.known)
 }
 
 // seatsOf returns the workspace's seats, and makes them if there are none.

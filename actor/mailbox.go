@@ -11,14 +11,14 @@ import (
 type envelope struct {
 	share   *share
 	message model.Message
-	// Instead of a share and a message: a slot that its owner gives to the
-	// supervisor, or a request.
+	// Instead of a share and a message: an Acquire, a slot that its owner gives to
+	// the supervisor, or a request.
+	call     *call
 	released *slot
 	health   model.Health // with released
 	request  request
 
 	dialed    *dialed      // with DialSucceeded and DialFailed
-	reply     chan<- reply // with Acquire
 	operation chan<- int   // with Evict and Pause: gets the number closed
 }
 
@@ -32,12 +32,6 @@ type dialed struct {
 // request is what is asked of the supervisor itself, and not of one core. It is
 // carried out by the supervisor's goroutine, and answers into a channel with room.
 type request interface{ carryOut(*Supervisor) }
-
-// waiting is who gets the answer to an Acquire, and where else it is counted.
-type waiting struct {
-	reply chan<- reply
-	seats *seats // nil until the core has left it without an answer
-}
 
 // reply answers an Acquire.
 type reply struct {
@@ -53,14 +47,17 @@ type Stats struct {
 	Saturation float64
 }
 
-// send puts an envelope in the mailbox. It reports false when the supervisor has
-// stopped; then there are no connections, leases or waiters left.
-func (s *Supervisor) send(e envelope) bool {
+// send puts an envelope in the mailbox. When the supervisor has stopped, nobody
+// may ever receive it; then there are no connections, leases or waiters left.
+func (s *Supervisor) send(e envelope) {
+	select {
+	case s.mailbox <- e: // most often there is room; a select of two takes longer
+		return
+	default:
+	}
 	select {
 	case s.mailbox <- e:
-		return true
 	case <-s.stopped:
-		return false
 	}
 }
 
@@ -72,6 +69,10 @@ func (s *Supervisor) receive(e envelope) {
 		for _, sh := range s.shares {
 			s.seek(sh)
 		}
+	case e.call != nil:
+		sh := e.call.share // once answered, the call is its caller's
+		s.acquire(e.call)
+		s.seek(sh)
 	case e.released != nil:
 		s.released(e.released, e.health)
 		s.seek(e.released.share)
@@ -85,12 +86,9 @@ func (s *Supervisor) receive(e envelope) {
 func (s *Supervisor) message(e envelope) {
 	sh := e.share
 	switch m := e.message.(type) {
-	case model.Acquire:
-		s.acquire(e, m)
-		return
 	case model.DialSucceeded:
 		c := s.dialed(sh, m.Conn, e.dialed)
-		now := s.now()
+		now := s.loop.now
 		c.expires = now + min(model.Lifetime(sh.lifetimes, m.Conn), model.Never-now)
 		sh.dialTimes.Observe(e.dialed.took)
 		s.noteDial(sh, e.dialed, nil)
@@ -117,22 +115,20 @@ func (s *Supervisor) message(e envelope) {
 
 // acquire makes sure that the core knows of the workspace's connections, and of
 // all if the answer may be that there is none.
-func (s *Supervisor) acquire(e envelope, m model.Acquire) {
-	sh := e.share
-	ts := sh.directory.find(m.Workspace)
-	if ts != nil {
+func (s *Supervisor) acquire(c *call) {
+	sh, lease, id := c.share, c.lease, c.workspace
+	if ts := sh.directory.find(id); ts != nil {
 		s.recall(ts)
 	}
-	if m.NoWait {
+	if c.noWait {
 		s.lookAtAll(sh)
 	}
-	sh.waiting[m.Lease] = waiting{reply: e.reply}
-	s.tell(sh, m)
-	if _, unanswered := sh.waiting[m.Lease]; unanswered {
-		ts = sh.seatsOf(m.Workspace)
-		sh.waiting[m.Lease] = waiting{reply: e.reply, seats: ts}
-		ts.waiting++
-		s.settle(ts)
+	sh.waiting[lease] = c
+	s.tell(sh, model.Acquire{Lease: lease, Workspace: id, NoWait: c.noWait})
+	if sh.waiting[lease] == c { // not answered yet
+		c.seats = sh.seatsOf(id)
+		c.seats.waiting++
+		s.settle(c.seats)
 	}
 }
 
@@ -168,12 +164,13 @@ func (s *Supervisor) stats() Stats {
 	for _, sh := range s.shares {
 		s.lookAtAll(sh)
 	}
-	now := s.now()
+	now := s.loop.now
 	st := Stats{Shares: make([]model.BudgetStats, len(s.shares))}
 	for i, sh := range s.shares {
 		st.Shares[i] = sh.state.Stats(now)
 		st.Shares[i].Waits, st.Shares[i].DialTimes = sh.waits, sh.dialTimes
 	}
+	now = s.now()
 	if busy, over := s.loop.busy+now-s.loop.wokeAt, now-s.loop.askedAt; over > 0 {
 		st.Saturation = min(1, busy.Seconds()/over.Seconds())
 	}

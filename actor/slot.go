@@ -1,7 +1,6 @@
 package actor
 
 import (
-	"container/list"
 	"sync/atomic"
 	"time"
 
@@ -30,7 +29,9 @@ type slot struct {
 	lease model.LeaseID // on which the core has it
 	seen  uint64        // the turn that the core was last told of
 	known time.Duration // see share.lent
-	lent  *list.Element // in share.lent, while the core has it on a lease
+	// lent: it is in share.lent, between these two.
+	lent          bool
+	before, after *slot
 }
 
 // passedOn is how many acquires up to that turn the core has not been told of. It

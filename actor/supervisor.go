@@ -1,7 +1,6 @@
 package actor
 
 import (
-	"container/list"
 	"context"
 	"sync"
 	"sync/atomic"
@@ -17,7 +16,7 @@ type Supervisor struct {
 
 	lastLease atomic.Uint64
 	lastOp    atomic.Uint64
-	replies   sync.Pool // of chan reply; see takeReply
+	calls     sync.Pool // of *call; see takeCall
 	start     time.Time // what the core's times count from
 	shares    []*share
 
@@ -29,6 +28,7 @@ type loop struct {
 	timer    *time.Timer
 	timerAt  time.Duration
 	draining int // how many shares were told to drain
+	now      time.Duration // the core's time; read once for all that has arrived
 	busy     time.Duration
 	askedAt  time.Duration // when Stats last reset busy
 	wokeAt   time.Duration
@@ -60,14 +60,14 @@ type share struct {
 	// lent has the slots that the core has on a lease, in the order of their known.
 	// A slot on a lease, and one in a seat, was not given back before its known, nor
 	// before loweredAt.
-	lent      *list.List
+	lent      lentList
 	loweredAt time.Duration
 	// sawAll: short is up, and was when all in lent were seen in use.
 	sawAll bool
 	// lookAt is when lent is looked through, every lookEvery, or Never.
 	lookAt, lookEvery time.Duration
 	// waiting holds who gets the answer to an Acquire.
-	waiting map[model.LeaseID]waiting
+	waiting map[model.LeaseID]*call
 	// operations holds who gets the answer to an Evict or a Pause.
 	operations map[model.OperationID]chan<- int
 	wakeAt     time.Duration
@@ -102,10 +102,9 @@ func Start(shares ...Share) *Supervisor {
 			lifetimes:    sh.Limits,
 			perWorkspace: sh.Limits.PerWorkspace,
 			slots:        make(map[model.ConnID]*slot),
-			lent:         list.New(),
 			lookAt:       model.Never,
 			lookEvery:    lookEvery(sh.Limits),
-			waiting:      make(map[model.LeaseID]waiting),
+			waiting:      make(map[model.LeaseID]*call),
 			operations:   make(map[model.OperationID]chan<- int),
 			wakeAt:       model.Never,
 		})
@@ -127,11 +126,11 @@ func (s *Supervisor) run() {
 	for !s.drained() {
 		select {
 		case e := <-s.mailbox:
-			s.loop.wokeAt = s.now()
+			s.wake()
 			s.receive(e)
 			s.receiveMore()
 		case <-s.loop.timer.C:
-			s.loop.wokeAt = s.now()
+			s.wake()
 			s.loop.timerAt = model.Never
 			for _, sh := range s.shares {
 				s.lookAgain(sh)
@@ -144,10 +143,18 @@ func (s *Supervisor) run() {
 	}
 }
 
-// receiveMore takes what has already arrived, before the clock is read again to
-// account for the time.
+func (s *Supervisor) wake() {
+	s.loop.now = s.now()
+	s.loop.wokeAt = s.loop.now
+}
+
+// atOnce is how much is received before the clock is read again: it takes some ten
+// microseconds.
+const atOnce = 32
+
+// receiveMore takes what has already arrived.
 func (s *Supervisor) receiveMore() {
-	for range mailboxSize {
+	for range atOnce {
 		select {
 		case e := <-s.mailbox:
 			s.receive(e)
@@ -169,7 +176,7 @@ func (s *Supervisor) drained() bool {
 // tell tells a share's core a message and carries out what it decides. Whoever
 // calls it sees to it that seek follows.
 func (s *Supervisor) tell(sh *share, m model.Message) {
-	for _, effect := range sh.state.Step(s.now(), m) {
+	for _, effect := range sh.state.Step(s.loop.now, m) {
 		s.carryOut(sh, effect)
 	}
 	if sh.drained {
@@ -205,8 +212,8 @@ func (s *Supervisor) drainNext() {
 func (s *Supervisor) setTimer() {
 	at := model.Never
 	for _, sh := range s.shares {
-		if sh.lookAt == model.Never && sh.lent.Len() > 0 && sh.lookEvery >= often {
-			sh.lookAt = s.now() + sh.lookEvery
+		if sh.lookAt == model.Never && sh.lent.size > 0 && sh.lookEvery >= often {
+			sh.lookAt = s.loop.now + sh.lookEvery
 		}
 		at = min(at, sh.wakeAt, sh.lookAt)
 	}
@@ -218,5 +225,5 @@ func (s *Supervisor) setTimer() {
 		s.loop.timer.Stop()
 		return
 	}
-	s.loop.timer.Reset(max(0, at-s.now()))
+	s.loop.timer.Reset(max(0, at-s.loop.now))
 }

@@ -125,7 +125,7 @@ func TestALifetimeBeyondTheEndOfTimeIsForEver(t *testing.T) {
 
 func TestAnUnknownMessagePanics(t *testing.T) {
 	defer func() {
-		if got := recover(); got != "model: unknown message <nil>" {
+		if got := recover(); got != "model: unknown message" {
 			t.Errorf("recovered %v", got)
 		}
 	}()
