@@ -25,12 +25,7 @@ func (s *Supervisor) comeHome(c *slot, h model.Health) {
 	s.loop.now = max(s.loop.now, c.freed)
 	n := c.passedOn(c.turn.Load())
 	sh.waits.ObserveMany(0, n)
-	s.tell(sh, model.Release{
-		Lease: c.lease, Conn: c.id, Health: h, PassedOn: n,
-		// Its holder may have read the clock before the supervisor last looked, and
-		// filled the seat after.
-		At: max(c.freed, c.known),
-	})
+	s.tell(sh, model.Release{Lease: c.lease, Conn: c.id, Health: h, At: c.freed, PassedOn: n})
 }
 
 // look finds out whether a slot that the core has on a lease lies in a seat. If

@@ -18,8 +18,8 @@ type envelope struct {
 	health   model.Health // with released
 	request  request
 
-	dialed    *dialed      // with DialSucceeded and DialFailed
-	operation chan<- int   // with Evict and Pause: gets the number closed
+	dialed    *dialed    // with DialSucceeded and DialFailed
+	operation chan<- int // with Evict and Pause: gets the number closed
 }
 
 // dialed is what a dial came to. A failed one may leave a connection.

@@ -27,7 +27,7 @@ type Supervisor struct {
 type loop struct {
 	timer    *time.Timer
 	timerAt  time.Duration
-	draining int // how many shares were told to drain
+	draining int           // how many shares were told to drain
 	now      time.Duration // the core's time; read once for all that has arrived
 	busy     time.Duration
 	askedAt  time.Duration // when Stats last reset busy

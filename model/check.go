@@ -185,9 +185,9 @@ func (s *State) checkNoLostWakeUp() error {
 			return fmt.Errorf("workspace %q is paused and has %d idle connections", w.id, len(w.idle))
 		}
 	}
-	wanted := min(s.demand, s.dialRoom())
-	if wanted > 0 && s.open() < s.effective {
-		return fmt.Errorf("I7: %d dials are wanted and could start", wanted)
+	wanted := s.wanted()
+	if room := s.dialRoom(); min(wanted, room) > 0 && s.open() < s.effective {
+		return fmt.Errorf("I7: %d dials are wanted and could start", min(wanted, room))
 	}
 	if s.seesOldest() && s.excess() > 0 {
 		return fmt.Errorf("I1: %d of %d open and only %d closing, but %d idle", s.open(), s.effective, s.counts[closing], s.counts[idle])

@@ -108,10 +108,10 @@ func TestCheckSeesWhatIsWrong(t *testing.T) {
 		{`I7: workspace "b" has 1 waiters and 2 idle`, func(s *State) { s.enqueue(Acquire{Lease: 20}, s.workspaces["b"]) }},
 		{`workspace "b" is paused and has 2 idle`, func(s *State) { s.workspaces["b"].paused = true }},
 		{"I7: 2 dials are wanted and could start", func(s *State) {
-			s.limits.Budget, s.effective, s.limits.MaxDialing = 10, 10, 10
+			s.limits.Budget, s.effective, s.pace.limit = 10, 10, 10
 		}},
 		{"I1: 6 of 3 open and only 1 closing, but 2 idle", func(s *State) { s.effective = 3 }},
-		{"I7: 2 dials are wanted, 1 slots are coming, and 2 connections are idle", func(s *State) { s.limits.MaxDialing = 10 }},
+		{"I7: 2 dials are wanted, 1 slots are coming, and 2 connections are idle", func(s *State) { s.pace.limit = 10 }},
 	} {
 		s := busy(t)
 		test.spoil(s.State)

@@ -39,7 +39,8 @@ type Config struct {
 
 	// In what follows zero means the default.
 
-	// MaxDialing is how many connections are opened at once.
+	// MaxDialing is how many connections are opened at once at most. How many of
+	// these are best is found out from how long they take; it begins with 4.
 	MaxDialing int `env:"DB_MAX_DIALING"`
 	// DialTimeout bounds opening one connection, its test included.
 	DialTimeout time.Duration `env:"DB_DIAL_TIMEOUT"`
@@ -61,6 +62,7 @@ const (
 	backoffMax = time.Second
 	closeGrace = 100 * time.Millisecond
 	probeAfter = 500 * time.Millisecond
+	dialAhead  = 2
 )
 
 // DefaultConfig is the configuration of an empty environment.
@@ -83,7 +85,7 @@ func DefaultConfig() Config {
 // WithDefaults returns a copy in which the fields whose zero means the default
 // have it.
 func (c Config) WithDefaults() Config {
-	c.MaxDialing = cmp.Or(c.MaxDialing, 4)
+	c.MaxDialing = cmp.Or(c.MaxDialing, 32)
 	c.DialTimeout = cmp.Or(c.DialTimeout, 5*time.Second)
 	c.MaxWaiters = cmp.Or(c.MaxWaiters, 10_000)
 	c.MaxWaitersPerDB = cmp.Or(c.MaxWaitersPerDB, 1_000)
@@ -117,6 +119,8 @@ func (c Config) limits(budget, perWorkspace int) Limits {
 		MaxWaiters:             c.MaxWaiters,
 		MaxWaitersPerWorkspace: min(c.MaxWaitersPerDB, c.MaxWaiters),
 		MaxDialing:             c.MaxDialing,
+		AdaptDialing:           true,
+		DialAhead:              dialAhead,
 		Patience:               c.Patience,
 		MaxLifetime:            c.ConnectionMaxLifetime,
 		MaxIdleTime:            c.ConnectionMaxIdleTime,

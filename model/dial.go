@@ -4,7 +4,7 @@ import "time"
 
 // dialRoom is how many further dials may start now.
 func (s *State) dialRoom() int {
-	most := s.limits.MaxDialing
+	most := s.pace.limit
 	if s.server.failures > 0 {
 		most = 1 // one dial finds out whether the server is back
 	}
@@ -14,6 +14,15 @@ func (s *State) dialRoom() int {
 	return max(0, most-s.counts[dialing])
 }
 
+// wanted is how many slots waiters could use for a dial, now or as soon as others
+// have ended.
+func (s *State) wanted() int {
+	if s.draining || s.server.failures > 0 {
+		return min(s.demand, s.dialRoom())
+	}
+	return min(s.demand, s.dialRoom()+s.limits.DialAhead)
+}
+
 // startDials is rule 3: free slots go to the waiters that arrived first.
 func (s *State) startDials() {
 	for s.demand > 0 && s.dialRoom() > 0 && s.open() < s.effective {
@@ -21,6 +30,7 @@ func (s *State) startDials() {
 		s.lastConn++
 		c := &conn{id: s.lastConn, workspace: w, state: dialing}
 		c.listed.item = c
+		c.since = s.now
 		s.conns[c.id] = c
 		s.counts[dialing]++
 		w.counts[dialing]++
@@ -48,6 +58,7 @@ func (s *State) dialSucceeded(m DialSucceeded) {
 		return
 	}
 	s.server, c.workspace.backoff = backoff{}, backoff{}
+	s.pace.observe(s.now, s.now-c.since, s.counts[dialing], s.limits)
 	c.born, c.lastUsed = s.now, s.now
 	s.move(c, inUse)
 	s.settle(c.workspace)

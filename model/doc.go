@@ -47,7 +47,12 @@
 //
 //		dialRoom = 0                          while the server's back-off lasts
 //		         = max(0, 1 - dialing)        after it, until a dial was answered
-//		         = max(0, MaxDialing - dialing)  otherwise
+//		         = max(0, pace - dialing)     otherwise
+//
+//		pace     = MaxDialing, or what observe in pace.go finds best below it
+//
+//		wanted   = min(demand, dialRoom + DialAhead), or without DialAhead while the
+//		           server is down
 //
 //		coming   = effective budget - open + on their way   (free slots, now or soon)
 //
@@ -69,8 +74,10 @@
 //	    of the needy waiter that arrived first.
 //	 4. Then idle connections are closed, as far as there are any, the least
 //	    recently used first, ties by the lower ConnID: as many as the open ones
-//	    that are not closing exceed the effective budget; then, if min(demand,
-//	    dialRoom) is positive, as many as it exceeds coming.
+//	    that are not closing exceed the effective budget; then, if wanted is
+//	    positive, as many as it exceeds coming. One that was last used at the horizon
+//	    or later stays: a connection that is in use for the State may have been given
+//	    back before, and passed on without a message (Horizon, Reused).
 //	 5. A permanent dial failure holds its workspace back and answers all of its
 //	    waiters at once, unless it is paused (Resume forgets the failure); a
 //	    transient one holds it back and they wait on. After any failure the
@@ -95,9 +102,11 @@
 //	I5  A connection is in one state and on at most one lease; a Release that
 //	    is not of the connection's current lease changes nothing but a counter.
 //	I6  The LRU heap holds exactly the idle connections. One evicted to make
-//	    room was idle, and no other idle one had been used longer ago.
+//	    room was idle, and no other idle one had been used longer ago, nor any that
+//	    the State holds for in use, if the horizon is true.
 //	I7  No lost wake-up: after a message no waiter is left whom a grant, a dial
-//	    or an eviction could serve under rules 1 to 4.
+//	    or an eviction could serve under rules 1 to 4. Short tells whether a higher
+//	    horizon or an untold release might serve one.
 //	I8  Within a workspace grants are first-in first-out. Across workspaces a
 //	    needy waiter that no slot is coming for is never passed over by a
 //	    hand-off to one that arrived later by more than Patience, while a dial

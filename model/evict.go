@@ -57,7 +57,7 @@ func (s *State) makeRoom() {
 	for n := s.excess(); n > 0 && s.seesOldest(); n-- {
 		s.close(s.idle.lru.min(), Shrink)
 	}
-	wanted := min(s.demand, s.dialRoom())
+	wanted := s.wanted()
 	if wanted <= 0 || wanted <= s.coming() || !s.seesOldest() {
 		return
 	}
@@ -88,7 +88,7 @@ func (s *State) excess() int { return s.open() - s.counts[closing] - s.effective
 // given back and not told about, or an earlier Horizon, may be a waiter's
 // lost wake-up.
 func (s *State) Short() bool {
-	return s.draining || s.excess() > 0 || min(s.demand, s.dialRoom()) > max(0, s.coming())
+	return s.draining || s.excess() > 0 || s.wanted() > max(0, s.coming())
 }
 
 // closeIdle closes the n least recently used idle connections of a workspace.

@@ -14,6 +14,12 @@ type Limits struct {
 	// MaxDialing is how many dials may be under way at once; a dialing slot
 	// serves nobody.
 	MaxDialing int
+	// AdaptDialing: MaxDialing is only the most; how many of these are best is found
+	// out from how long the dials take.
+	AdaptDialing bool
+	// DialAhead is how many idle connections may be closed for waiters that no dial
+	// could start for yet, so that their slots are free by then.
+	DialAhead int
 	// Patience is how much longer a waiter of another workspace may have waited
 	// before a connection that comes free moves to it (rule 2).
 	Patience time.Duration

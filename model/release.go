@@ -10,8 +10,8 @@ func (s *State) release(m Release) {
 	}
 	c.listed.remove()
 	c.lastUsed = s.now
-	if m.At > 0 { // no earlier than the lease
-		c.lastUsed = min(max(m.At, c.since), s.now)
+	if m.At > 0 {
+		c.lastUsed = min(m.At, s.now)
 	}
 	c.workspace.lastUsed = max(c.workspace.lastUsed, c.lastUsed)
 	s.count(m.PassedOn)

@@ -43,6 +43,7 @@ type State struct {
 	suspect time.Duration
 	// horizon is that of the last Horizon.
 	horizon time.Duration
+	pace    pace
 
 	counters Counters
 	effects  []Effect
@@ -71,7 +72,7 @@ type conn struct {
 	lease     LeaseID       // while in use
 	born      time.Duration // when the dial succeeded
 	lastUsed  time.Duration // when it was last given back; while idle: since when
-	since     time.Duration // while in use or closing: since when
+	since     time.Duration // unless idle: since when it is what it is
 	end       time.Duration // while idle: when its lifetime or idle time is over
 	endReason CloseReason
 
@@ -117,6 +118,7 @@ func NewState(limits Limits) *State {
 		idle:       newIdleSet(),
 		suspect:    -1,
 		horizon:    Never,
+		pace:       newPace(limits),
 		wakeAt:     Never,
 	}
 	s.needy = heap[*workspace]{

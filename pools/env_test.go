@@ -40,7 +40,7 @@ var published = model.Config{
 	Host: "localhost", Port: 5432, User: "postgres", SSLMode: "prefer", Prefix: "tenantpool", SystemDatabase: "postgres",
 	MaxConnections: 100, MaxConnectionsPerDB: 3,
 	ConnectionMaxLifetime: 10 * time.Minute, ConnectionMaxIdleTime: 5 * time.Minute, AcquireTimeout: 5 * time.Second,
-	MaxDialing: 4, DialTimeout: 5 * time.Second, MaxWaiters: 10_000, MaxWaitersPerDB: 1_000,
+	MaxDialing: 32, DialTimeout: 5 * time.Second, MaxWaiters: 10_000, MaxWaitersPerDB: 1_000,
 	Patience: 20 * time.Millisecond, HealthCheckAfter: 30 * time.Second,
 }
 
