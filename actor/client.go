@@ -12,10 +12,8 @@ import (
 // Lease is the right to use one connection until Release. It is a value; its
 // copies are the same lease.
 type Lease struct {
-	slot   *slot
-	turn   uint64 // of the slot
-	waited time.Duration
-	verify bool
+	slot *slot
+	turn uint64 // of the slot
 }
 
 // Conn is the leased connection. Only the lease's holder may use it.
@@ -24,11 +22,17 @@ func (l *Lease) Conn() Conn { return l.slot.conn }
 // Ended tells that the lease was released.
 func (l *Lease) Ended() bool { return l.slot.turn.Load() != l.turn }
 
-// Verify tells that the connection should be tested before its use.
-func (l *Lease) Verify() bool { return l.verify }
+// Verify tells the lease's holder that the connection should be tested before its
+// use.
+func (l *Lease) Verify() bool { return l.slot.granted.turn == l.turn && l.slot.granted.verify }
 
-// Waited is how long the acquire waited in the supervisor.
-func (l *Lease) Waited() time.Duration { return l.waited }
+// Waited tells the lease's holder how long the acquire waited in the supervisor.
+func (l *Lease) Waited() time.Duration {
+	if l.slot.granted.turn != l.turn {
+		return 0 // it came from a seat
+	}
+	return l.slot.granted.waited
+}
 
 // Release gives the connection back. It does not wait for anything but room in
 // the mailbox. Releasing a lease again changes nothing but a counter.

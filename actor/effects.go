@@ -16,9 +16,10 @@ func (s *Supervisor) carryOut(sh *share, effect model.Effect) {
 		c := sh.slots[e.Conn]
 		turn := c.turn.Load() + 1
 		c.turn.Store(turn)
+		c.granted = granted{turn, e.Waited, e.Verify}
 		c.lease, c.seen, c.known = e.Lease, turn, s.loop.now
 		sh.lent.pushBack(c)
-		s.answer(sh, e.Lease, reply{lease: Lease{slot: c, turn: turn, waited: e.Waited, verify: e.Verify}})
+		s.answer(sh, e.Lease, reply{lease: Lease{slot: c, turn: turn}})
 	case model.Reject:
 		s.noteReject(sh, e.Err) // before the error is its receiver's
 		s.answer(sh, e.Lease, reply{err: e.Err})

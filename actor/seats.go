@@ -16,9 +16,10 @@ const maxSeats = 4
 type seats struct {
 	share     *share
 	workspace model.WorkspaceID
-	// places are channels with room for one slot. They are tried in their order,
-	// so that the last ones lie unused, and grow old, while fewer would do.
-	places []chan *slot
+	// places have room for one slot each, as channels of capacity one would, which
+	// cost three times as much. They are tried in their order, so that what lies in
+	// the last ones is not used, and grows old, while fewer would do.
+	places []atomic.Pointer[slot]
 	// closed is up while the supervisor must be told of every connection of the
 	// workspace that comes free.
 	closed atomic.Bool
@@ -34,20 +35,17 @@ func newSeats(sh *share, id model.WorkspaceID) *seats {
 	if sh.lookEvery < often {
 		n = 0
 	}
-	ts := &seats{share: sh, workspace: id, places: make([]chan *slot, n)}
-	for i := range ts.places {
-		ts.places[i] = make(chan *slot, 1)
-	}
-	return ts
+	return &seats{share: sh, workspace: id, places: make([]atomic.Pointer[slot], n)}
 }
 
 // take returns a slot that lay in a seat and is the caller's now, or nil.
 func (ts *seats) take() *slot {
-	for _, place := range ts.places {
-		select {
-		case c := <-place:
+	for i := range ts.places {
+		if ts.places[i].Load() == nil { // looking costs less than taking
+			continue
+		}
+		if c := ts.places[i].Swap(nil); c != nil {
 			return c
-		default:
 		}
 	}
 	return nil
@@ -55,11 +53,9 @@ func (ts *seats) take() *slot {
 
 // put leaves a slot in a seat. It reports false when there is no free one.
 func (ts *seats) put(c *slot) bool {
-	for _, place := range ts.places {
-		select {
-		case place <- c:
+	for i := range ts.places {
+		if ts.places[i].CompareAndSwap(nil, c) {
 			return true
-		default:
 		}
 	}
 	return false

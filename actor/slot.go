@@ -22,7 +22,10 @@ type slot struct {
 	// while it is lent. A lease is a slot and one odd turn; a second Release
 	// finds another turn, whoever has the slot by then, and does nothing.
 	turn atomic.Uint64
-	// freed is when it was last given back. It is the owner's.
+	// granted is about the last turn that the supervisor has granted. It is the
+	// owner's, as is freed.
+	granted granted
+	// freed is when it was last given back.
 	freed time.Duration
 
 	// Only the supervisor touches what follows.
@@ -32,6 +35,12 @@ type slot struct {
 	// lent: it is in share.lent, between these two.
 	lent          bool
 	before, after *slot
+}
+
+type granted struct {
+	turn   uint64
+	waited time.Duration
+	verify bool
 }
 
 // passedOn is how many acquires up to that turn the core has not been told of. It

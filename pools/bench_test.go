@@ -27,42 +27,36 @@ const benchConnections = 10
 func BenchmarkAcquireRelease(b *testing.B) {
 	for _, pool := range []struct {
 		name string
-		open func(*testing.B) func() (release func(), err error)
+		open func(*testing.B) (borrow func() error)
 	}{
 		{"actor-fake-dialer", openActor},
 		{"manager", openManager},
 		{"pgxpool", openPgxpool},
 	} {
 		b.Run(pool.name+"/goroutines=1", func(b *testing.B) {
-			acquire := pool.open(b)
-			fill(b, acquire)
+			borrow := pool.open(b)
 			b.ReportAllocs()
 			for b.Loop() {
-				borrow(b, acquire)
+				if err := borrow(); err != nil {
+					b.Fatal(err)
+				}
 			}
 		})
 		b.Run(pool.name+"/goroutines=64", func(b *testing.B) {
-			acquire := pool.open(b)
-			fill(b, acquire)
+			borrow := pool.open(b)
 			b.ReportAllocs()
 			b.SetParallelism(max(1, 64/runtime.GOMAXPROCS(0)))
 			b.ResetTimer()
 			b.RunParallel(func(pb *testing.PB) {
 				for pb.Next() {
-					borrow(b, acquire)
+					if err := borrow(); err != nil {
+						b.Error(err)
+						return
+					}
 				}
 			})
 		})
 	}
-}
-
-func borrow(b *testing.B, acquire func() (release func(), err error)) {
-	release, err := acquire()
-	if err != nil {
-		b.Error(err)
-		return
-	}
-	release()
 }
 
 // fill makes the pool open all its connections.
@@ -84,7 +78,7 @@ func (parked) Close(model.CloseReason) {}
 
 func (parked) Dial(context.Context, model.WorkspaceID) (actor.Conn, error) { return parked{}, nil }
 
-func openActor(b *testing.B) func() (func(), error) {
+func openActor(b *testing.B) func() error {
 	limits := benchConfig().WorkspaceLimits()
 	limits.Budget = benchConnections
 	s := actor.Start(actor.Share{Limits: limits, Dialer: parked{}})
@@ -94,13 +88,20 @@ func openActor(b *testing.B) func() (func(), error) {
 		}
 	})
 	wait := actor.Wait{AtMost: benchConfig().AcquireTimeout}
-	return func() (func(), error) {
+	fill(b, func() (func(), error) {
 		lease, err := s.Acquire(context.Background(), 0, "w0", wait)
 		return func() { lease.Release(model.Clean) }, err
+	})
+	return func() error {
+		lease, err := s.Acquire(context.Background(), 0, "w0", wait)
+		if err == nil {
+			lease.Release(model.Clean)
+		}
+		return err
 	}
 }
 
-func openManager(b *testing.B) func() (func(), error) {
+func openManager(b *testing.B) func() error {
 	log := logrus.New()
 	log.SetOutput(io.Discard)
 	m, err := pools.Open(b.Context(), benchConfig(), pools.WithLogger(log))
@@ -114,12 +115,16 @@ func openManager(b *testing.B) func() (func(), error) {
 			b.Error(err)
 		}
 	})
-	return func() (func(), error) {
+	fill(b, func() (func(), error) {
 		conn, err := m.Acquire(context.Background(), "w0")
-		if err != nil {
-			return nil, err
+		return conn.Release, err
+	})
+	return func() error {
+		conn, err := m.Acquire(context.Background(), "w0")
+		if err == nil {
+			conn.Release()
 		}
-		return conn.Release, nil
+		return err
 	}
 }
 
@@ -131,7 +136,7 @@ func benchConfig() model.Config {
 	return cfg
 }
 
-func openPgxpool(b *testing.B) func() (func(), error) {
+func openPgxpool(b *testing.B) func() error {
 	cfg, err := pgxpool.ParseConfig("")
 	if err != nil {
 		b.Fatal(err)
@@ -147,11 +152,15 @@ func openPgxpool(b *testing.B) func() (func(), error) {
 		b.Fatal(err)
 	}
 	b.Cleanup(pool.Close)
-	return func() (func(), error) {
+	fill(b, func() (func(), error) {
 		conn, err := pool.Acquire(context.Background())
-		if err != nil {
-			return nil, err
+		return conn.Release, err
+	})
+	return func() error {
+		conn, err := pool.Acquire(context.Background())
+		if err == nil {
+			conn.Release()
 		}
-		return conn.Release, nil
+		return err
 	}
 }
