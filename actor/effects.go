@@ -19,10 +19,10 @@ func (s *Supervisor) carryOut(sh *share, effect model.Effect) {
 		c.granted = granted{turn, e.Waited, e.Verify}
 		c.lease, c.seen, c.known = e.Lease, turn, s.loop.now
 		sh.lent.pushBack(c)
-		s.answer(sh, e.Lease, reply{lease: Lease{slot: c, turn: turn}})
+		s.answer(e.Caller, reply{lease: Lease{slot: c, turn: turn}})
 	case model.Reject:
 		s.noteReject(sh, e.Err) // before the error is its receiver's
-		s.answer(sh, e.Lease, reply{err: e.Err})
+		s.answer(e.Caller, reply{err: e.Err})
 	case model.Dial:
 		go s.dial(sh, e)
 	case model.Close:
@@ -44,13 +44,15 @@ func (s *Supervisor) carryOut(sh *share, effect model.Effect) {
 	}
 }
 
-func (s *Supervisor) answer(sh *share, lease model.LeaseID, r reply) {
-	c := sh.waiting[lease]
-	delete(sh.waiting, lease)
+func (s *Supervisor) answer(caller any, r reply) {
+	c := caller.(*call)
 	if ts := c.seats; ts != nil {
 		c.seats = nil
 		ts.waiting--
 		s.settle(ts)
+	}
+	if s.loop.asking == c {
+		s.loop.asking = nil
 	}
 	c.reply <- r // from now on it is its caller's again
 }

@@ -123,13 +123,14 @@ func (s *Supervisor) acquire(c *call) {
 	if c.noWait {
 		s.lookAtAll(sh)
 	}
-	sh.waiting[lease] = c
-	s.tell(sh, model.Acquire{Lease: lease, Workspace: id, NoWait: c.noWait})
-	if sh.waiting[lease] == c { // not answered yet
-		c.seats = sh.seatsOf(id)
-		c.seats.waiting++
-		s.settle(c.seats)
+	s.loop.asking = c
+	s.tell(sh, model.Acquire{Lease: lease, Workspace: id, NoWait: c.noWait, Caller: c})
+	if s.loop.asking == nil {
+		return // answered: the call is its caller's again
 	}
+	c.seats = sh.seatsOf(id)
+	c.seats.waiting++
+	s.settle(c.seats)
 }
 
 // released takes a slot from its owner.

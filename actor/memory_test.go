@@ -26,7 +26,7 @@ func (d *briefDialer) Dial(context.Context, model.WorkspaceID) (Conn, error) {
 	return briefConn{}, nil
 }
 
-// What the supervisor notes for a connection, a waiter or an operation goes away
+// What the supervisor notes for a connection or an operation goes away
 // with it. Nobody can see that from outside.
 func TestTheSupervisorForgetsWhatIsOver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -54,17 +54,17 @@ func TestTheSupervisorForgetsWhatIsOver(t *testing.T) {
 				t.Error(err)
 			}
 			synctest.Wait()
-			if len(sh.slots) > 1 || len(sh.waiting) > 0 || len(sh.operations) > 0 {
-				t.Fatalf("round %d leaves %d connections, %d waiters, %d operations",
-					i, len(sh.slots), len(sh.waiting), len(sh.operations))
+			if len(sh.slots) > 1 || len(sh.operations) > 0 {
+				t.Fatalf("round %d leaves %d connections, %d operations",
+					i, len(sh.slots), len(sh.operations))
 			}
 		}
 		if err := s.Drain(t.Context()); err != nil {
 			t.Error(err)
 		}
-		if len(sh.slots) > 0 || len(sh.waiting) > 0 || len(sh.operations) > 0 {
-			t.Errorf("in the end there are %d connections, %d waiters, %d operations",
-				len(sh.slots), len(sh.waiting), len(sh.operations))
+		if len(sh.slots) > 0 || len(sh.operations) > 0 {
+			t.Errorf("in the end there are %d connections, %d operations",
+				len(sh.slots), len(sh.operations))
 		}
 	})
 }

@@ -25,10 +25,12 @@ type Supervisor struct {
 
 // loop is what only the supervisor's goroutine touches.
 type loop struct {
-	timer    *time.Timer
+	timer    *time.Timer // sends a tickRequest
 	timerAt  time.Duration
 	draining int           // how many shares were told to drain
-	now      time.Duration // the core's time; read once for all that has arrived
+	now      time.Duration // the core's time; read once for several envelopes
+	received uint64
+	asking   *call // whose Acquire the core is being told, until it is answered
 	busy     time.Duration
 	askedAt  time.Duration // when Stats last reset busy
 	wokeAt   time.Duration
@@ -66,8 +68,6 @@ type share struct {
 	sawAll bool
 	// lookAt is when lent is looked through, every lookEvery, or Never.
 	lookAt, lookEvery time.Duration
-	// waiting holds who gets the answer to an Acquire.
-	waiting map[model.LeaseID]*call
 	// operations holds who gets the answer to an Evict or a Pause.
 	operations map[model.OperationID]chan<- int
 	wakeAt     time.Duration
@@ -104,13 +104,12 @@ func Start(shares ...Share) *Supervisor {
 			slots:        make(map[model.ConnID]*slot),
 			lookAt:       model.Never,
 			lookEvery:    lookEvery(sh.Limits),
-			waiting:      make(map[model.LeaseID]*call),
 			operations:   make(map[model.OperationID]chan<- int),
 			wakeAt:       model.Never,
 		})
 	}
 	s.loop.watchers = make(map[*watcher]bool)
-	s.loop.timer = time.NewTimer(model.Never)
+	s.loop.timer = time.AfterFunc(model.Never, func() { s.send(envelope{request: tickRequest{}}) })
 	s.loop.timerAt = model.Never
 	go s.run()
 	return s
@@ -123,44 +122,43 @@ func (s *Supervisor) run() {
 	defer close(s.stopped)
 	defer s.closeWatchers()
 	defer s.loop.timer.Stop()
+	s.loop.wokeAt = s.now()
 	for !s.drained() {
-		select {
-		case e := <-s.mailbox:
-			s.wake()
-			s.receive(e)
-			s.receiveMore()
-		case <-s.loop.timer.C:
-			s.wake()
-			s.loop.timerAt = model.Never
-			for _, sh := range s.shares {
-				s.lookAgain(sh)
-				s.tell(sh, model.Tick{})
-				s.seek(sh)
-			}
-		}
-		s.setTimer()
-		s.loop.busy += s.now() - s.loop.wokeAt
+		s.receive(s.next())
 	}
-}
-
-func (s *Supervisor) wake() {
-	s.loop.now = s.now()
-	s.loop.wokeAt = s.loop.now
 }
 
 // atOnce is how much is received before the clock is read again: it takes some ten
 // microseconds.
 const atOnce = 32
 
-// receiveMore takes what has already arrived.
-func (s *Supervisor) receiveMore() {
-	for range atOnce {
-		select {
-		case e := <-s.mailbox:
-			s.receive(e)
-		default:
-			return
+// next blocks for the next envelope.
+func (s *Supervisor) next() envelope {
+	select {
+	case e := <-s.mailbox:
+		if s.loop.received++; s.loop.received%atOnce == 0 {
+			s.setTimer()
+			s.loop.now = s.now()
 		}
+		return e
+	default:
+	}
+	s.setTimer()
+	s.loop.busy += s.now() - s.loop.wokeAt
+	e := <-s.mailbox
+	s.loop.now = s.now()
+	s.loop.wokeAt = s.loop.now
+	return e
+}
+
+// tickRequest is what the timer sends.
+type tickRequest struct{}
+
+func (tickRequest) carryOut(s *Supervisor) {
+	s.loop.timerAt = model.Never
+	for _, sh := range s.shares {
+		s.lookAgain(sh)
+		s.tell(sh, model.Tick{})
 	}
 }
 

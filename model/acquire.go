@@ -6,7 +6,7 @@ import "fmt"
 func (s *State) acquire(m Acquire) {
 	s.counters.Acquires++
 	if s.draining {
-		s.reject(m.Lease, closedError(m.Workspace))
+		s.reject(m.Lease, m.Caller, closedError(m.Workspace))
 		return
 	}
 	w := s.lookup(m.Workspace)
@@ -16,11 +16,11 @@ func (s *State) acquire(m Acquire) {
 		s.unpark(c)
 		s.counters.Hits++
 		s.lend(c, m.Lease)
-		s.emit(Grant{Lease: m.Lease, Conn: c.id, Workspace: w.id, Verify: verify})
+		s.emit(Grant{Lease: m.Lease, Conn: c.id, Workspace: w.id, Verify: verify, Caller: m.Caller})
 		return
 	}
 	if err := s.refuseToQueue(m, w); err != nil {
-		s.reject(m.Lease, err)
+		s.reject(m.Lease, m.Caller, err)
 		s.settle(w)
 		return
 	}
@@ -29,7 +29,7 @@ func (s *State) acquire(m Acquire) {
 		if err := s.refuseToWait(w); err != nil {
 			s.dequeue(wt)
 			s.settle(w)
-			s.reject(m.Lease, err)
+			s.reject(m.Lease, m.Caller, err)
 		}
 	}
 }
@@ -86,7 +86,7 @@ func (s *State) cancel(m Cancel) {
 	err := s.waitedFor(wt)
 	s.dequeue(wt)
 	s.settle(wt.workspace)
-	s.reject(m.Lease, err)
+	s.reject(m.Lease, wt.caller, err)
 }
 
 // waitedFor says what kept the waiter waiting. It walks the workspace's queue up

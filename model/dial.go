@@ -121,7 +121,7 @@ func (s *State) refuseWaiters(w *workspace, m DialFailed) {
 		n = n.next
 		if all || wt.noWait {
 			s.dequeue(wt)
-			s.reject(wt.lease, err)
+			s.reject(wt.lease, wt.caller, err)
 		}
 	}
 	s.settle(w)

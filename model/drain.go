@@ -9,7 +9,7 @@ func (s *State) drain() {
 	for s.queue.size > 0 {
 		wt := s.queue.head.item
 		s.dequeue(wt)
-		s.reject(wt.lease, closedError(wt.workspace.id))
+		s.reject(wt.lease, wt.caller, closedError(wt.workspace.id))
 		s.settle(wt.workspace)
 	}
 	for s.idle.lru.size() > 0 {

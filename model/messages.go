@@ -26,6 +26,8 @@ type Acquire struct {
 	// NoWait refuses at once instead of waiting for somebody else's lease to
 	// end. The dial of a connection is still waited for.
 	NoWait bool
+	// Caller is returned with the answer. The State does nothing with it.
+	Caller any
 }
 
 // Cancel gives up waiting. If the waiter is still there it is answered by a
@@ -144,11 +146,13 @@ type Grant struct {
 	// Verify asks the new holder to test the connection before use, because it
 	// was idle for long or others like it were found lost.
 	Verify bool
+	Caller any // the Acquire's
 }
 
 // Reject refuses an Acquire.
 type Reject struct {
-	Lease LeaseID
+	Lease  LeaseID
+	Caller any // the Acquire's
 	// Err is a *ConnectionLimitError, a *DialError, or wraps ErrPaused,
 	// ErrDialing or ErrClosed.
 	Err error

@@ -77,7 +77,7 @@ func (s *State) free(c *conn, granted *uint64) {
 		s.dequeue(wt)
 		*granted++
 		s.lend(c, wt.lease)
-		s.emit(Grant{Lease: wt.lease, Conn: c.id, Workspace: w.id, Waited: s.now - wt.arrived})
+		s.emit(Grant{Lease: wt.lease, Conn: c.id, Workspace: w.id, Waited: s.now - wt.arrived, Caller: wt.caller})
 	}
 }
 

@@ -70,11 +70,13 @@ func (s script) parked(n uint64, w WorkspaceID) {
 	s.at(s.now, release(LeaseID(n), ConnID(n)))
 }
 
-func acquire(lease LeaseID, w WorkspaceID) Message { return Acquire{lease, w, false} }
-func noWait(lease LeaseID, w WorkspaceID) Message  { return Acquire{lease, w, true} }
-func release(lease LeaseID, c ConnID) Message      { return Release{Lease: lease, Conn: c} }
-func unclean(lease LeaseID, c ConnID) Message      { return Release{Lease: lease, Conn: c, Health: Unclean} }
-func failed(c ConnID, kind FailureKind) Message    { return DialFailed{c, kind, errRefused, false} }
+func acquire(lease LeaseID, w WorkspaceID) Message { return Acquire{Lease: lease, Workspace: w} }
+func noWait(lease LeaseID, w WorkspaceID) Message {
+	return Acquire{Lease: lease, Workspace: w, NoWait: true}
+}
+func release(lease LeaseID, c ConnID) Message   { return Release{Lease: lease, Conn: c} }
+func unclean(lease LeaseID, c ConnID) Message   { return Release{Lease: lease, Conn: c, Health: Unclean} }
+func failed(c ConnID, kind FailureKind) Message { return DialFailed{c, kind, errRefused, false} }
 
 func line(e Effect) string {
 	switch e := e.(type) {

@@ -29,6 +29,7 @@ type State struct {
 
 	waiters map[LeaseID]*waiter
 	queue   list[*waiter] // all of them, in order of arrival
+	spare   *waiter       // to be used again, or nil
 	arrived uint64        // how many waiters have arrived; the last one's number
 
 	// needy orders the workspaces with a need by their first needy waiter.

@@ -12,6 +12,7 @@ type waiter struct {
 	number    uint64 // order of arrival
 	arrived   time.Duration
 	noWait    bool
+	caller    any
 
 	inQueue     node[*waiter] // State.queue
 	inWorkspace node[*waiter] // workspace.queue
@@ -19,7 +20,12 @@ type waiter struct {
 
 func (s *State) enqueue(m Acquire, w *workspace) *waiter {
 	s.arrived++
-	wt := &waiter{lease: m.Lease, workspace: w, number: s.arrived, arrived: s.now, noWait: m.NoWait}
+	wt := s.spare
+	if wt == nil {
+		wt = new(waiter)
+	}
+	s.spare = nil
+	*wt = waiter{lease: m.Lease, workspace: w, number: s.arrived, arrived: s.now, noWait: m.NoWait, caller: m.Caller}
 	wt.inQueue.item, wt.inWorkspace.item = wt, wt
 	s.waiters[m.Lease] = wt
 	s.queue.pushBack(&wt.inQueue)
@@ -34,14 +40,15 @@ func (s *State) dequeue(wt *waiter) {
 	delete(s.waiters, wt.lease)
 	wt.inQueue.remove()
 	wt.inWorkspace.remove()
+	s.spare = wt // for the next one; the caller is done with it before
 }
 
-func (s *State) reject(lease LeaseID, err error) {
+func (s *State) reject(lease LeaseID, caller any, err error) {
 	s.counters.Rejects++
 	if limit := (*ConnectionLimitError)(nil); errors.As(err, &limit) {
 		s.counters.LimitErrors++
 	}
-	s.emit(Reject{Lease: lease, Err: err})
+	s.emit(Reject{Lease: lease, Caller: caller, Err: err})
 }
 
 // heldBack tells whether nothing may be dialed for the workspace at present.
