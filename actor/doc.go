@@ -4,8 +4,9 @@
 //
 //	callers ---- Acquire, Cancel, Release, Evict, ... ----> mailbox
 //	workers ---- DialSucceeded, DialFailed, Closed -------> mailbox
-//	timer ------ Tick --------------------------------+        |
-//	                                                  v        v
+//	timer ------ Tick ------------------------------------> mailbox
+//	                                                           |
+//	                                                           v
 //	                                            +---------------------+
 //	                                            |     supervisor      |
 //	                                            | model.State.Step()  |
@@ -15,7 +16,7 @@
 //	workers <--- Dial, Close: a new goroutine -----------------+
 //	watchers <-- events: a channel that loses what does not fit
 //
-// The loop blocks nowhere but in its select: a reply goes, once, into a channel
+// The loop blocks nowhere but on an empty mailbox: a reply goes, once, into a channel
 // with room for it; dialing and closing happen on worker goroutines that post
 // exactly one result back; it does no I/O and never sends to its own mailbox.
 // So whoever sends to the mailbox is received, and sending never deadlocks.
