@@ -193,7 +193,7 @@ inline send(m, c, w) {
 /* asks notes who is ahead of the caller: the waiters that the supervisor knows and
  * has raised the workspace's flag for. */
 inline asks(me, w) {
-	late[me] = draining; i = 0;
+	late[me] = draining && needRoom; i = 0;
 	do
 	:: i < queued && closed[w] -> ahead[me] = ahead[me] | (wants[queue[i]] == w -> mask(queue[i]) : 0); i++
 	:: else -> break
