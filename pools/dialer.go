@@ -43,6 +43,7 @@ func connConfig(cfg model.Config) (*pgx.ConnConfig, error) {
 			cfg.Host, cfg.SSLMode, briefly(err))
 	}
 	config.Password = cfg.Password
+	rememberKeys(config)
 	config.LookupFunc = (&addresses{lookup: config.LookupFunc}).find
 	config.RuntimeParams = map[string]string{
 		"application_name": cmp.Or(config.RuntimeParams["application_name"], "tenantpool"),
