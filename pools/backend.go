@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/jackc/pgx/v5/stdlib"
 
 	"github.com/tenantpool/tenantpool/model"
@@ -20,10 +21,10 @@ type backend struct {
 	// the login failed.
 	driver *stdlib.Conn
 	pgx    *pgx.Conn
-	// started is when the server process began, by the server's clock; with the
-	// process id it names the process for as long as the server lives.
-	started time.Time
-	cancel  *cancelHandler
+	// began is when the server process began; with the process id it names the
+	// process for as long as the server lives.
+	began  span
+	cancel *cancelHandler
 	// handles are those of future leases; the holder's.
 	handles []Conn
 	closer  *closer
@@ -31,13 +32,33 @@ type backend struct {
 	typeNames map[uint32]string
 }
 
-// identify asks the server for the process's start. It is also the test of a
-// freshly dialed connection: a real query, in the one round trip of the simple
-// protocol.
-func (b *backend) identify(ctx context.Context) error {
-	const sql = `SELECT backend_start FROM pg_catalog.pg_stat_get_activity(pg_catalog.pg_backend_pid())`
-	return b.pgx.QueryRow(ctx, sql, pgx.QueryExecModeSimpleProtocol).Scan(&b.started)
+// span is some time between two moments of the server's clock.
+type span struct{ from, to time.Time }
+
+// identify asks the server for the time. It is the test of a connection that we
+// began to dial at dialed: a real query, in one round trip. And our process began
+// before that moment, but not before we dialed, whereas whoever gets its id next
+// begins later.
+//
+// To ask for the process's exact start takes a new process twice as long: it has
+// to read the catalog first. The time comes in binary, or the database's DateStyle
+// would have a say in it.
+func (b *backend) identify(ctx context.Context, dialed time.Time) error {
+	answer := b.pgx.PgConn().ExecParams(ctx, `SELECT current_timestamp`, nil, nil, nil, []int16{pgx.BinaryFormatCode}).Read()
+	if answer.Err != nil {
+		return answer.Err
+	}
+	var now time.Time
+	if err := b.pgx.TypeMap().Scan(pgtype.TimestamptzOID, pgx.BinaryFormatCode, answer.Rows[0][0], &now); err != nil {
+		return err
+	}
+	b.began = span{now.Add(-time.Since(dialed) - clocksDiffer), now}
+	return nil
 }
+
+// clocksDiffer is how much more than ours the server's clock may go forward during
+// a dial.
+const clocksDiffer = time.Second
 
 // test tells whether the connection still works.
 func (b *backend) test(ctx context.Context) error {

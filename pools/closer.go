@@ -12,9 +12,9 @@ import (
 // over the system database, whether the process is still there; one that still
 // is after it was told to go is terminated.
 type closer struct {
-	// ask terminates the process that is named by its id and its start, and
+	// ask terminates the process that is named by its id and when it began, and
 	// reports that there is none (any more).
-	ask func(ctx context.Context, pid uint32, started time.Time) (gone bool, err error)
+	ask func(ctx context.Context, pid uint32, began span) (gone bool, err error)
 	// system: these are the connections that ask needs itself.
 	system bool
 	// closing is closed when the manager begins to close.
@@ -70,7 +70,7 @@ func (c *closer) wait(b *backend, nothingRuns bool) {
 func (c *closer) gone(b *backend, conn *exactConn, began time.Time) bool {
 	reset := within(conn.ended, 0)
 	givenUp := within(c.closing, 0) && time.Since(began) > closingAtMost
-	if b.started.IsZero() { // it cannot be named
+	if b.began == (span{}) { // it cannot be named
 		return reset || givenUp || time.Since(began) > loginAtMost
 	}
 	if c.system && reset {
@@ -78,7 +78,7 @@ func (c *closer) gone(b *backend, conn *exactConn, began time.Time) bool {
 	}
 	ctx, stop := context.WithTimeout(context.Background(), askAtMost)
 	defer stop()
-	gone, err := c.ask(ctx, b.pgx.PgConn().PID(), b.started)
+	gone, err := c.ask(ctx, b.pgx.PgConn().PID(), b.began)
 	return gone || err != nil && givenUp
 }
 

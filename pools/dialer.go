@@ -43,6 +43,8 @@ func connConfig(cfg model.Config) (*pgx.ConnConfig, error) {
 			cfg.Host, cfg.SSLMode, briefly(err))
 	}
 	config.Password = cfg.Password
+	rememberKeys(config)
+	config.LookupFunc = (&addresses{lookup: config.LookupFunc}).find
 	config.RuntimeParams = map[string]string{
 		"application_name": cmp.Or(config.RuntimeParams["application_name"], "tenantpool"),
 	}
@@ -78,6 +80,7 @@ func (d *dialer) Dial(calledOff context.Context, id model.WorkspaceID) (actor.Co
 
 // login returns the backend also with an error, as far as it got.
 func (d *dialer) login(ctx context.Context, database string) (*backend, error) {
+	dialed := time.Now()
 	b := &backend{network: &network{}, cancel: &cancelHandler{}, closer: d.closer}
 	config := d.config.Copy()
 	config.Database = database
@@ -90,7 +93,7 @@ func (d *dialer) login(ctx context.Context, database string) (*backend, error) {
 	}
 	b.driver = conn.(*stdlib.Conn)
 	b.pgx = b.driver.Conn()
-	return b, b.identify(ctx)
+	return b, b.identify(ctx, dialed)
 }
 
 var quoted = strings.NewReplacer(`\`, `\\`, `'`, `\'`)

@@ -27,6 +27,12 @@
 // the server has really let go of one ([exactConn], [closer]), and dresses
 // leases as [Conn], [Workspace] and database/sql connections.
 //
+// A dial asks no more than it must: the keys of scram-sha-256 are computed once
+// ([scramLogins]), the name server is asked once a second ([addresses]), and the
+// query that tests the connection also says all that is needed to find its process
+// again (backend.identify). How long a close takes is for the server alone: nearly
+// all of it is the system that takes the ended process apart.
+//
 // A connection keeps its session state (SET, temporary tables, LISTEN, advisory
 // locks) between leases of its workspace; undo what you change. It never serves
 // another workspace. Manager.Query leaves no such state behind, and undoes what it

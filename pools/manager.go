@@ -246,16 +246,17 @@ func (m *Manager) Close(ctx context.Context) error {
 	return nil
 }
 
-// terminateBackend ends the server process named by its id and its start, and
+// terminateBackend ends the server process named by its id and when it began, and
 // reports that there is none. It is the closers' question to the server.
-func (m *Manager) terminateBackend(ctx context.Context, pid uint32, started time.Time) (gone bool, err error) {
+func (m *Manager) terminateBackend(ctx context.Context, pid uint32, began span) (gone bool, err error) {
 	conn, err := m.acquire(ctx, systemShare, model.WorkspaceID(m.config.SystemDatabase))
 	if err != nil {
 		return false, err
 	}
 	defer conn.Release()
 	tag, err := conn.Exec(ctx,
-		`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = $1 AND backend_start = $2`, int32(pid), started)
+		`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = $1 AND backend_start BETWEEN $2 AND $3`,
+		int32(pid), began.from, began.to)
 	return err == nil && tag.RowsAffected() == 0, err
 }
 

@@ -1,0 +1,14 @@
+package pools
+
+import (
+	"context"
+	"time"
+)
+
+// Began is between which moments the connection's process is known to have begun.
+func Began(c *Conn) (from, to time.Time) { return c.backend.began.from, c.backend.began.to }
+
+// TerminateBackend is the closers' question to the server.
+func TerminateBackend(ctx context.Context, m *Manager, pid uint32, from, to time.Time) (gone bool, err error) {
+	return m.terminateBackend(ctx, pid, span{from, to})
+}
