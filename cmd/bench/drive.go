@@ -11,6 +11,8 @@ import (
 // neighbours, if it has any.
 type crowd struct{ quiet, noisy int }
 
+func (c crowd) size() int { return c.quiet + c.noisy }
+
 // crowds: a workload with a noisy neighbour runs twice, the first time without
 // it.
 func (w workload) crowds(workers int) []crowd {
@@ -24,21 +26,18 @@ func (w workload) crowds(workers int) []crowd {
 // driven is what a crowd came to.
 type driven struct {
 	quiet, noisy []*worker
-	events       []Event
-	// warm is how many of the events came before the measured part.
-	warm     int
-	measured time.Duration
-	ended    time.Time // of the measured part
+	// warm is how many of the trace's events came before the measured part.
+	warm  int
+	ended time.Time // of the measured part
 }
 
 // drive sends requests for a warm-up and the measured part, or until ctx is done.
-func drive(ctx context.Context, s *stage, w workload, p pool, c crowd, round int) driven {
-	recorder := NewRecorder(c.quiet + c.noisy)
+func drive(ctx context.Context, s *stage, w workload, p pool, c crowd, round int, recorder *Recorder) driven {
 	runtime.GC() // what the turn before left is not this one's to clean up
 	began := time.Now()
 	measured := began.Add(s.options.warmUp())
-	d := driven{measured: s.options.For, ended: measured.Add(s.options.For)}
-	for i := range c.quiet + c.noisy {
+	d := driven{ended: measured.Add(s.options.For)}
+	for i := range c.size() {
 		quiet := i < c.quiet
 		one := &worker{
 			pool:     p,
@@ -69,7 +68,6 @@ func drive(ctx context.Context, s *stage, w workload, p pool, c crowd, round int
 		d.warm = recorder.Len()
 	})
 	all.Wait()
-	d.events = recorder.Events()
 	return d
 }
 

@@ -85,7 +85,7 @@ func findBouncer() (string, error) {
 			return program, nil
 		}
 	}
-	return "", fmt.Errorf("PgBouncer is %w: apt-get install pgbouncer, or the like", errNotInstalled)
+	return "", errors.New("PgBouncer is not installed: apt-get install pgbouncer, or the like")
 }
 
 // freePort was free a moment ago.

@@ -126,17 +126,17 @@ func (m *measurement) report(s *stage, w workload) Report {
 	return r
 }
 
-func (one *StrategyReport) fill(rounds []turnFigures) {
-	one.RequestsPerSecond = over(rounds, func(f turnFigures) float64 { return f.perSecond })
-	one.P50Ms = over(rounds, func(f turnFigures) float64 { return f.p50 })
-	one.P99Ms = over(rounds, func(f turnFigures) float64 { return f.p99 })
-	one.P999Ms = over(rounds, func(f turnFigures) float64 { return f.p999 })
-	one.AcquireP50Ms = over(rounds, func(f turnFigures) float64 { return f.acquire50 })
-	one.AcquireP99Ms = over(rounds, func(f turnFigures) float64 { return f.acquire99 })
-	one.ConnectionsMade = over(rounds, func(f turnFigures) float64 { return float64(f.made) })
-	one.HitRatio = over(rounds, func(f turnFigures) float64 { return f.hits })
-	one.LRUHitRatio = over(rounds, func(f turnFigures) float64 { return f.lru })
-	one.BeladyHitRatio = over(rounds, func(f turnFigures) float64 { return f.belady })
+func (one *StrategyReport) fill(rounds []*turnFigures) {
+	one.RequestsPerSecond = over(rounds, func(f *turnFigures) float64 { return f.perSecond })
+	one.P50Ms = over(rounds, func(f *turnFigures) float64 { return f.p50 })
+	one.P99Ms = over(rounds, func(f *turnFigures) float64 { return f.p99 })
+	one.P999Ms = over(rounds, func(f *turnFigures) float64 { return f.p999 })
+	one.AcquireP50Ms = over(rounds, func(f *turnFigures) float64 { return f.acquire50 })
+	one.AcquireP99Ms = over(rounds, func(f *turnFigures) float64 { return f.acquire99 })
+	one.ConnectionsMade = over(rounds, func(f *turnFigures) float64 { return float64(f.made) })
+	one.HitRatio = over(rounds, func(f *turnFigures) float64 { return f.hits })
+	one.LRUHitRatio = over(rounds, func(f *turnFigures) float64 { return f.lru })
+	one.BeladyHitRatio = over(rounds, func(f *turnFigures) float64 { return f.belady })
 	one.Errors, one.ErrorExamples = map[string]uint64{}, map[string]string{}
 	for _, f := range rounds {
 		one.Requests += f.requests
@@ -150,21 +150,21 @@ func (one *StrategyReport) fill(rounds []turnFigures) {
 	one.Refused, one.WrongAnswers = one.Errors[serverFull], one.Errors[wrongWorkspace]
 }
 
-func quietOf(rounds []turnFigures) *Quiet {
+func quietOf(rounds []*turnFigures) *Quiet {
 	return &Quiet{
-		P99Ms:             over(rounds, func(f turnFigures) float64 { return f.quiet.p99 }),
-		AcquireP50Ms:      over(rounds, func(f turnFigures) float64 { return f.quiet.acquire50 }),
-		AcquireP99Ms:      over(rounds, func(f turnFigures) float64 { return f.quiet.acquire99 }),
-		AloneP99Ms:        over(rounds, func(f turnFigures) float64 { return f.alone.p99 }),
-		AloneAcquireP50Ms: over(rounds, func(f turnFigures) float64 { return f.alone.acquire50 }),
-		AloneAcquireP99Ms: over(rounds, func(f turnFigures) float64 { return f.alone.acquire99 }),
+		P99Ms:             over(rounds, func(f *turnFigures) float64 { return f.quiet.p99 }),
+		AcquireP50Ms:      over(rounds, func(f *turnFigures) float64 { return f.quiet.acquire50 }),
+		AcquireP99Ms:      over(rounds, func(f *turnFigures) float64 { return f.quiet.acquire99 }),
+		AloneP99Ms:        over(rounds, func(f *turnFigures) float64 { return f.alone.p99 }),
+		AloneAcquireP50Ms: over(rounds, func(f *turnFigures) float64 { return f.alone.acquire50 }),
+		AloneAcquireP99Ms: over(rounds, func(f *turnFigures) float64 { return f.alone.acquire99 }),
 		P99Ratio:          over(rounds, noise),
 	}
 }
 
 // noise is how many times longer the quiet workspaces' slowest requests take with
 // the noise.
-func noise(f turnFigures) float64 {
+func noise(f *turnFigures) float64 {
 	if f.alone.p99 == 0 {
 		return 0
 	}

@@ -26,7 +26,7 @@ func (r *Result) WriteText(out io.Writer) error {
 
 func (r Report) write(text *bytes.Buffer) {
 	fmt.Fprintf(text, "\n%s: %s workspaces, %s\n\n", r.Workload, figures.Grouped(r.Workspaces), r.What)
-	table(text, "  strategy\trequests/s\t\tp50 ms\t\tp99 ms\t\tp99.9 ms\t\terrors\tpeak\tmade\thits\tLRU\tBelady\tof limit", func(row func(...any)) {
+	table(text, "  strategy\trequests/s\t\tp50 ms\tp99 ms\t\tp99.9 ms\terrors\tpeak\tmade\thits\tLRU\tBelady\tof limit", func(row func(...any)) {
 		for _, s := range r.Strategies {
 			if s.Skipped != "" {
 				continue
@@ -36,7 +36,7 @@ func (r Report) write(text *bytes.Buffer) {
 				limit = fmt.Sprintf("%.2f", s.LimitShare.Median)
 			}
 			row("  "+s.Name, count(s.RequestsPerSecond.Median), counts(s.RequestsPerSecond),
-				ms(s.P50Ms.Median), msRange(s.P50Ms), ms(s.P99Ms.Median), msRange(s.P99Ms), ms(s.P999Ms.Median), msRange(s.P999Ms),
+				ms(s.P50Ms.Median), ms(s.P99Ms.Median), msRange(s.P99Ms), ms(s.P999Ms.Median),
 				figures.Grouped(s.Failed), s.PeakBackends, count(s.ConnectionsMade.Median),
 				percent(s.HitRatio.Median), percent(s.LRUHitRatio.Median), percent(s.BeladyHitRatio.Median), limit)
 		}
@@ -115,7 +115,7 @@ func table(text *bytes.Buffer, header string, rows func(row func(...any))) {
 }
 
 // line is a turn in one line.
-func line(name string, f turnFigures) string {
+func line(name string, f *turnFigures) string {
 	return fmt.Sprintf("%-10s %8s requests/s, p99 %s, %s failed", name, count(f.perSecond), figures.Milliseconds(f.p99), figures.Grouped(f.failed()))
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/sirupsen/logrus"
 )
@@ -40,16 +41,16 @@ func databasesFor(o Options) (n int) {
 // measurement is what all turns with one workload came to.
 type measurement struct {
 	strategies []string
-	turns      map[string][]turnFigures // by strategy: one of each round
-	skipped    map[string]string        // why a strategy had no turn
-	dials      []float64                // the dial capacity in each round
+	turns      map[string][]*turnFigures // by strategy: one of each round
+	skipped    map[string]string         // why a strategy had no turn
+	dials      []float64                 // the dial capacity in each round
 }
 
 // measure lets the strategies take turns, in another order each round, so that
 // none is always the one after the same other one.
 func measure(ctx context.Context, s *stage, w workload, term Terminal) (*measurement, error) {
 	all := chosen(strategies(), s.options.Strategies)
-	m := &measurement{turns: map[string][]turnFigures{}, skipped: map[string]string{}}
+	m := &measurement{turns: map[string][]*turnFigures{}, skipped: map[string]string{}}
 	for _, how := range all {
 		m.strategies = append(m.strategies, how.label())
 	}
@@ -68,8 +69,8 @@ func measure(ctx context.Context, s *stage, w workload, term Terminal) (*measure
 			tell(term, s, w, round, how.label())
 			f, err := takeTurn(ctx, s, w, how, round)
 			switch {
-			case errors.Is(err, errNotInstalled):
-				m.skipped[how.label()] = err.Error()
+			case errors.Is(err, errNoTurn) && ctx.Err() == nil:
+				m.skipped[how.label()] = strings.TrimPrefix(err.Error(), errNoTurn.Error()+": ")
 				continue
 			case err != nil:
 				return nil, fmt.Errorf("%s, %s: %w", w.name, how.label(), err)

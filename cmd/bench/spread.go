@@ -23,7 +23,7 @@ func spreadOf(values []float64) Spread {
 }
 
 // over is the spread of a figure over the rounds.
-func over(rounds []turnFigures, figure func(turnFigures) float64) Spread {
+func over(rounds []*turnFigures, figure func(*turnFigures) float64) Spread {
 	var values []float64
 	for _, f := range rounds {
 		values = append(values, figure(f))
@@ -33,7 +33,7 @@ func over(rounds []turnFigures, figure func(turnFigures) float64) Spread {
 
 // ratios is the spread of a ratio of two strategies' figures, of the same round
 // each: what slows the machine down for a while slows down both.
-func ratios(above, below []turnFigures, figure func(turnFigures) float64) Spread {
+func ratios(above, below []*turnFigures, figure func(*turnFigures) float64) Spread {
 	var values []float64
 	for i := range min(len(above), len(below)) {
 		if d := figure(below[i]); d > 0 {

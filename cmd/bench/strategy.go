@@ -9,8 +9,8 @@ import (
 type strategy interface {
 	label() string
 	// open makes it ready for requests to the workspaces, which are known by
-	// their place in the stage's databases. The error wraps errNotInstalled when
-	// the machine lacks what it is made of.
+	// their place in the stage's databases. The error wraps errNoTurn when the
+	// others are to go on without it.
 	open(ctx context.Context, s *stage) (pool, error)
 }
 
@@ -30,7 +30,7 @@ type lease interface {
 	release()
 }
 
-var errNotInstalled = errors.New("not installed")
+var errNoTurn = errors.New("no turn")
 
 // strategies in the order of the report.
 func strategies() []strategy {

@@ -3,6 +3,7 @@ package bench
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"golang.org/x/sync/errgroup"
 )
@@ -19,7 +20,16 @@ type pgBouncer struct{}
 
 func (pgBouncer) label() string { return "pgbouncer" }
 
+// open: where PgBouncer cannot run, the others still can.
 func (pgBouncer) open(ctx context.Context, s *stage) (pool, error) {
+	p, err := openBounced(ctx, s)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errNoTurn, err)
+	}
+	return p, nil
+}
+
+func openBounced(ctx context.Context, s *stage) (*bounced, error) {
 	b, err := startBouncer(ctx, s)
 	if err != nil {
 		return nil, err

@@ -26,8 +26,8 @@ func (m *measurement) targets(w workload) []Target {
 	if len(own) == 0 {
 		return found
 	}
-	perSecond := func(f turnFigures) float64 { return f.perSecond }
-	p99 := func(f turnFigures) float64 { return f.p99 }
+	perSecond := func(f *turnFigures) float64 { return f.perSecond }
+	p99 := func(f *turnFigures) float64 { return f.p99 }
 	than := func(other strategy, least float64) {
 		if rounds := m.turns[other.label()]; len(rounds) > 0 {
 			found = append(found, atLeast("requests/s, tenantpool / "+other.label(), least, ratios(own, rounds, perSecond)))
@@ -51,15 +51,7 @@ func (m *measurement) targets(w workload) []Target {
 		found = append(found, atLeast("share of the limit reached by tenantpool", 0.9, m.limitShare(ours{}.label())))
 	}
 	return append(found,
-		atLeast("hit ratio of tenantpool - an exact LRU's", -0.01, over(own, func(f turnFigures) float64 { return f.hits - f.lru })),
-		atMost("errors of tenantpool in a round", 0, over(own, func(f turnFigures) float64 { return float64(f.failed()) })),
+		atLeast("hit ratio of tenantpool - an exact LRU's", -0.01, over(own, func(f *turnFigures) float64 { return f.hits - f.lru })),
+		atMost("errors of tenantpool in a round", 0, over(own, func(f *turnFigures) float64 { return float64(f.failed()) })),
 	)
-}
-
-// failed is how many requests failed.
-func (f turnFigures) failed() (n uint64) {
-	for _, of := range f.errors {
-		n += of
-	}
-	return n
 }

@@ -71,3 +71,6 @@ func (r *Recorder) Events() []Event {
 	}
 	return events
 }
+
+// Len is how many events there are so far.
+func (r *Recorder) Len() int { return int(r.last.Load()) }

@@ -13,38 +13,49 @@ import (
 const lookEvery = 20 * time.Millisecond
 
 // takeTurn has one strategy serve the workload, and nobody else use the server.
-func takeTurn(ctx context.Context, s *stage, w workload, how strategy, round int) (_ turnFigures, err error) {
+func takeTurn(ctx context.Context, s *stage, w workload, how strategy, round int) (_ *turnFigures, err error) {
 	watch, err := serverview.Start(ctx, s.watcher, s.login.User, lookEvery)
 	if err != nil {
-		return turnFigures{}, err
+		return nil, err
 	}
 	defer watch.Stop()
-	before, err := watch.Count(ctx) // on a user's server others may have some
+	before, err := s.others(ctx, watch)
 	if err != nil {
-		return turnFigures{}, err
+		return nil, err
 	}
 	p, err := how.open(ctx, s)
 	if err != nil {
-		return turnFigures{}, err
+		return nil, err
 	}
-	f := turnFigures{}
 	made := p.made()
-	for _, c := range w.crowds(s.options.Workers) {
-		d := drive(ctx, s, w, p, c, round)
-		now := p.made()
-		f.add(s, w, d, now-made)
-		made = now
+	crowds := w.crowds(s.options.Workers)
+	recorder := NewRecorder(crowds[len(crowds)-1].size()) // the last one is the largest
+	var all []driven
+	for _, c := range crowds {
+		all = append(all, drive(ctx, s, w, p, c, round, recorder))
 	}
+	made = p.made() - made
 	ending, stop := context.WithTimeout(context.Background(), endsWithin)
 	defer stop()
 	if err := p.close(ending); err != nil {
-		return turnFigures{}, fmt.Errorf("%s: close: %w", how.label(), err)
+		return nil, fmt.Errorf("%s: close: %w", how.label(), err)
 	}
-	f.peak = watch.Peak() - before
 	if ctx.Err() != nil {
-		return turnFigures{}, context.Cause(ctx)
+		return nil, context.Cause(ctx)
 	}
+	f := newTurnFigures(s, all, recorder.Events(), made)
+	f.peak = watch.Peak() - before
 	return f, untilGone(ending, watch, before)
+}
+
+// others is how many connections are not the strategy's. On a server of our own
+// there is none, once those of the turn before are gone; on a user's there is our
+// own observer at least.
+func (s *stage) others(ctx context.Context, watch *serverview.Watch) (int, error) {
+	if s.local != nil {
+		return 0, untilGone(ctx, watch, 0)
+	}
+	return watch.Count(ctx)
 }
 
 // untilGone waits until the server has no more connections than before, so that

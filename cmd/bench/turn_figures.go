@@ -6,65 +6,69 @@ import (
 
 // turnFigures are what one turn of a strategy came to.
 type turnFigures struct {
-	perSecond            float64
-	p50, p99, p999       float64
-	acquire50, acquire99 float64
-	requests, made       uint64
-	errors               map[string]uint64
-	examples             map[string]string
-	hits, lru, belady    float64
-	// measuredLRU is lru of the measured part alone, without the misses of a pool
-	// that begins empty.
-	measuredLRU float64
-	peak        int
-
-	// quiet and alone are the quiet workspaces of a workload with a noisy
+	// Of the measured part; of all workers.
+	perSecond float64
+	times
+	p999 float64
+	// quiet and alone are the quiet workers' in a workload with a noisy
 	// neighbour, with and without it.
 	quiet, alone times
+
+	// Of the whole turn.
+	requests, made    uint64
+	errors            map[string]uint64
+	examples          map[string]string
+	hits, lru, belady float64
+	peak              int
+
+	// measuredLRU is lru of the measured part: without the misses of a pool that
+	// begins empty.
+	measuredLRU float64
 }
 
 // times are milliseconds.
 type times struct{ p50, p99, acquire50, acquire99 float64 }
 
-// add takes in what a crowd came to. The last one counts; one before is without
-// the noise.
-func (f *turnFigures) add(s *stage, w workload, d driven, made uint64) {
-	f.alone = f.quiet
-	f.quiet = timesOf(d.quiet)
-
-	request, acquire := latency.New(), latency.New()
-	f.requests, f.made = 0, made
-	if f.errors == nil {
-		f.errors, f.examples = map[string]uint64{}, map[string]string{}
-	}
-	inTime := 0
-	for _, one := range d.workers() {
-		f.requests += one.ok
-		for kind, n := range one.errors {
-			f.errors[kind] += n
-			f.examples[kind] = one.examples[kind]
-		}
-		for _, sample := range one.samples {
-			request.Add(sample.all)
-			acquire.Add(sample.acquire)
-			if !sample.ended.After(d.ended) {
-				inTime++
+// newTurnFigures adds up what the crowds of a turn came to. The last one is
+// measured; one before is the quiet workers alone.
+func newTurnFigures(s *stage, crowds []driven, events []Event, made uint64) *turnFigures {
+	f := &turnFigures{made: made, errors: map[string]uint64{}, examples: map[string]string{}}
+	for _, d := range crowds {
+		for _, one := range d.workers() {
+			f.requests += one.ok
+			for kind, n := range one.errors {
+				f.errors[kind] += n
+				f.examples[kind] = one.examples[kind]
 			}
 		}
 	}
-	f.perSecond = float64(inTime) / d.measured.Seconds()
-	f.p50, f.p99, f.p999 = request.Milliseconds(50), request.Milliseconds(99), request.Milliseconds(99.9)
-	f.acquire50, f.acquire99 = acquire.Milliseconds(50), acquire.Milliseconds(99)
+	last := crowds[len(crowds)-1]
+	if first := crowds[0]; len(crowds) > 1 {
+		f.alone, _ = timesOf(first.quiet)
+	}
+	f.quiet, _ = timesOf(last.quiet)
+	f.times, f.p999 = timesOf(last.workers())
+	f.perSecond = float64(last.inTime()) / s.options.For.Seconds()
+
 	if f.requests > 0 {
 		f.hits = max(0, 1-float64(made)/float64(f.requests))
 	}
 	slots, each := s.config.WorkspaceBudget(), s.options.Cap
-	f.lru = LRUHitRatio(d.events, slots, each)
-	f.belady = BeladyHitRatio(d.events, slots, each)
-	f.measuredLRU = laterHitRatio(d.events, d.warm, f.lru, LRUHitRatio(d.events[:d.warm], slots, each))
+	f.lru = LRUHitRatio(events, slots, each)
+	f.belady = BeladyHitRatio(events, slots, each)
+	f.measuredLRU = laterHitRatio(events, last.warm, f.lru, LRUHitRatio(events[:last.warm], slots, each))
+	return f
 }
 
-func timesOf(workers []*worker) times {
+// failed is how many requests failed.
+func (f *turnFigures) failed() (n uint64) {
+	for _, of := range f.errors {
+		n += of
+	}
+	return n
+}
+
+func timesOf(workers []*worker) (t times, p999 float64) {
 	request, acquire := latency.New(), latency.New()
 	for _, one := range workers {
 		for _, sample := range one.samples {
@@ -72,12 +76,27 @@ func timesOf(workers []*worker) times {
 			acquire.Add(sample.acquire)
 		}
 	}
-	return times{request.Milliseconds(50), request.Milliseconds(99), acquire.Milliseconds(50), acquire.Milliseconds(99)}
+	return times{
+		p50: request.Milliseconds(50), p99: request.Milliseconds(99),
+		acquire50: acquire.Milliseconds(50), acquire99: acquire.Milliseconds(99),
+	}, request.Milliseconds(99.9)
 }
 
-// laterHitRatio is the hit ratio of the events from the first warm ones on, from
-// those of all and of the first: an LRU does not know the future, so the hits of
-// the first ones are the same in both.
+// inTime counts the requests that ended in the measured part as well.
+func (d driven) inTime() (n int) {
+	for _, one := range d.workers() {
+		for _, sample := range one.samples {
+			if !sample.ended.After(d.ended) {
+				n++
+			}
+		}
+	}
+	return n
+}
+
+// laterHitRatio is an LRU's hit ratio after the first warm events, from those of
+// all events and of the first ones: an LRU does not know the future, so the hits
+// of the first ones are the same in both.
 func laterHitRatio(events []Event, warm int, all, first float64) float64 {
 	total, before := acquires(events), acquires(events[:warm])
 	if total == before {

@@ -14,7 +14,7 @@ type Popularity struct {
 	cumulative []float64 // the probability of an index up to this one
 }
 
-// New: n is at least 1, s at least 0.
+// New is a popularity of n, at least 1, with the exponent s, at least 0.
 func New(n int, s float64) Popularity {
 	cumulative := make([]float64, n)
 	total := 0.0
