@@ -9,9 +9,9 @@ import (
 	"gonum.org/v1/plot/vg/draw"
 )
 
-// latency shows the percentiles as points, because a logarithmic axis has no
+// latencies shows the percentiles as points, because a logarithmic axis has no
 // zero for a bar to start from.
-func latency(bars []ChartBar) (panel, error) {
+func latencies(bars []ChartBar) (panel, error) {
 	marks := []legendEntry{
 		{"p50", blue, draw.CircleGlyph{}}, {"p99", amber, draw.BoxGlyph{}}, {"p99.9", red, draw.PyramidGlyph{}},
 	}

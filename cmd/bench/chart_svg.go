@@ -93,7 +93,7 @@ func drawRow(row draw.Canvas, workload ChartData) error {
 	panels := []struct {
 		make  func([]ChartBar) (panel, error)
 		share vg.Length
-	}{{throughput, 0.32}, {latency, 0.36}, {hitRatios, 0.32}}
+	}{{throughput, 0.32}, {latencies, 0.36}, {hitRatios, 0.32}}
 	left, rest := row.Min.X, row.Size().X-width
 	for i, p := range panels {
 		made, err := p.make(workload.Bars)

@@ -14,7 +14,7 @@ import (
 // WriteText writes the result for people.
 func (r *Result) WriteText(out io.Writer) error {
 	var text bytes.Buffer
-	fmt.Fprintf(&text, "%d workers, %q, %d rounds of %g s: medians (min..max)\n", r.Workers, r.Query, r.Rounds, r.Seconds)
+	fmt.Fprintf(&text, "%s workers, %q, %d x %g s for each strategy: medians (min..max)\n", figures.Grouped(r.Workers), r.Query, r.Rounds, r.Seconds)
 	fmt.Fprintf(&text, "%d connections for the workspaces of tenantpool, PgBouncer and the LRU of pools, at most %d each;\nconnect and pgxpools may have all %d that the server grants\n",
 		r.WorkspaceBudget, r.Cap, r.Budget)
 	for _, w := range r.Workloads {
@@ -25,7 +25,7 @@ func (r *Result) WriteText(out io.Writer) error {
 }
 
 func (r Report) write(text *bytes.Buffer) {
-	fmt.Fprintf(text, "\n%s: %s workspaces, %s\n\n", r.Workload, figures.Grouped(r.Workspaces), r.What)
+	fmt.Fprintf(text, "\n%s\n\n", r.title())
 	table(text, "  strategy\trequests/s\t\tp50 ms\tp99 ms\t\tp99.9 ms\terrors\tpeak\tmade\thits\tLRU\tBelady\tof limit", func(row func(...any)) {
 		for _, s := range r.Strategies {
 			if s.Skipped != "" {
@@ -36,7 +36,7 @@ func (r Report) write(text *bytes.Buffer) {
 				limit = fmt.Sprintf("%.2f", s.LimitShare.Median)
 			}
 			row("  "+s.Name, count(s.RequestsPerSecond.Median), counts(s.RequestsPerSecond),
-				ms(s.P50Ms.Median), ms(s.P99Ms.Median), msRange(s.P99Ms), ms(s.P999Ms.Median),
+				milliseconds(s.P50Ms.Median), milliseconds(s.P99Ms.Median), msRange(s.P99Ms), milliseconds(s.P999Ms.Median),
 				figures.Grouped(s.Failed), s.PeakBackends, count(s.ConnectionsMade.Median),
 				percent(s.HitRatio.Median), percent(s.LRUHitRatio.Median), percent(s.BeladyHitRatio.Median), limit)
 		}
@@ -48,7 +48,7 @@ func (r Report) write(text *bytes.Buffer) {
 			fmt.Fprintf(text, "  %s had no turn: %s\n", s.Name, s.Skipped)
 		}
 		for _, kind := range slices.Sorted(maps.Keys(s.Errors)) {
-			fmt.Fprintf(text, "  %s: %s requests failed (%s), one of them: %s\n", s.Name, figures.Grouped(s.Errors[kind]), kind, s.ErrorExamples[kind])
+			fmt.Fprintf(text, "  %s: failed requests (%s): %s, such as: %s\n", s.Name, kind, figures.Grouped(s.Errors[kind]), s.ErrorExamples[kind])
 		}
 	}
 	if r.DialsPerSecond.Median > 0 {
@@ -57,16 +57,20 @@ func (r Report) write(text *bytes.Buffer) {
 	r.writeTargets(text)
 }
 
+func (r Report) title() string {
+	return fmt.Sprintf("%s: %s workspaces, %s", r.Workload, figures.Grouped(r.Workspaces), r.What)
+}
+
 func (r Report) writeQuiet(text *bytes.Buffer) {
 	if !slices.ContainsFunc(r.Strategies, func(s StrategyReport) bool { return s.Quiet != nil }) {
 		return
 	}
-	fmt.Fprint(text, "\n  The quiet workspaces, with the noise and without it:\n\n")
-	table(text, "  strategy\tp99 ms\twithout\tratio\t\tacquire p50\twithout\tacquire p99\twithout", func(row func(...any)) {
+	fmt.Fprint(text, "\n  The quiet workspaces, with the noise and without it (PgBouncer's clients wait for it in the query, not in the acquire), ms:\n\n")
+	table(text, "  strategy\tp99\twithout\tratio\t\tacquire p50\twithout\tacquire p99\twithout", func(row func(...any)) {
 		for _, s := range r.Strategies {
 			if q := s.Quiet; q != nil {
-				row("  "+s.Name, ms(q.P99Ms.Median), ms(q.AloneP99Ms.Median), ratio(q.P99Ratio.Median), ratioRange(q.P99Ratio),
-					ms(q.AcquireP50Ms.Median), ms(q.AloneAcquireP50Ms.Median), ms(q.AcquireP99Ms.Median), ms(q.AloneAcquireP99Ms.Median))
+				row("  "+s.Name, milliseconds(q.P99Ms.Median), milliseconds(q.AloneP99Ms.Median), ratio(q.P99Ratio.Median), ratioRange(q.P99Ratio),
+					milliseconds(q.AcquireP50Ms.Median), milliseconds(q.AloneAcquireP50Ms.Median), milliseconds(q.AcquireP99Ms.Median), milliseconds(q.AloneAcquireP99Ms.Median))
 			}
 		}
 	})
@@ -123,19 +127,8 @@ func count(v float64) string   { return figures.Grouped(uint64(v + 0.5)) }
 func percent(v float64) string { return fmt.Sprintf("%.1f %%", 100*v) }
 func ratio(v float64) string   { return fmt.Sprintf("%.4g", v) }
 
-// ms has about three digits that count.
-func ms(v float64) string {
-	switch {
-	case v < 10:
-		return fmt.Sprintf("%.2f", v)
-	case v < 100:
-		return fmt.Sprintf("%.1f", v)
-	}
-	return fmt.Sprintf("%.0f", v)
-}
-
 func counts(s Spread) string     { return between(s, count) }
-func msRange(s Spread) string    { return between(s, ms) }
+func msRange(s Spread) string    { return between(s, milliseconds) }
 func ratioRange(s Spread) string { return between(s, ratio) }
 
 func between(s Spread, format func(float64) string) string {

@@ -1,5 +1,3 @@
-// Package bench runs one workload against several ways to reach many databases,
-// and compares what came of it.
 package bench
 
 import "sync/atomic"
