@@ -16,8 +16,9 @@ var dialing = []int{1, 2, 4, 8}
 // dialCapacity is how many times a second this machine and the server can
 // connect, run one query and close: the most of the concurrencies tried.
 func dialCapacity(ctx context.Context, s *stage, w workload) (best float64, err error) {
+	length := min(s.options.For/6, time.Second)
 	for _, n := range dialing {
-		perSecond, err := dials(ctx, s, w.workspaces(s), n, s.options.For/6)
+		perSecond, err := dials(ctx, s, w.workspaces(s), n, length)
 		if err != nil {
 			return 0, err
 		}

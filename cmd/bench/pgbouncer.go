@@ -78,9 +78,12 @@ func startBouncer(ctx context.Context, s *stage) (*bouncer, error) {
 	return b, nil
 }
 
-// findBouncer also looks where Debian installs it, which is in few users' PATH.
+// bouncerPrograms: Debian installs it where few users' PATH leads. A test puts in
+// another.
+var bouncerPrograms = []string{"pgbouncer", "/usr/sbin/pgbouncer", "/usr/local/sbin/pgbouncer"}
+
 func findBouncer() (string, error) {
-	for _, name := range []string{"pgbouncer", "/usr/sbin/pgbouncer", "/usr/local/sbin/pgbouncer"} {
+	for _, name := range bouncerPrograms {
 		if program, err := exec.LookPath(name); err == nil {
 			return program, nil
 		}

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tenantpool/tenantpool/cmd/bench"
+	"github.com/tenantpool/tenantpool/model"
 )
 
 // benchOptions are the bench's flags.
@@ -67,8 +68,8 @@ missed target is no error.`,
 					return &usageError{cmd.CommandPath(), err}
 				}
 			}
-			if o.Cap > o.Budget {
-				return &usageError{cmd.CommandPath(), fmt.Errorf("--cap %d is more than --budget %d", o.Cap, o.Budget)}
+			if most := (model.Config{MaxConnections: o.Budget}).WorkspaceBudget(); o.Cap > most {
+				return &usageError{cmd.CommandPath(), fmt.Errorf("--cap %d is more than the %d connections that a --budget of %d leaves the workspaces", o.Cap, most, o.Budget)}
 			}
 			return runBench(cmd.Context(), o, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},

@@ -1,0 +1,112 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+)
+
+func newStage(t *testing.T, databases int) *stage {
+	t.Helper()
+	openTemp(t)
+	s, err := setUp(t.Context(), small(), databases, quietLog(), silent)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.tearDown(silent); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+// A pool whose connections lead elsewhere: the stage's databases change places
+// after it was opened.
+func TestAConnectionToAnotherDatabaseIsNoticed(t *testing.T) {
+	s := newStage(t, 2)
+	for _, how := range []strategy{ours{}, poolPerWorkspace{}} {
+		p, err := how.open(t.Context(), s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.databases[0], s.databases[1] = s.databases[1], s.databases[0]
+		_, err = p.acquire(t.Context(), 0)
+		if !errors.Is(err, errWrongWorkspace) || kindOf(err) != wrongWorkspace {
+			t.Errorf("%s: %v", how.label(), err)
+		}
+		s.databases[0], s.databases[1] = s.databases[1], s.databases[0]
+		if err := p.close(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// The server's own count of the sessions is the judge. It adds up when they have
+// ended.
+func TestEachStrategyCountsTheConnectionsThatItMakes(t *testing.T) {
+	s := newStage(t, 8)
+	conn, err := pgx.Connect(t.Context(), s.watcher)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(context.Background())
+	sessions := func() (n uint64) {
+		t.Helper()
+		if err := conn.QueryRow(t.Context(), "SELECT sum(sessions) FROM pg_stat_database WHERE datname = ANY($1)", s.databases).Scan(&n); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	for _, how := range strategies() {
+		before := sessions()
+		p, err := how.open(t.Context(), s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range 24 { // more workspaces than the LRU of pools keeps
+			lease, err := p.acquire(t.Context(), i%8)
+			if err != nil {
+				t.Fatalf("%s: %v", how.label(), err)
+			}
+			if err := lease.query(t.Context(), "select 1"); err != nil {
+				t.Errorf("%s: %v", how.label(), err)
+			}
+			lease.release()
+		}
+		made := p.made()
+		if err := p.close(t.Context()); err != nil {
+			t.Error(err)
+		}
+		var open int
+		for open = -1; open != 0; { // bounded by the test's own deadline
+			if err := conn.QueryRow(t.Context(), "SELECT count(*) FROM pg_stat_activity WHERE datname = ANY($1)", s.databases).Scan(&open); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if counted := sessions() - before; made == 0 || made != counted {
+			t.Errorf("%s: it made %d connections, the server counted %d", how.label(), made, counted)
+		}
+	}
+}
+
+func TestPgBouncerWithoutItsProgramHasNoTurn(t *testing.T) {
+	s := newStage(t, 2)
+	s.options.Workspaces = 2
+	s.options.Strategies = []string{"tenantpool", "pgbouncer"}
+	found := bouncerPrograms
+	defer func() { bouncerPrograms = found }()
+	bouncerPrograms = []string{"/nowhere/pgbouncer"}
+	m, err := measure(t.Context(), s, workload{name: "one"}, silent)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := m.skipped["pgbouncer"]; got != "PgBouncer is not installed: apt-get install pgbouncer, or the like" {
+		t.Errorf("%q", got)
+	}
+	if len(m.turns["tenantpool"]) != 1 {
+		t.Error("the others did not go on")
+	}
+}
