@@ -3,6 +3,7 @@ package bench
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -108,5 +109,40 @@ func TestPgBouncerWithoutItsProgramHasNoTurn(t *testing.T) {
 	}
 	if len(m.turns["tenantpool"]) != 1 {
 		t.Error("the others did not go on")
+	}
+}
+
+// Each of 30 pools keeps a connection, and the server has 20.
+func TestPoolsThatKnowNothingOfEachOtherAreRefusedAndCounted(t *testing.T) {
+	s := newStage(t, 30)
+	observer, err := pgx.Connect(t.Context(), s.watcher) // it has its place, as in a turn
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer observer.Close(context.Background())
+	p, err := poolPerWorkspace{}.open(t.Context(), s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	recorder := NewRecorder(1)
+	one := &worker{pool: p, trace: recorder.Worker(0), query: "select 1", errors: map[string]uint64{}, examples: map[string]string{}}
+	for workspace := range 30 {
+		if _, err := one.request(t.Context(), workspace); err != nil {
+			one.note(err)
+		} else {
+			one.ok++
+		}
+	}
+	f := newTurnFigures(s, []driven{{quiet: []*worker{one}}}, recorder.Events(), p.made())
+	var report StrategyReport
+	report.fill([]*turnFigures{f})
+	if report.Requests != 20 || report.Failed != 10 || report.Refused != 10 || report.Errors["53300"] != 10 || !strings.Contains(report.ErrorExamples["53300"], "53300") {
+		t.Errorf("%d requests went well, %d were refused, errors %v, such as %v", report.Requests, report.Refused, report.Errors, report.ErrorExamples)
+	}
+	if report.HitRatio.Median != 0 || report.ConnectionsMade.Median != 20 {
+		t.Errorf("hit ratio %v, %v connections made", report.HitRatio, report.ConnectionsMade)
+	}
+	if err := p.close(t.Context()); err != nil {
+		t.Error(err)
 	}
 }
