@@ -68,7 +68,9 @@ type StrategyReport struct {
 	LRUHitRatio    Spread `json:"lruHitRatio"`
 	BeladyHitRatio Spread `json:"beladyHitRatio"`
 	// LimitShare is RequestsPerSecond as a share of what the dial capacity allows
-	// an exact LRU: dials per second / (1 - hit ratio in the measured part).
+	// an exact LRU: dials per second / (1 - hit ratio in the measured part). It is
+	// not known of a strategy that turned requests away: those would have been the
+	// misses.
 	LimitShare *Spread `json:"limitShare,omitempty"`
 	// Quiet is about the requests of the quiet workspaces.
 	Quiet *Quiet `json:"quiet,omitempty"`
@@ -113,7 +115,7 @@ func (m *measurement) report(s *stage, w workload) Report {
 		one := StrategyReport{Name: name, Skipped: m.skipped[name]}
 		if one.Skipped == "" {
 			one.fill(m.turns[name])
-			if w.limited {
+			if w.limited && one.Failed == 0 {
 				share := m.limitShare(name)
 				one.LimitShare = &share
 			}

@@ -34,7 +34,10 @@ func TestAConnectionToAnotherDatabaseIsNoticed(t *testing.T) {
 			t.Fatal(err)
 		}
 		s.databases[0], s.databases[1] = s.databases[1], s.databases[0]
-		_, err = p.acquire(t.Context(), 0)
+		lease, err := p.acquire(t.Context(), 0)
+		if err == nil {
+			lease.release()
+		}
 		if !errors.Is(err, errWrongWorkspace) || kindOf(err) != wrongWorkspace {
 			t.Errorf("%s: %v", how.label(), err)
 		}
