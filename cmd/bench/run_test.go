@@ -62,8 +62,10 @@ func TestEachStrategyServesRequestsOnARealServer(t *testing.T) {
 			if s.PeakBackends == 0 || s.PeakBackends > o.Budget {
 				t.Errorf("%s: %d connections at once on a server that grants %d", name, s.PeakBackends, o.Budget)
 			}
-			if h := s.HitRatio.Median; h < 0 || h > 1 || s.LRUHitRatio.Median < 0 || s.BeladyHitRatio.Median < s.LRUHitRatio.Median {
-				t.Errorf("%s: hit ratio %v, LRU %v, Belady %v", name, h, s.LRUHitRatio, s.BeladyHitRatio)
+			for _, ratio := range []float64{s.HitRatio.Median, s.LRUHitRatio.Median, s.BeladyHitRatio.Median} {
+				if ratio < 0 || ratio > 1 {
+					t.Errorf("%s: hit ratio %v, LRU %v, Belady %v", name, s.HitRatio, s.LRUHitRatio, s.BeladyHitRatio)
+				}
 			}
 			if (s.LimitShare != nil) != (w.Workload == "uniform" && s.Failed == 0) || (s.Quiet != nil) != (w.Workload == "noisy") {
 				t.Errorf("%s: share of the limit %v, quiet %v", name, s.LimitShare, s.Quiet)
@@ -74,6 +76,9 @@ func TestEachStrategyServesRequestsOnARealServer(t *testing.T) {
 	own := strategyOf(t, uniform, "tenantpool")
 	if own.RequestsPerSecond.Median <= 0 || own.P50Ms.Median <= 0 || own.AcquireP50Ms.Median > own.P50Ms.Median {
 		t.Errorf("tenantpool: %+v/s, p50 %v, of which the acquire %v", own.RequestsPerSecond, own.P50Ms, own.AcquireP50Ms)
+	}
+	if own.BeladyHitRatio.Median < own.LRUHitRatio.Median { // its trace keeps to the limits
+		t.Errorf("tenantpool: LRU %v, Belady %v", own.LRUHitRatio, own.BeladyHitRatio)
 	}
 	if own.Failed != 0 || own.PeakBackends > result.WorkspaceBudget+5 {
 		t.Errorf("tenantpool: %d failed, %d connections at once", own.Failed, own.PeakBackends)
