@@ -64,6 +64,7 @@ func (p panel) nameY(names []string) {
 	p.Y.Padding = 0
 }
 
+// row is the place of the i-th strategy on Y.
 func row[T any](all []T, i int) float64 { return float64(len(all) - 1 - i) }
 
 func names(bars []ChartBar) []string {
@@ -93,7 +94,7 @@ func (p panel) bars(values []float64, width, offset vg.Length, s shade) error {
 	lengths := make(plotter.Values, len(values))
 	for i, value := range values {
 		if known(value) {
-			lengths[len(values)-1-i] = value
+			lengths[int(row(values, i))] = value
 		}
 	}
 	chart, err := plotter.NewBarChart(lengths, width)

@@ -128,6 +128,12 @@ func TestHitRatiosOfTracesWorkedOutByHand(t *testing.T) {
 			1, 1, 1, 1,
 		},
 		{
+			"who was served by its workspace leaves the queue for slots",
+			// 1's connection goes to 3, so b's slot is for 4, and 5 finds c's.
+			[]string{"+1a", "+2b", "+3a", "-1", "+4c", "-2", "-4", "+5c"},
+			2, 2, 2, 2,
+		},
+		{
 			"who is never served is no hit",
 			[]string{"+1a", "+2a"},
 			1, 1, 0, 0,
