@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -162,18 +163,15 @@ func TestAnInterruptEndsTheRunAndLeavesNothing(t *testing.T) {
 	o.Workloads, o.Strategies = []string{"zipf"}, []string{"pgbouncer"}
 	ctx, interrupt := context.WithCancel(t.Context())
 	defer interrupt()
-	term := silent
-	running := make(chan struct{})
-	term.Show = func(line string) {
-		if strings.HasSuffix(line, "pgbouncer ...") {
-			close(running)
+	go func() { // when PgBouncer has its files
+		for ctx.Err() == nil {
+			if found, _ := filepath.Glob(filepath.Join(temp, "tenantpool-bouncer-*", "users")); len(found) > 0 {
+				interrupt()
+			}
+			pause(ctx, time.Millisecond)
 		}
-	}
-	go func() {
-		<-running
-		interrupt()
 	}()
-	if _, err := Run(ctx, o, quietLog(), term); !errors.Is(err, context.Canceled) {
+	if _, err := Run(ctx, o, quietLog(), silent); !errors.Is(err, context.Canceled) {
 		t.Errorf("the error is %v", err)
 	}
 	if files, _ := os.ReadDir(temp); len(files) > 0 {
