@@ -69,7 +69,9 @@ func measure(ctx context.Context, s *stage, w workload, term Terminal) (*measure
 			tell(term, s, w, round, how.label())
 			f, err := takeTurn(ctx, s, w, how, round)
 			switch {
-			case errors.Is(err, errNoTurn) && ctx.Err() == nil:
+			case ctx.Err() != nil: // what failed then does not matter
+				return nil, context.Cause(ctx)
+			case errors.Is(err, errNoTurn):
 				m.skipped[how.label()] = strings.TrimPrefix(err.Error(), errNoTurn.Error()+": ")
 				continue
 			case err != nil:
