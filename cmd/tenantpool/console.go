@@ -5,6 +5,7 @@ import (
 	"os"
 	"strings"
 
+	"github.com/schollz/progressbar/v3"
 	"golang.org/x/term"
 )
 
@@ -146,3 +147,18 @@ func (c *console) log(line string) {
 
 // keepLine leaves the last line where it is.
 func (c *console) keepLine() { c.send(message{keep: true}) }
+
+// progress counts up to n until the channel is closed, on a terminal only.
+func (c *console) progress(what string, n int, done <-chan struct{}) {
+	bar := progressbar.NewOptions(n,
+		progressbar.OptionSetWriter(io.Discard), // the console shows it
+		progressbar.OptionSetDescription(what),
+		progressbar.OptionSetWidth(36),
+		progressbar.OptionShowCount(),
+	)
+	for range done {
+		_ = bar.Add(1)
+		c.show(bar.String())
+	}
+	c.show("")
+}

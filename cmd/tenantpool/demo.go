@@ -11,6 +11,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/tenantpool/tenantpool/cmd/figures"
+	"github.com/tenantpool/tenantpool/cmd/popularity"
 	"github.com/tenantpool/tenantpool/model"
 )
 
@@ -115,7 +117,7 @@ func play(ctx context.Context, o demoOptions, st *stage, con *console) (report, 
 	if err != nil {
 		return report{}, err
 	}
-	con.println(fmt.Sprintf("%s workers send requests to all of them%s\n", grouped(o.workers), until(o.length)))
+	con.println(fmt.Sprintf("%s workers send requests to all of them%s\n", figures.Grouped(o.workers), until(o.length)))
 
 	playing := ctx
 	if o.length > 0 {
@@ -132,7 +134,7 @@ func play(ctx context.Context, o demoOptions, st *stage, con *console) (report, 
 	traffic{
 		manager:    st.manager,
 		workspaces: st.workspaces,
-		popularity: newPopularity(len(st.workspaces), o.zipf),
+		popularity: popularity.New(len(st.workspaces), o.zipf),
 		recorder:   rec,
 	}.run(playing, o.workers)
 	took := time.Since(began)

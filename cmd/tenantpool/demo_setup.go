@@ -8,6 +8,7 @@ import (
 
 	"github.com/sirupsen/logrus"
 
+	"github.com/tenantpool/tenantpool/cmd/figures"
 	"github.com/tenantpool/tenantpool/model"
 	"github.com/tenantpool/tenantpool/pools"
 	"github.com/tenantpool/tenantpool/pools/localpg"
@@ -60,7 +61,7 @@ func setUp(ctx context.Context, o demoOptions, con *console) (_ *stage, err erro
 	}
 	con.show("")
 	con.println(fmt.Sprintf("PostgreSQL is up, max_connections %d: %d for the demo, %d for its observer, %d reserved (%s)",
-		o.budget+judges+reserved, o.budget, judges, reserved, roundly(time.Since(began).Seconds())))
+		o.budget+judges+reserved, o.budget, judges, reserved, figures.Roundly(time.Since(began).Seconds())))
 
 	if s.judge, err = startJudge(ctx, s.server); err != nil {
 		return nil, err
@@ -77,7 +78,7 @@ func setUp(ctx context.Context, o demoOptions, con *console) (_ *stage, err erro
 	if s.workspaces, err = createWorkspaces(ctx, s.manager, s.config.Prefix, o.workspaces, con); err != nil {
 		return nil, err
 	}
-	con.println(fmt.Sprintf("%s workspaces, each with a database of its own (%s)", grouped(len(s.workspaces)), roundly(time.Since(began).Seconds())))
+	con.println(fmt.Sprintf("%s workspaces, each with a database of its own (%s)", figures.Grouped(len(s.workspaces)), figures.Roundly(time.Since(began).Seconds())))
 	if s.filler, err = startFiller(ctx, s.manager, s.config.SystemShare()); err != nil {
 		return nil, err
 	}

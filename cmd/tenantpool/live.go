@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/tenantpool/tenantpool/cmd/figures"
 	"github.com/tenantpool/tenantpool/model"
 )
 
@@ -73,10 +74,10 @@ const (
 
 func liveRow(now time.Duration, rate float64, st model.BudgetStats, before model.Counters, failed uint64) string {
 	c := st.Counters
-	return fmt.Sprintf(liveFormat, clock(now), compact(uint64(rate)),
+	return fmt.Sprintf(liveFormat, figures.Clock(now), figures.Compact(uint64(rate)),
 		st.InUse, st.Idle, st.Dialing, st.Closing, st.Waiting,
-		compact(c.Hits-before.Hits), compact(c.Dials-before.Dials), compact(c.Evictions()-before.Evictions()),
-		compact(failed))
+		figures.Compact(c.Hits-before.Hits), figures.Compact(c.Dials-before.Dials), figures.Compact(c.Evictions()-before.Evictions()),
+		figures.Compact(failed))
 }
 
 // rate is the requests per second over about the last second.

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tenantpool/tenantpool/cmd/figures"
 	"github.com/tenantpool/tenantpool/model"
 )
 
@@ -55,19 +56,19 @@ func TestRateIsOverTheLastSecond(t *testing.T) {
 
 func TestFigures(t *testing.T) {
 	for got, want := range map[string]string{
-		grouped(0):                         "0",
-		grouped(999):                       "999",
-		grouped(1000):                      "1,000",
-		grouped(uint64(1234567)):           "1,234,567",
-		compact(99_999):                    "99,999",
-		compact(100_000):                   "100k",
-		compact(1_250_000):                 "1.2M",
-		clock(7 * time.Second):             "0:07",
-		clock(754 * time.Second):           "12:34",
-		clock(time.Hour + 123*time.Second): "1:02:03",
-		milliseconds(0.0421):               "0.04 ms",
-		milliseconds(41.26):                "41.3 ms",
-		milliseconds(1234.5):               "1234 ms",
+		figures.Grouped(0):                         "0",
+		figures.Grouped(999):                       "999",
+		figures.Grouped(1000):                      "1,000",
+		figures.Grouped(uint64(1234567)):           "1,234,567",
+		figures.Compact(99_999):                    "99,999",
+		figures.Compact(100_000):                   "100k",
+		figures.Compact(1_250_000):                 "1.2M",
+		figures.Clock(7 * time.Second):             "0:07",
+		figures.Clock(754 * time.Second):           "12:34",
+		figures.Clock(time.Hour + 123*time.Second): "1:02:03",
+		figures.Milliseconds(0.0421):               "0.04 ms",
+		figures.Milliseconds(41.26):                "41.3 ms",
+		figures.Milliseconds(1234.5):               "1234 ms",
 	} {
 		if got != want {
 			t.Errorf("%q, want %q", got, want)

@@ -4,7 +4,7 @@ import (
 	"maps"
 	"time"
 
-	"github.com/HdrHistogram/hdrhistogram-go"
+	"github.com/tenantpool/tenantpool/cmd/latency"
 )
 
 // outcome is how one request went.
@@ -28,10 +28,10 @@ type tally struct {
 // failed counts what should not have been.
 func (t tally) failed() uint64 { return t.requests - t.ok - t.errors[cancelled] }
 
-// latencies are kept in microseconds.
+// latencies of all requests together.
 type latencies struct {
-	request *hdrhistogram.Histogram // of the requests that went well
-	acquire *hdrhistogram.Histogram // of the acquires that got a connection
+	request latency.Histogram // of the requests that went well
+	acquire latency.Histogram // of the acquires that got a connection
 }
 
 // recorder counts outcomes. One goroutine owns the counts, because there are too
@@ -53,20 +53,13 @@ func startRecorder() *recorder {
 		ended:    make(chan struct{}),
 		tally:    tally{errors: map[errorKind]uint64{}, examples: map[errorKind]string{}},
 		latencies: latencies{
-			request: newHistogram(),
-			acquire: newHistogram(),
+			request: latency.New(),
+			acquire: latency.New(),
 		},
 	}
 	go r.run()
 	return r
 }
-
-// newHistogram has three digits from a microsecond up to what no request takes.
-func newHistogram() *hdrhistogram.Histogram {
-	return hdrhistogram.New(1, longest.Microseconds(), 3)
-}
-
-const longest = 5 * time.Minute
 
 func (r *recorder) run() {
 	defer close(r.ended)
@@ -94,21 +87,17 @@ func (r *recorder) run() {
 func (r *recorder) count(o outcome) {
 	r.tally.requests++
 	if o.lent {
-		note(r.acquire, o.acquired)
+		r.acquire.Add(o.acquired)
 	}
 	if o.kind == "" {
 		r.tally.ok++
-		note(r.request, o.took)
+		r.request.Add(o.took)
 		return
 	}
 	r.tally.errors[o.kind]++
 	if _, known := r.tally.examples[o.kind]; !known && o.kind != cancelled {
 		r.tally.examples[o.kind] = o.err.Error()
 	}
-}
-
-func note(h *hdrhistogram.Histogram, d time.Duration) {
-	_ = h.RecordValue(min(d, longest).Microseconds()) // it is in range
 }
 
 // add counts an outcome. It must not be called after stop.

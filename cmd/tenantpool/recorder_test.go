@@ -46,10 +46,10 @@ func TestRecorderCountsWhatManyAdd(t *testing.T) {
 	if len(got.examples) != 1 || got.examples[limitReached] != "the first" {
 		t.Errorf("examples %v", got.examples)
 	}
-	if got.request.TotalCount() != total/2 || got.acquire.TotalCount() != total*3/4 {
-		t.Errorf("%d latencies, %d of acquires", got.request.TotalCount(), got.acquire.TotalCount())
+	if got.request.Count() != total/2 || got.acquire.Count() != total*3/4 {
+		t.Errorf("%d latencies, %d of acquires", got.request.Count(), got.acquire.Count())
 	}
-	if p := quantile(got.request, 99); p < 2.99 || p > 3.01 {
+	if p := got.request.Milliseconds(99); p < 2.99 || p > 3.01 {
 		t.Errorf("p99 is %v ms", p)
 	}
 	if after := r.sofar(); after.requests != total {

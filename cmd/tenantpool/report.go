@@ -4,12 +4,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"math"
 	"strings"
 	"time"
 
-	"github.com/HdrHistogram/hdrhistogram-go"
-
+	"github.com/tenantpool/tenantpool/cmd/figures"
 	"github.com/tenantpool/tenantpool/model"
 )
 
@@ -73,18 +71,18 @@ func newReport(o demoOptions, cfg model.Config, r result, took time.Duration, be
 		WorkspaceBudget: cfg.WorkspaceBudget(),
 		WorkspaceCap:    cfg.WorkspaceLimits().PerWorkspace,
 
-		Seconds:           rounded(took.Seconds(), 3),
+		Seconds:           figures.Rounded(took.Seconds(), 3),
 		Requests:          r.requests,
-		RequestsPerSecond: rounded(float64(r.requests)/took.Seconds(), 1),
+		RequestsPerSecond: figures.Rounded(float64(r.requests)/took.Seconds(), 1),
 		OK:                r.ok,
 		Errors:            r.errors,
 		Failed:            r.failed(),
 		ErrorExamples:     r.examples,
 
-		P50Ms:        quantile(r.request, 50),
-		P99Ms:        quantile(r.request, 99),
-		AcquireP50Ms: quantile(r.acquire, 50),
-		AcquireP99Ms: quantile(r.acquire, 99),
+		P50Ms:        r.request.Milliseconds(50),
+		P99Ms:        r.request.Milliseconds(99),
+		AcquireP50Ms: r.acquire.Milliseconds(50),
+		AcquireP99Ms: r.acquire.Milliseconds(99),
 
 		Hits:      a.Hits - b.Hits,
 		HandOffs:  a.HandOffs - b.HandOffs,
@@ -95,19 +93,9 @@ func newReport(o demoOptions, cfg model.Config, r result, took time.Duration, be
 		LimitsChanged:  after.MaxConnections != before.MaxConnections || after.MaxConnectionsPerDB != before.MaxConnectionsPerDB,
 	}
 	if grants := a.Grants() - b.Grants(); grants > 0 {
-		rep.HitRatio = rounded(float64(rep.Hits)/float64(grants), 4)
+		rep.HitRatio = figures.Rounded(float64(rep.Hits)/float64(grants), 4)
 	}
 	return rep
-}
-
-func quantile(h *hdrhistogram.Histogram, percent float64) float64 {
-	return float64(h.ValueAtPercentile(percent)) / 1000
-}
-
-// rounded drops digits that mean nothing.
-func rounded(v float64, digits int) float64 {
-	p := math.Pow10(digits)
-	return math.Round(v*p) / p
 }
 
 // write prints the report as text, or as one line of JSON.
@@ -122,13 +110,13 @@ func (r *report) write(out io.Writer, format string) error {
 func (r *report) verdict() error {
 	var found []string
 	if r.ServerRefusals > 0 && !r.LimitsChanged {
-		found = append(found, fmt.Sprintf("the server refused %s connections for lack of room", grouped(r.ServerRefusals)))
+		found = append(found, fmt.Sprintf("the server refused %s connections for lack of room", figures.Grouped(r.ServerRefusals)))
 	}
 	if r.PeakServerBackends > r.Budget && !r.LimitsChanged {
 		found = append(found, fmt.Sprintf("the server counted %d connections, more than the budget of %d", r.PeakServerBackends, r.Budget))
 	}
 	if n := r.Errors[wrongWorkspace]; n > 0 {
-		found = append(found, fmt.Sprintf("another workspace's database was reached by %s requests", grouped(n)))
+		found = append(found, fmt.Sprintf("another workspace's database was reached by %s requests", figures.Grouped(n)))
 	}
 	if r.BackendsAfterClose > 0 {
 		found = append(found, fmt.Sprintf("%d connections were left on the server after the manager was closed", r.BackendsAfterClose))

@@ -17,6 +17,7 @@ import (
 	"github.com/sirupsen/logrus"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/tenantpool/tenantpool/cmd/popularity"
 	"github.com/tenantpool/tenantpool/web"
 )
 
@@ -50,7 +51,7 @@ func BenchmarkTrafficBesideStatistics(b *testing.B) {
 		defer stop()
 		rec := startRecorder()
 		began := time.Now()
-		traffic{st.manager, st.workspaces, newPopularity(len(st.workspaces), o.zipf), rec}.run(ctx, o.workers)
+		traffic{st.manager, st.workspaces, popularity.New(len(st.workspaces), o.zipf), rec}.run(ctx, o.workers)
 		return float64(rec.stop().requests) / time.Since(began).Seconds()
 	}
 	traffic() // warms up

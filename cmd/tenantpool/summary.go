@@ -6,36 +6,38 @@ import (
 	"io"
 	"maps"
 	"slices"
+
+	"github.com/tenantpool/tenantpool/cmd/figures"
 )
 
 // writeSummary writes the report for people.
 func writeSummary(out io.Writer, r *report) error {
 	s := &summary{}
 	s.line("")
-	s.line("%s workspaces shared %s connections, at most %d each, for %s", grouped(r.Workspaces), grouped(r.WorkspaceBudget), r.WorkspaceCap, roundly(r.Seconds))
+	s.line("%s workspaces shared %s connections, at most %d each, for %s", figures.Grouped(r.Workspaces), figures.Grouped(r.WorkspaceBudget), r.WorkspaceCap, figures.Roundly(r.Seconds))
 
 	s.section("Requests")
-	s.figure("sent", grouped(r.Requests), "%s requests/s from %s workers", grouped(uint64(r.RequestsPerSecond)), grouped(r.Workers))
-	s.figure("ok", grouped(r.OK), "")
-	s.figure("cancelled", grouped(r.Errors[cancelled]), "on purpose, in the middle of a query")
-	s.figure("failed", grouped(r.Failed), "")
+	s.figure("sent", figures.Grouped(r.Requests), "%s requests/s from %s workers", figures.Grouped(uint64(r.RequestsPerSecond)), figures.Grouped(r.Workers))
+	s.figure("ok", figures.Grouped(r.OK), "")
+	s.figure("cancelled", figures.Grouped(r.Errors[cancelled]), "on purpose, in the middle of a query")
+	s.figure("failed", figures.Grouped(r.Failed), "")
 	for _, kind := range slices.Sorted(maps.Keys(r.ErrorExamples)) {
-		s.line("      %s %s, the first: %s", grouped(r.Errors[kind]), kind, r.ErrorExamples[kind])
+		s.line("      %s %s, the first: %s", figures.Grouped(r.Errors[kind]), kind, r.ErrorExamples[kind])
 	}
-	s.figure("p50", milliseconds(r.P50Ms), "%s for the acquire alone", milliseconds(r.AcquireP50Ms))
-	s.figure("p99", milliseconds(r.P99Ms), "%s for the acquire alone", milliseconds(r.AcquireP99Ms))
+	s.figure("p50", figures.Milliseconds(r.P50Ms), "%s for the acquire alone", figures.Milliseconds(r.AcquireP50Ms))
+	s.figure("p99", figures.Milliseconds(r.P99Ms), "%s for the acquire alone", figures.Milliseconds(r.AcquireP99Ms))
 
 	s.section("Connections")
-	s.figure("hits", grouped(r.Hits), "%.1f %% of acquires found an idle one of their workspace", 100*r.HitRatio)
-	s.figure("hand-offs", grouped(r.HandOffs), "went from a request straight to the next one waiting")
-	s.figure("dials", grouped(r.Dials), "opened")
-	s.figure("evictions", grouped(r.Evictions), "closed for another workspace's sake")
+	s.figure("hits", figures.Grouped(r.Hits), "%.1f %% of acquires found an idle one of their workspace", 100*r.HitRatio)
+	s.figure("hand-offs", figures.Grouped(r.HandOffs), "went from a request straight to the next one waiting")
+	s.figure("dials", figures.Grouped(r.Dials), "opened")
+	s.figure("evictions", figures.Grouped(r.Evictions), "closed for another workspace's sake")
 
 	s.section("What the server saw")
-	s.figure("budget", grouped(r.Budget), "%d for workspaces, %d for the system database", r.WorkspaceBudget, r.Budget-r.WorkspaceBudget)
-	s.figure("peak", grouped(r.PeakServerBackends), "connections at once, in %s looks at pg_stat_activity", grouped(r.ServerSamples))
-	s.figure("refused", grouped(r.ServerRefusals), "logins for lack of room")
-	s.figure("left over", grouped(r.BackendsAfterClose), "after the manager was closed")
+	s.figure("budget", figures.Grouped(r.Budget), "%d for workspaces, %d for the system database", r.WorkspaceBudget, r.Budget-r.WorkspaceBudget)
+	s.figure("peak", figures.Grouped(r.PeakServerBackends), "connections at once, in %s looks at pg_stat_activity", figures.Grouped(r.ServerSamples))
+	s.figure("refused", figures.Grouped(r.ServerRefusals), "logins for lack of room")
+	s.figure("left over", figures.Grouped(r.BackendsAfterClose), "after the manager was closed")
 	s.line("")
 	switch {
 	case r.verdict() != nil: // is the error

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/tenantpool/tenantpool/cmd/popularity"
 	"github.com/tenantpool/tenantpool/model"
 	"github.com/tenantpool/tenantpool/pools"
 )
@@ -17,7 +18,7 @@ import (
 type traffic struct {
 	manager    *pools.Manager
 	workspaces []model.WorkspaceID
-	popularity popularity
+	popularity popularity.Popularity
 	recorder   *recorder
 }
 
@@ -37,7 +38,7 @@ func (t traffic) run(ctx context.Context, workers int) {
 // work is one worker: one request after the other.
 func (t traffic) work(ctx context.Context, rng *rand.Rand) {
 	for ctx.Err() == nil {
-		id := t.workspaces[t.popularity.pick(rng)]
+		id := t.workspaces[t.popularity.Pick(rng)]
 		// The end of the demo is no reason to fail a request.
 		o := t.request(context.WithoutCancel(ctx), id, rng)
 		if errors.Is(o.err, model.ErrClosed) {

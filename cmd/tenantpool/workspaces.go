@@ -4,10 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"strconv"
 
-	"github.com/schollz/progressbar/v3"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/tenantpool/tenantpool/model"
@@ -57,7 +55,7 @@ func createWorkspaces(ctx context.Context, manager *pools.Manager, prefix string
 		}
 		_ = group.Wait() // below is the error
 	}()
-	showProgress(con, n, created)
+	con.progress("creating workspaces", n, created)
 	return ids, group.Wait()
 }
 
@@ -136,19 +134,4 @@ func workspaceIDs(n int) []model.WorkspaceID {
 		ids[i] = model.WorkspaceID(fmt.Sprintf("customer-%0*d", digits, i+1))
 	}
 	return ids
-}
-
-// showProgress counts until the channel is closed.
-func showProgress(con *console, n int, created <-chan struct{}) {
-	bar := progressbar.NewOptions(n,
-		progressbar.OptionSetWriter(io.Discard), // the console shows it
-		progressbar.OptionSetDescription("creating workspaces"),
-		progressbar.OptionSetWidth(36),
-		progressbar.OptionShowCount(),
-	)
-	for range created {
-		_ = bar.Add(1)
-		con.show(bar.String())
-	}
-	con.show("")
 }

@@ -1,4 +1,5 @@
-package main
+// Package popularity says which workspace a request is for.
+package popularity
 
 import (
 	"math"
@@ -6,15 +7,15 @@ import (
 	"sort"
 )
 
-// popularity picks one of n, the first more often than the second and so on:
+// Popularity picks one of n, the first more often than the second and so on:
 // the k-th (from 1) with a probability proportional to 1/k^s, which is Zipf's
 // law for s near 1 and uniform for 0. rand.Zipf cannot do s <= 1.
-type popularity struct {
+type Popularity struct {
 	cumulative []float64 // the probability of an index up to this one
 }
 
-// newPopularity: n is at least 1, s at least 0.
-func newPopularity(n int, s float64) popularity {
+// New is a popularity of n, at least 1, with the exponent s, at least 0.
+func New(n int, s float64) Popularity {
 	cumulative := make([]float64, n)
 	total := 0.0
 	for i := range cumulative {
@@ -24,11 +25,11 @@ func newPopularity(n int, s float64) popularity {
 	for i := range cumulative {
 		cumulative[i] /= total
 	}
-	return popularity{cumulative}
+	return Popularity{cumulative}
 }
 
-// pick returns an index. Many goroutines may pick, each with its own rng.
-func (p popularity) pick(rng *rand.Rand) int {
+// Pick returns an index. Many goroutines may pick, each with its own rng.
+func (p Popularity) Pick(rng *rand.Rand) int {
 	u := rng.Float64() // below 1, which is the last element exactly
 	return sort.Search(len(p.cumulative), func(i int) bool { return p.cumulative[i] > u })
 }

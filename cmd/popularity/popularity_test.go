@@ -1,4 +1,4 @@
-package main
+package popularity
 
 import (
 	"math"
@@ -12,11 +12,11 @@ func TestPopularityFollowsItsWeights(t *testing.T) {
 		n int
 		s float64
 	}{{1, 1.2}, {2, 0}, {60, 0}, {60, 0.5}, {60, 1}, {60, 1.2}, {60, 3}, {10_000, 1.2}} {
-		p := newPopularity(test.n, test.s)
+		p := New(test.n, test.s)
 		rng := rand.New(rand.NewPCG(1, 2))
 		counts := make([]int, test.n)
 		for range draws {
-			counts[p.pick(rng)]++
+			counts[p.Pick(rng)]++
 		}
 		// The exact weights, from the smallest, without the table.
 		total := 0.0
@@ -36,14 +36,14 @@ func TestPopularityFollowsItsWeights(t *testing.T) {
 
 func TestPopularityOfExtremes(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
-	steep := newPopularity(10_000, math.MaxFloat64)
+	steep := New(10_000, math.MaxFloat64)
 	for range 1000 {
-		if i := steep.pick(rng); i != 0 {
+		if i := steep.Pick(rng); i != 0 {
 			t.Fatalf("picked %d although all weight is on 0", i)
 		}
 	}
 	for _, s := range []float64{0, 0.3, 1, 7} {
-		p := newPopularity(9_999, s)
+		p := New(9_999, s)
 		if last := p.cumulative[len(p.cumulative)-1]; last != 1 {
 			t.Errorf("s %g: the probabilities end at %v: a draw above would be out of range", s, last)
 		}

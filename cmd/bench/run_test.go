@@ -1,0 +1,206 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/tenantpool/tenantpool/pools/localpg"
+)
+
+const shortTurn = 150 * time.Millisecond
+
+func strategyOf(t *testing.T, w Report, name string) StrategyReport {
+	t.Helper()
+	i := slices.IndexFunc(w.Strategies, func(s StrategyReport) bool { return s.Name == name })
+	if i < 0 {
+		t.Fatalf("the report lacks %s", name)
+	}
+	return w.Strategies[i]
+}
+
+// 12 workspaces with up to 3 connections share 15, or 20 where the strategy may
+// have all: only the server holds back what has no bound of its own.
+func TestEachStrategyServesRequestsOnARealServer(t *testing.T) {
+	temp := openTemp(t)
+	o := small()
+	o.Workloads = []string{"uniform", "noisy"}
+	result, err := Run(t.Context(), o, quietLog(), silent)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var text strings.Builder
+	if err := result.WriteText(&text); err != nil {
+		t.Fatal(err)
+	}
+	t.Log(text.String())
+	for _, w := range result.Workloads {
+		if w.Workspaces != 12 || w.DialsPerSecond.Median <= 0 {
+			t.Errorf("%s: %d workspaces, %v dials/s", w.Workload, w.Workspaces, w.DialsPerSecond)
+		}
+		for _, s := range w.Strategies {
+			name := w.Workload + ", " + s.Name
+			if s.Skipped != "" {
+				t.Errorf("%s had no turn: %s", name, s.Skipped)
+				continue
+			}
+			// On a busy machine no request may end in the measured part.
+			if s.Requests == 0 || s.P99Ms.Median < s.P50Ms.Median || s.P999Ms.Median < s.P99Ms.Median {
+				t.Errorf("%s: %d requests, %+v/s, p50 %v, p99 %v, p99.9 %v", name, s.Requests, s.RequestsPerSecond, s.P50Ms, s.P99Ms, s.P999Ms)
+			}
+			if s.WrongAnswers != 0 {
+				t.Errorf("%s: %d wrong answers", name, s.WrongAnswers)
+			}
+			if s.PeakBackends == 0 || s.PeakBackends > o.Budget {
+				t.Errorf("%s: %d connections at once on a server that grants %d", name, s.PeakBackends, o.Budget)
+			}
+			for _, ratio := range []float64{s.HitRatio.Median, s.LRUHitRatio.Median, s.BeladyHitRatio.Median} {
+				if ratio < 0 || ratio > 1 {
+					t.Errorf("%s: hit ratio %v, LRU %v, Belady %v", name, s.HitRatio, s.LRUHitRatio, s.BeladyHitRatio)
+				}
+			}
+			if (s.LimitShare != nil) != (w.Workload == "uniform" && s.Failed == 0) || (s.Quiet != nil) != (w.Workload == "noisy") {
+				t.Errorf("%s: share of the limit %v, quiet %v", name, s.LimitShare, s.Quiet)
+			}
+		}
+	}
+	uniform := result.Workloads[0]
+	own := strategyOf(t, uniform, "tenantpool")
+	if own.RequestsPerSecond.Median <= 0 || own.P50Ms.Median <= 0 || own.AcquireP50Ms.Median > own.P50Ms.Median {
+		t.Errorf("tenantpool: %+v/s, p50 %v, of which the acquire %v", own.RequestsPerSecond, own.P50Ms, own.AcquireP50Ms)
+	}
+	if own.BeladyHitRatio.Median < own.LRUHitRatio.Median { // its trace keeps to the limits
+		t.Errorf("tenantpool: LRU %v, Belady %v", own.LRUHitRatio, own.BeladyHitRatio)
+	}
+	if own.Failed != 0 || own.PeakBackends > result.WorkspaceBudget+5 {
+		t.Errorf("tenantpool: %d failed, %d connections at once", own.Failed, own.PeakBackends)
+	}
+	if connect := strategyOf(t, uniform, "connect"); connect.HitRatio.Median != 0 || connect.ConnectionsMade.Median < float64(connect.Requests) {
+		t.Errorf("a connection per request: hit ratio %v, %v connections for %d requests", connect.HitRatio, connect.ConnectionsMade, connect.Requests)
+	}
+	if files, _ := os.ReadDir(temp); len(files) > 0 {
+		t.Errorf("left behind: %v", files)
+	}
+}
+
+// The server here stands for a user's.
+func TestAUsersServerGetsDatabasesThatAreDroppedAgain(t *testing.T) {
+	openTemp(t)
+	server, err := localpg.Start(t.Context(), localpg.Options{MaxConnections: 30})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := server.Stop(); err != nil {
+			t.Error(err)
+		}
+	}()
+	const theirs = "tenantpool_bench_of_somebody_else"
+	if err := server.CreateDatabases(t.Context(), theirs); err != nil {
+		t.Fatal(err)
+	}
+	before := databasesOf(t, server)
+	o := small()
+	o.Workloads, o.Strategies = []string{"zipf"}, []string{"tenantpool", "pgbouncer"}
+	o.DSN = fmt.Sprintf("postgres://%s:%s@%s/%s?sslmode=disable",
+		server.User, server.Password, net.JoinHostPort(server.Host, fmt.Sprint(server.Port)), server.Database)
+	during := 0
+	term := silent
+	term.Println = func(string) { during = len(databasesOf(t, server)) }
+	result, err := Run(t.Context(), o, quietLog(), term)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range result.Workloads[0].Strategies {
+		if s.Skipped != "" || s.Requests == 0 || s.WrongAnswers != 0 {
+			t.Errorf("%s: %d requests, %d wrong answers, %s", s.Name, s.Requests, s.WrongAnswers, s.Skipped)
+		}
+	}
+	if during != len(before)+12 {
+		t.Errorf("%d databases in the middle of the run, %d before", during, len(before))
+	}
+	if after := databasesOf(t, server); !slices.Equal(after, before) {
+		t.Errorf("databases before: %q, after: %q", before, after)
+	}
+
+	o.Budget = 28
+	if _, err := Run(t.Context(), o, quietLog(), silent); err == nil || !strings.Contains(err.Error(), "grants 27 connections") || strings.Contains(err.Error(), server.Password) {
+		t.Errorf("a budget that the server has no room for: %v", err)
+	}
+}
+
+func databasesOf(t *testing.T, server *localpg.Server) (names []string) {
+	t.Helper()
+	ctx := context.Background()
+	conn, err := pgx.Connect(ctx, server.SuperuserDSN())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(ctx)
+	rows, err := conn.Query(ctx, "SELECT datname FROM pg_database ORDER BY 1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	names, err = pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return names
+}
+
+func TestAnInterruptEndsTheRunAndLeavesNothing(t *testing.T) {
+	temp := openTemp(t)
+	o := small()
+	o.Workloads, o.Strategies = []string{"zipf"}, []string{"pgbouncer"}
+	ctx, interrupt := context.WithCancel(t.Context())
+	defer interrupt()
+	go func() { // when PgBouncer has its files
+		for ctx.Err() == nil {
+			if found, _ := filepath.Glob(filepath.Join(temp, "tenantpool-bouncer-*", "users")); len(found) > 0 {
+				interrupt()
+			}
+			pause(ctx, time.Millisecond)
+		}
+	}()
+	if _, err := Run(ctx, o, quietLog(), silent); !errors.Is(err, context.Canceled) {
+		t.Errorf("the error is %v", err)
+	}
+	if files, _ := os.ReadDir(temp); len(files) > 0 {
+		t.Errorf("left behind: %v", files)
+	}
+}
+
+func TestADSNThatIsNotUnderstoodIsNotShown(t *testing.T) {
+	o := small()
+	o.DSN = "postgres://me:hunter2@%zz/db"
+	_, err := Run(t.Context(), o, quietLog(), silent)
+	if err == nil || strings.Contains(err.Error(), "hunter2") || !strings.Contains(err.Error(), "--dsn is not understood") {
+		t.Error(err)
+	}
+}
+
+func TestTheTLSModeIsTakenFromTheDSN(t *testing.T) {
+	t.Setenv("PGSSLMODE", "")
+	for dsn, want := range map[string]string{
+		"postgres://h/db?sslmode=verify-full": "verify-full",
+		"host=h sslmode = 'require' user=u":   "require",
+		"host=h":                              "prefer",
+	} {
+		if got := sslMode(dsn); got != want {
+			t.Errorf("%s: %s, want %s", dsn, got, want)
+		}
+	}
+	t.Setenv("PGSSLMODE", "allow")
+	if got := sslMode("host=h"); got != "allow" {
+		t.Errorf("with PGSSLMODE: %s", got)
+	}
+}

@@ -1,0 +1,198 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/sirupsen/logrus"
+	"github.com/spf13/cobra"
+
+	"github.com/tenantpool/tenantpool/cmd/bench"
+	"github.com/tenantpool/tenantpool/model"
+)
+
+// benchOptions are the bench's flags.
+type benchOptions struct {
+	bench.Options
+	report, chart string
+}
+
+func newBench() *cobra.Command {
+	o := benchOptions{Options: bench.Default(), report: textReport}
+	cmd := &cobra.Command{
+		Use:   "bench",
+		Short: "Compare tenantpool with what one would use instead, on this machine",
+		Long: `Runs the same requests through several strategies that take turns on one server:
+
+  tenantpool  one budget for all workspaces
+  connect     a connection for each request
+  pgxpools    a pgxpool of --cap connections for each workspace
+  sql-lru     an LRU of database/sql pools, behind a mutex
+  pgbouncer   PgBouncer in transaction mode, when it is installed; it is started
+              on a port of its own and stopped again
+
+and with several workloads:
+
+  all-fit     so many workspaces that all their connections fit
+  zipf        some workspaces are much more popular than others
+  uniform     all are equally popular
+  bursty      nothing, then everyone at once
+  noisy       half of the workers want one workspace, and what the others feel
+
+Each turn begins without a connection and warms up before it is measured. Beside
+each hit ratio stands what an exact LRU and Belady's optimum, which knows the
+future, would have had with the same requests. The report ends with the ratios
+that the project sets itself.
+
+Without --dsn it starts a throwaway PostgreSQL that grants exactly the budget. On
+a server of yours (--dsn) it creates databases whose names begin with
+tenantpool_bench_, and drops them at the end; nobody else should use the role
+meanwhile. Ctrl-C ends it and removes everything; a second one exits at once and
+leaves databases on a server of yours.
+
+The exit status is 1 when a strategy reached another workspace's database or the
+bench could not run; 2 for a wrong command line; 130 when it was interrupted. A
+missed target is no error.`,
+		Example: `  tenantpool bench --workload zipf --for 5s
+  tenantpool bench --strategies tenantpool,pgbouncer --query "select pg_sleep(0.01)" --report json
+  tenantpool bench --dsn postgres://me@db.example.com/postgres --chart bench.svg`,
+		Args: flagsOnly,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if o.chart != "" {
+				if err := bench.CheckChart(o.chart); err != nil {
+					return &usageError{cmd.CommandPath(), err}
+				}
+			}
+			if most := (model.Config{MaxConnections: o.Budget}).WorkspaceBudget(); o.Cap > most {
+				return &usageError{cmd.CommandPath(), fmt.Errorf("--cap %d is more than the %d connections that a --budget of %d leaves the workspaces", o.Cap, most, o.Budget)}
+			}
+			return runBench(cmd.Context(), o, cmd.OutOrStdout(), cmd.ErrOrStderr())
+		},
+	}
+	flags := cmd.Flags()
+	flags.Var(choices{&o.Workloads, bench.Workloads()}, "workload", "which workloads, with commas in between, or all")
+	flags.Var(choices{&o.Strategies, bench.Strategies()}, "strategies", "which strategies, with commas in between, or all")
+	flags.Var(wholeNumber{&o.Workspaces, 2, 10_000}, "workspaces", "how many workspaces there are, but for all-fit (2 to 10000)")
+	flags.Var(wholeNumber{&o.Budget, 20, 10_000}, "budget", "how many connections there are: the manager's DB_MAX_CONNECTIONS (20 to 10000)")
+	flags.Var(wholeNumber{&o.Cap, 1, 50}, "cap", "how many connections one workspace may have (1 to 50)")
+	flags.Var(wholeNumber{&o.Workers, 1, 10_000}, "workers", "how many requests are under way at once (1 to 10000)")
+	flags.StringVar(&o.Query, "query", o.Query, "what each request runs")
+	flags.Var(pauseLength{&o.Think}, "think", "how long a worker pauses between two requests")
+	flags.Var(turnLength{&o.For}, "for", "how long each turn is measured, after a warm-up of a third of it")
+	flags.Var(wholeNumber{&o.Rounds, 1, 1000}, "rounds", "how many turns each strategy has (1 to 1000)")
+	flags.Uint64Var(&o.Seed, "seed", o.Seed, "what the requests' workspaces are drawn from")
+	flags.Var(choice{&o.report, []string{textReport, jsonReport}}, "report", "what the report on standard output looks like")
+	flags.StringVar(&o.chart, "chart", "", "a file for a chart of the result: its name ends in .svg or .html")
+	flags.StringVar(&o.DSN, "dsn", "", "a server to use, whose role may create databases; without it a throwaway one is started")
+	flags.SortFlags = false
+	return cmd
+}
+
+// runBench runs until all turns were taken or ctx is done.
+func runBench(ctx context.Context, o benchOptions, stdout, stderr io.Writer) error {
+	con := startConsole(stderr)
+	defer con.stop()
+	if o.DSN == "" {
+		forgetOtherServers()
+	}
+	log := logrus.New()
+	log.SetOutput(con)
+	log.SetLevel(logrus.WarnLevel)
+	log.SetFormatter(&logrus.TextFormatter{DisableColors: true, DisableTimestamp: true})
+
+	interrupted := context.AfterFunc(ctx, func() {
+		con.println("interrupted: removing everything (interrupt again to exit at once)")
+	})
+	result, err := bench.Run(ctx, o.Options, log, bench.Terminal{Println: con.println, Show: con.show, Progress: con.progress})
+	interrupted()
+	con.stop()
+	if ctx.Err() != nil {
+		if errors.Is(err, context.Canceled) {
+			err = nil // it says no more than that
+		}
+		return errors.Join(fmt.Errorf("bench: %w before it was done", errInterrupted), err)
+	}
+	if err != nil {
+		return fmt.Errorf("bench: %w", err)
+	}
+	write := result.WriteText
+	if o.report == jsonReport {
+		write = result.WriteJSON
+	}
+	if err := write(stdout); err != nil {
+		return fmt.Errorf("bench: write the report: %w", err)
+	}
+	if o.chart != "" {
+		if err := bench.WriteChart(o.chart, result.ChartData()); err != nil {
+			return fmt.Errorf("bench: %w", err)
+		}
+	}
+	return result.Verdict()
+}
+
+// choices is a flag with some of a few possible values, or all.
+type choices struct {
+	value    *[]string
+	accepted []string
+}
+
+func (c choices) String() string {
+	if names := deref(c.value); len(names) < len(c.accepted) {
+		return strings.Join(names, ",")
+	}
+	return "all"
+}
+
+func (c choices) Type() string { return "LIST" }
+
+func (c choices) Set(s string) error {
+	if s == "all" {
+		*c.value = c.accepted
+		return nil
+	}
+	names := strings.Split(s, ",")
+	for _, name := range names {
+		if !slices.Contains(c.accepted, name) {
+			return fmt.Errorf("there is no %q: it must be all, or some of %s", name, strings.Join(c.accepted, ","))
+		}
+	}
+	*c.value = names
+	return nil
+}
+
+// turnLength is a flag of a duration that is worth measuring.
+type turnLength struct{ value *time.Duration }
+
+const shortestTurn = 100 * time.Millisecond
+
+func (l turnLength) String() string { return deref(l.value).String() }
+func (l turnLength) Type() string   { return "duration" }
+
+func (l turnLength) Set(s string) error {
+	v, err := time.ParseDuration(s)
+	if err != nil || v < shortestTurn {
+		return fmt.Errorf("it must be a duration of at least %v, such as 5s or 1m", shortestTurn)
+	}
+	*l.value = v
+	return nil
+}
+
+// pauseLength is a flag of a duration, 0 for none.
+type pauseLength struct{ value *time.Duration }
+
+func (l pauseLength) String() string { return deref(l.value).String() }
+func (l pauseLength) Type() string   { return "duration" }
+
+func (l pauseLength) Set(s string) error {
+	v, err := time.ParseDuration(s)
+	if err != nil || v < 0 {
+		return fmt.Errorf("it must be 0 or a duration above, such as 5ms")
+	}
+	*l.value = v
+	return nil
+}
