@@ -1,7 +1,6 @@
 package actor_test
 
 import (
-	"fmt"
 	"runtime"
 	"testing"
 
@@ -10,8 +9,8 @@ import (
 )
 
 // startInstant starts a supervisor whose dials and closes take no time.
-func startInstant(b *testing.B, budget, perWorkspace int) *actor.Supervisor {
-	s := actor.Start(actor.Share{Limits: few(budget, perWorkspace), Dialer: instant{}})
+func startInstant(b *testing.B, budget, perWorkspace int, change ...func(*model.Limits)) *actor.Supervisor {
+	s := actor.Start(actor.Share{Limits: few(budget, perWorkspace, change...), Dialer: instant{}})
 	b.Cleanup(func() {
 		if err := s.Drain(background); err != nil {
 			b.Error(err)
@@ -60,22 +59,5 @@ func BenchmarkMiss(b *testing.B) {
 	for b.Loop() {
 		borrow(b, s, ids[i%2])
 		i++
-	}
-}
-
-// BenchmarkStats: a copy of the state with many active workspaces.
-func BenchmarkStats(b *testing.B) {
-	for _, active := range []int{100, 1000} {
-		b.Run(fmt.Sprintf("%d", active), func(b *testing.B) {
-			s := startInstant(b, active, 1)
-			for i := range active {
-				borrow(b, s, model.WorkspaceID(fmt.Sprintf("w%d", i)))
-			}
-			for b.Loop() {
-				if _, err := s.Stats(background); err != nil {
-					b.Fatal(err)
-				}
-			}
-		})
 	}
 }

@@ -59,11 +59,14 @@ func (s *Supervisor) lookAtAll(sh *share) {
 // that at most.
 func lookEvery(limits model.Limits) time.Duration {
 	every := seldom
-	for _, limit := range []time.Duration{limits.VerifyAfter / 2, limits.MaxIdleTime / 2, limits.MaxLifetime / 20} {
+	part := func(limit, of time.Duration) {
 		if limit > 0 {
-			every = min(every, limit)
+			every = min(every, limit/of)
 		}
 	}
+	part(limits.VerifyAfter, 2)
+	part(limits.MaxIdleTime, 2)
+	part(limits.MaxLifetime, 20)
 	return every
 }
 
