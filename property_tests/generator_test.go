@@ -184,6 +184,9 @@ func (o order) message(l *ledger, next uint64) model.Message {
 			return model.Reused{Lease: c.lease, Conn: c.id, PassedOn: uint64(o.pick % 3)}
 		}
 	case horizon:
+		if c := choose(l.in(idle), o.pick); c != nil && o.pick%2 == 1 {
+			return model.Horizon{At: c.lastUsed}
+		}
 		return model.Horizon{At: max(0, l.now+o.pass+ms(1-o.pick*o.pick))}
 	case horizonNever:
 		return model.Horizon{At: model.Never}
