@@ -75,7 +75,9 @@ type seatConn struct {
 	freed     time.Duration
 }
 
-func (c *seatConn) String() string { return fmt.Sprintf("%d of %s, given back at %v", c.number, c.workspace, c.freed) }
+func (c *seatConn) String() string {
+	return fmt.Sprintf("%d of %s, given back at %v", c.number, c.workspace, c.freed)
+}
 
 func (s *seatServer) Dial(_ context.Context, id model.WorkspaceID) (actor.Conn, error) {
 	s.dials++ // one at a time
