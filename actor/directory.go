@@ -78,12 +78,12 @@ func (d *directory) grow() {
 	d.table.Store(&table)
 }
 
-// remove takes out what is in it.
+// remove takes it out, if it is in.
 func (d *directory) remove(ts *seats) {
-	d.size--
 	at := d.chain(*d.table.Load(), ts.workspace)
 	for e := at.Load(); e != nil; e = at.Load() {
 		if e.seats == ts {
+			d.size--
 			at.Store(e.next.Load()) // who is at e goes on from there as before
 			return
 		}

@@ -58,6 +58,10 @@ func TestTheSupervisorForgetsWhatIsOver(t *testing.T) {
 				t.Fatalf("round %d leaves %d connections, %d operations",
 					i, len(sh.slots), len(sh.operations))
 			}
+			if sh.lent.size > len(sh.slots) || sh.directory.size > len(sh.slots) || entries(sh.directory) != sh.directory.size {
+				t.Fatalf("round %d leaves %d connections, but %d lent ones, %d seats by its own account, %d in truth",
+					i, len(sh.slots), sh.lent.size, sh.directory.size, entries(sh.directory))
+			}
 		}
 		if err := s.Drain(t.Context()); err != nil {
 			t.Error(err)
@@ -66,5 +70,74 @@ func TestTheSupervisorForgetsWhatIsOver(t *testing.T) {
 			t.Errorf("in the end there are %d connections, %d operations",
 				len(sh.slots), len(sh.operations))
 		}
+		if sh.lent.size != 0 || sh.directory.size != 0 || entries(sh.directory) != 0 {
+			t.Errorf("in the end there are %d lent ones, %d seats by the directory's own account, %d in truth",
+				sh.lent.size, sh.directory.size, entries(sh.directory))
+		}
 	})
+}
+
+// Each way in which a workspace's last connection goes.
+func TestTheSeatsGoWithTheLastConnection(t *testing.T) {
+	const id = "a"
+	for name, end := range map[string]func(*Supervisor, *Lease){
+		"evict": func(s *Supervisor, l *Lease) {
+			l.Release(model.Clean)
+			_, _ = s.Evict(context.Background(), 0, id)
+		},
+		"pause": func(s *Supervisor, l *Lease) {
+			l.Release(model.Clean)
+			_, _ = s.Pause(context.Background(), 0, id)
+			_ = s.Resume(context.Background(), 0, id)
+		},
+		"pause and a lease": func(s *Supervisor, l *Lease) {
+			time.AfterFunc(time.Minute, func() { l.Release(model.Clean) })
+			_, _ = s.Pause(context.Background(), 0, id)
+			_ = s.Resume(context.Background(), 0, id)
+		},
+		"another workspace": func(s *Supervisor, l *Lease) {
+			l.Release(model.Clean)
+			other, _ := s.Acquire(context.Background(), 0, "b", Wait{})
+			other.Release(model.Lost)
+		},
+		"not clean": func(_ *Supervisor, l *Lease) { l.Release(model.Unclean) },
+		"limits": func(s *Supervisor, l *Lease) {
+			l.Release(model.Clean)
+			_ = s.SetLimits(context.Background(), model.SetLimits{})
+		},
+		"limits, leased": func(s *Supervisor, l *Lease) {
+			_ = s.SetLimits(context.Background(), model.SetLimits{})
+			l.Release(model.Clean)
+		},
+		"idle time": func(_ *Supervisor, l *Lease) { l.Release(model.Clean); time.Sleep(time.Hour) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				limits := model.Limits{
+					Budget: 1, PerWorkspace: 1, MaxWaiters: 10, MaxWaitersPerWorkspace: 10, MaxDialing: 1,
+					BackoffMin: time.Millisecond, BackoffMax: time.Millisecond, MaxIdleTime: time.Hour,
+				}
+				s := Start(Share{Limits: limits, Dialer: &briefDialer{}})
+				l, err := s.Acquire(t.Context(), 0, id, Wait{})
+				if err != nil {
+					t.Fatal(err)
+				}
+				end(s, &l)
+				time.Sleep(time.Second)
+				synctest.Wait()
+				if d := s.shares[0].directory; d.size != 0 || entries(d) != 0 || s.shares[0].lent.size != 0 {
+					t.Errorf("there are %d seats by the directory's own account, %d in truth, %d lent", d.size, entries(d), s.shares[0].lent.size)
+				}
+				if err := s.Drain(t.Context()); err != nil {
+					t.Error(err)
+				}
+			})
+		})
+	}
+}
+
+// entries counts what is in the directory.
+func entries(d *directory) (n int) {
+	d.all(func(*seats) { n++ })
+	return n
 }

@@ -95,3 +95,16 @@ func TestAPermanentFailureUnderAPauseRefusesNobody(t *testing.T) {
 	s.at(10, acquire(4, "a"))      // and so does a new one
 	s.at(10, Resume{"a"}, "done 7 closed 2", "dial 3 a")
 }
+
+func TestAWorkspaceIsPausedFromItsPauseToItsResume(t *testing.T) {
+	s := start(t, limits(1, 1))
+	for _, step := range []struct {
+		message Message
+		paused  bool
+	}{{Tick{}, false}, {Pause{1, "a"}, true}, {Pause{2, "a"}, true}, {Resume{"b"}, true}, {Resume{"a"}, false}} {
+		s.Step(0, step.message)
+		if s.Paused("a") != step.paused || s.Paused("b") {
+			t.Errorf("after %T: a paused %v, b paused %v", step.message, s.Paused("a"), s.Paused("b"))
+		}
+	}
+}

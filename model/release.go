@@ -70,6 +70,9 @@ func (s *State) free(c *conn, granted *uint64) {
 	case first == nil:
 		s.park(c)
 		s.settle(w)
+		if c.end <= s.now { // it was given back long ago
+			s.close(c, c.endReason)
+		}
 	case s.owedElsewhere(first.item):
 		s.closeFor(c, Yield, s.nextNeedy())
 	default:

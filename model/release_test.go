@@ -1,6 +1,9 @@
 package model
 
-import "testing"
+import (
+	"testing"
+	"time"
+)
 
 func TestAReleasedConnectionGoesToTheFirstWaiterOfItsWorkspace(t *testing.T) {
 	s := start(t, limits(2, 1))
@@ -137,4 +140,135 @@ func TestAFreshConnectionNobodyWaitsForIsIdle(t *testing.T) {
 	s.at(0, Cancel{1}, `reject 1: acquire workspace "a": ErrDialing`)
 	s.at(1*ms, DialSucceeded{1})
 	s.at(2*ms, acquire(2, "a"), "grant 2 conn 1 a")
+}
+
+// releasedAt is a Release of which the State is told later than it was given back.
+func releasedAt(at time.Duration, lease LeaseID, c ConnID) Message {
+	return Release{Lease: lease, Conn: c, At: at}
+}
+
+func TestAConnectionIsIdleSinceItWasGivenBack(t *testing.T) {
+	l := limits(2, 1)
+	l.MaxIdleTime, l.VerifyAfter = 50*ms, 30*ms
+	s := start(t, l)
+	s.lent(1, "a")
+	s.lent(2, "b")
+	s.at(30*ms, releasedAt(10*ms, 1, 1), "wake 60ms")
+	s.at(31*ms, releasedAt(5*ms, 2, 2), "wake 55ms")
+	s.at(40*ms, acquire(3, "a"), "grant 3 conn 1 a verify")
+	s.at(55*ms, Tick{}, "close 2 b idle_time_over idle 50ms", "wake never")
+}
+
+func TestWhatWasGivenBackLongAgoIsClosedAtOnce(t *testing.T) {
+	l := limits(3, 3)
+	l.MaxIdleTime = 50 * ms
+	s := start(t, l)
+	s.lent(1, "a")
+	s.lent(2, "a")
+	s.lent(3, "a")
+	s.at(60*ms, releasedAt(10*ms, 1, 1), "close 1 a idle_time_over idle 50ms")
+	s.at(60*ms, releasedAt(11*ms, 2, 2), "wake 61ms")
+	s.at(60*ms, Pause{1, "b"}, "done 1 closed 0")
+	s.at(61*ms, Tick{}, "close 2 a idle_time_over idle 50ms", "wake never")
+	s.at(61*ms, Closed{1})
+	s.at(61*ms, acquire(4, "a"), "dial 4 a")
+	s.at(90*ms, releasedAt(20*ms, 3, 3), "grant 4 conn 3 a after 29ms") // somebody has a use for it
+}
+
+func TestTheOrderOfUseIsThatOfGivingBack(t *testing.T) {
+	s := start(t, limits(5, 3))
+	s.lent(1, "a")
+	s.lent(2, "a")
+	s.lent(3, "a")
+	s.lent(4, "b")
+	s.lent(5, "b")
+	s.at(10*ms, release(1, 1))
+	s.at(20*ms, releasedAt(5*ms, 2, 2))
+	s.at(20*ms, releasedAt(12*ms, 3, 3))
+	s.at(20*ms, releasedAt(7*ms, 4, 4))
+	s.at(20*ms, releasedAt(7*ms, 5, 5))
+	s.at(21*ms, acquire(6, "a"), "grant 6 conn 3 a") // the most recently used
+	s.at(22*ms, acquire(7, "c"), "close 2 a make_room idle 17ms for c", "wake 122ms")
+	s.at(22*ms, acquire(8, "d"), "close 4 b make_room idle 15ms for d")
+	s.at(22*ms, acquire(9, "e"), "close 5 b make_room idle 15ms for e")
+	s.at(22*ms, acquire(10, "f"), "close 1 a make_room idle 12ms for f")
+}
+
+func TestAConnectionIsNotGivenBackLaterThanNow(t *testing.T) {
+	for _, test := range []struct{ at, used time.Duration }{
+		{15 * ms, 15 * ms}, {20 * ms, 20 * ms}, {25 * ms, 20 * ms}, {Never, 20 * ms}, {0, 20 * ms},
+	} {
+		s := start(t, limits(1, 1))
+		s.Step(10*ms, Tick{})
+		s.lent(1, "a")
+		s.at(20*ms, releasedAt(test.at, 1, 1))
+		want := "close 1 a evict_asked idle " + (30*ms - test.used).String()
+		s.at(30*ms, Evict{1, "a"}, want)
+	}
+}
+
+func TestAWorkspaceWasLastUsedWhenTheLastOfItsLeasesEnded(t *testing.T) {
+	s := start(t, limits(2, 2))
+	s.lent(1, "a")
+	s.lent(2, "a")
+	s.at(20*ms, releasedAt(15*ms, 1, 1))
+	s.at(30*ms, releasedAt(10*ms, 2, 2))
+	if used := s.Stats(40 * ms).Active[0].LastUsed; used != 25*ms {
+		t.Errorf("it was last used %v ago", used)
+	}
+}
+
+func TestWhatWasGivenBackBeforeALossIsVerified(t *testing.T) {
+	s := start(t, limits(3, 1))
+	s.lent(1, "a")
+	s.lent(2, "b")
+	s.lent(3, "c")
+	s.at(20*ms, Release{Lease: 3, Conn: 3, Health: Lost}, "close 3 c not_reusable")
+	s.at(30*ms, releasedAt(20*ms, 1, 1))
+	s.at(30*ms, releasedAt(21*ms, 2, 2))
+	s.at(30*ms, acquire(4, "a"), "grant 4 conn 1 a verify")
+	s.at(30*ms, acquire(5, "b"), "grant 5 conn 2 b")
+}
+
+func TestAcquiresThatNobodyToldOfAreCounted(t *testing.T) {
+	s := start(t, limits(3, 3))
+	s.lent(1, "a")
+	s.lent(2, "a")
+	s.at(1*ms, Reused{1, 1, 5})
+	s.at(2*ms, Reused{1, 1, 0})
+	s.at(3*ms, Release{Lease: 1, Conn: 1, PassedOn: 2})
+	s.at(3*ms, Release{Lease: 2, Conn: 2, PassedOn: 10, Health: Unclean}, "close 2 a not_reusable")
+	s.at(4*ms, Release{Lease: 1, Conn: 1, PassedOn: 100}) // these two are stale
+	s.at(4*ms, Reused{1, 1, 100})
+	c := s.Stats(4 * ms).Counters
+	if c.Acquires != 2+17 || c.Hits != 17 || c.Grants() != 19 || c.StaleMessages != 2 {
+		t.Errorf("%+v", c)
+	}
+}
+
+func TestALeaseThatWasPassedOnBeginsAnew(t *testing.T) {
+	s := start(t, limits(3, 1))
+	s.lent(1, "a")
+	s.at(1*ms, acquire(2, "b"), "dial 2 b")
+	s.at(1*ms, DialSucceeded{2}, "grant 2 conn 2 b")
+	longest := func(want time.Duration, of WorkspaceID) {
+		t.Helper()
+		if st := s.Stats(s.now); st.LongestLease != want || st.LongestLeaseWorkspace != of || st.InUse != 2 {
+			t.Errorf("at %v: the longest lease is %v of %s, %d in use", s.now, st.LongestLease, st.LongestLeaseWorkspace, st.InUse)
+		}
+	}
+	s.at(5*ms, Tick{})
+	longest(5*ms, "a")
+	s.at(6*ms, Reused{1, 1, 1})
+	longest(5*ms, "b")
+	s.at(7*ms, Reused{1, 2, 1}) // not this one
+	s.at(7*ms, Reused{9, 9, 1}) // nor this one
+	longest(6*ms, "b")
+	s.at(8*ms, Reused{2, 2, 1})
+	longest(2*ms, "a")
+	if used := s.Stats(8 * ms).Active; used[0].LastUsed+used[1].LastUsed != 2*ms {
+		t.Errorf("%+v", used)
+	}
+	s.at(9*ms, releasedAt(7*ms, 2, 2)) // a clock that was read before the look counts
+	s.at(10*ms, Evict{1, "b"}, "close 2 b evict_asked idle 3ms")
 }

@@ -36,6 +36,8 @@ func TestCoreDoesWhatTheReferenceDoes(t *testing.T) { often(t, sameAsReference(e
 
 func TestCoreDoesWhatTheReferenceDoesUnderLoad(t *testing.T) { often(t, sameAsReference(sound)) }
 
+func TestCoreDoesWhatTheReferenceDoesWithSeats(t *testing.T) { often(t, sameAsReference(seated)) }
+
 func TestCoreDoesWhatTheReferenceDoesInACrowd(t *testing.T) { often(t, sameAsReference(crowded)) }
 
 func TestCoreDoesWhatTheReferenceDoesWhenDialsFail(t *testing.T) { often(t, sameAsReference(failing)) }

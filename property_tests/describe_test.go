@@ -25,7 +25,15 @@ func describeMessage(m model.Message) string {
 	case model.Cancel:
 		return fmt.Sprintf("cancel %d", m.Lease)
 	case model.Release:
-		return fmt.Sprintf("release %d conn %d %s", m.Lease, m.Conn, healthNames[m.Health])
+		return fmt.Sprintf("release %d conn %d %s%s%s", m.Lease, m.Conn, healthNames[m.Health],
+			when(m.At != 0, " at "+m.At.String()), when(m.PassedOn != 0, fmt.Sprintf(" passed-on %d", m.PassedOn)))
+	case model.Reused:
+		return fmt.Sprintf("reused %d conn %d passed-on %d", m.Lease, m.Conn, m.PassedOn)
+	case model.Horizon:
+		if m.At == model.Never {
+			return "horizon never"
+		}
+		return "horizon " + m.At.String()
 	case model.DialSucceeded:
 		return fmt.Sprintf("dialed %d", m.Conn)
 	case model.DialFailed:

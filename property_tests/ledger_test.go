@@ -14,6 +14,7 @@ type ledger struct {
 	limits  model.Limits
 	now     time.Duration
 	wake    time.Duration
+	horizon time.Duration
 	conns   []*ledgerConn // by ascending ID
 	waiters []ledgerWaiter
 	answers map[model.LeaseID]int // of every Acquire that arrived
@@ -43,6 +44,7 @@ type ledgerConn struct {
 	created   time.Duration // when its dial succeeded
 	lastUsed  time.Duration // when it came free the last time
 	lease     model.LeaseID
+	leased    time.Duration // when its last holder got it
 	closedAt  time.Duration
 }
 
@@ -56,6 +58,7 @@ func newLedger(limits model.Limits) *ledger {
 	return &ledger{
 		limits:  limits,
 		wake:    model.Never,
+		horizon: model.Never,
 		answers: map[model.LeaseID]int{},
 		done:    map[model.OperationID]int{},
 	}
@@ -76,8 +79,17 @@ func (l *ledger) message(now time.Duration, m model.Message) {
 	case model.Release:
 		if c := l.find(m.Conn, inUse); c != nil && c.lease == m.Lease {
 			c.state, c.lastUsed, c.lease = idle, l.now, 0
+			if m.At != 0 {
+				c.lastUsed = max(c.leased, min(l.now, m.At))
+			}
 			l.ended = append(l.ended, m)
 		}
+	case model.Reused:
+		if c := l.find(m.Conn, inUse); c != nil && c.lease == m.Lease {
+			c.leased = l.now
+		}
+	case model.Horizon:
+		l.horizon = m.At
 	case model.DialSucceeded:
 		if c := l.find(m.Conn, dialing); c != nil {
 			c.state, c.created, c.lastUsed = idle, l.now, l.now
@@ -116,7 +128,7 @@ func (l *ledger) effect(e model.Effect) {
 			l.fault("conn %d was granted but not free", e.Conn)
 			return
 		}
-		c.state, c.lease = inUse, e.Lease
+		c.state, c.lease, c.leased = inUse, e.Lease, l.now
 	case model.Reject:
 		l.answer(e.Lease)
 	case model.Dial:
@@ -230,4 +242,19 @@ func (l *ledger) onTheWay() int {
 		}
 	}
 	return n
+}
+
+// oldest is the least recently used idle connection, if it was used before the
+// horizon, or nil.
+func (l *ledger) oldest() *ledgerConn {
+	var oldest *ledgerConn
+	for _, c := range l.in(idle) {
+		if oldest == nil || c.lastUsed < oldest.lastUsed {
+			oldest = c
+		}
+	}
+	if oldest != nil && oldest.lastUsed >= l.horizon {
+		return nil
+	}
+	return oldest
 }

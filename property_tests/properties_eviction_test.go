@@ -10,9 +10,9 @@ import (
 	"github.com/tenantpool/tenantpool/model"
 )
 
-// I6.
+// I6, and that it cannot be otherwise because of one that nobody told of yet.
 func TestAnEvictedConnectionWasTheLeastRecentlyUsed(t *testing.T) {
-	check(t, everything, property{before: func(l *ledger, e model.Effect) string {
+	leastRecentlyUsed := property{before: func(l *ledger, e model.Effect) string {
 		evicted, ok := e.(model.Close)
 		if !ok || evicted.Reason != model.MakeRoom {
 			return ""
@@ -21,13 +21,18 @@ func TestAnEvictedConnectionWasTheLeastRecentlyUsed(t *testing.T) {
 		if c == nil {
 			return "it was not idle"
 		}
+		if c.lastUsed >= l.horizon {
+			return fmt.Sprintf("it was used at %v, the horizon is %v", c.lastUsed, l.horizon)
+		}
 		for _, other := range l.in(idle) {
 			if other.lastUsed < c.lastUsed || other.lastUsed == c.lastUsed && other.id < c.id {
 				return fmt.Sprintf("it was used at %v, and conn %d at %v", c.lastUsed, other.id, other.lastUsed)
 			}
 		}
 		return ""
-	}})
+	}}
+	check(t, everything, leastRecentlyUsed)
+	check(t, seated, leastRecentlyUsed)
 }
 
 // Evict, Pause, SetLimits and Drain close in the same order.
@@ -116,7 +121,7 @@ func TestNothingIdleIsBeyondTheLimits(t *testing.T) {
 		if _, ok := e.message.(model.SetLimits); !ok {
 			return ""
 		}
-		if staying := len(l.conns) - len(l.in(closing)); staying > l.limits.Budget && len(l.in(idle)) > 0 {
+		if staying := len(l.conns) - len(l.in(closing)); staying > l.limits.Budget && l.oldest() != nil {
 			return fmt.Sprintf("%d connections, and %d are idle", staying, len(l.in(idle)))
 		}
 		for _, id := range workspaceNames {
@@ -130,18 +135,20 @@ func TestNothingIdleIsBeyondTheLimits(t *testing.T) {
 
 // I7, where it is simple: nothing is under way.
 func TestNobodyWaitsForNothing(t *testing.T) {
-	check(t, sound, property{after: func(l *ledger, _ entry) string {
+	simple := property{after: func(l *ledger, _ entry) string {
 		if len(l.in(dialing))+len(l.in(closing)) > 0 {
 			return ""
 		}
 		free := l.limits.Budget - len(l.conns)
 		for _, w := range l.waiters {
-			if l.held(w.workspace) < l.limits.PerWorkspace && (free > 0 || len(l.in(idle)) > 0) {
+			if l.held(w.workspace) < l.limits.PerWorkspace && (free > 0 || l.oldest() != nil) {
 				return fmt.Sprintf("lease %d waits, %d slots are free and %d connections idle", w.lease, free, len(l.in(idle)))
 			}
 		}
 		return ""
-	}})
+	}}
+	check(t, sound, simple)
+	check(t, seated, simple)
 }
 
 // I7: a connection of the waiter's own workspace is never left idle.
@@ -166,6 +173,33 @@ func TestASecondLookFindsNothingToDo(t *testing.T) {
 			if effects := r.core.Step(r.ledger.now, model.Tick{}); len(effects) > 0 {
 				r.fail("a tick had effects: " + describeAll(effects))
 			}
+		}
+	})
+}
+
+// Short says when a later horizon would let the state serve somebody, and so when
+// it must be told of every connection that comes free.
+func TestWhileNothingIsShortTheHorizonDoesNotMatter(t *testing.T) {
+	generator := orders(append(draining[:len(draining):len(draining)], seated...))
+	often(t, func(t *rapid.T) {
+		r := newRun(t, someLimits(t))
+		for _, o := range generator.Draw(t, "orders") {
+			r.follow([]order{o})
+			if o.pick%2 == 0 {
+				continue
+			}
+			short, idle, before := r.core.(*model.State).Short(), len(r.ledger.in(idle)), r.ledger.horizon
+			r.send(entry{at: r.ledger.now, message: model.Horizon{At: model.Never}})
+			closes := effectsOf[model.Close](r.log[len(r.log)-1].effects)
+			switch {
+			case r.ledger.draining && !short:
+				r.fail("it drains, and is not short")
+			case short && idle > 0 && len(closes) == 0:
+				r.fail(fmt.Sprintf("it is short, and keeps %d idle connections", idle))
+			case !short && len(closes) > 0:
+				r.fail("it is not short, and closed some")
+			}
+			r.send(entry{at: r.ledger.now, message: model.Horizon{At: before}})
 		}
 	})
 }
@@ -208,8 +242,9 @@ func TestTheWakeIsInTheFuture(t *testing.T) {
 func TestEveryWaiterIsServedInTheEnd(t *testing.T) {
 	often(t, func(t *rapid.T) {
 		r := newRun(t, someLimits(t))
-		m := rapid.SampledFrom([]mix{sound, everything, failing}).Draw(t, "mix")
+		m := rapid.SampledFrom([]mix{sound, everything, failing, seated}).Draw(t, "mix")
 		r.follow(orders(m).Draw(t, "orders"))
+		r.send(entry{at: r.ledger.now, message: model.Horizon{At: model.Never}})
 		for len(r.ledger.paused) > 0 {
 			r.send(entry{at: r.ledger.now, message: model.Resume{Workspace: r.ledger.paused[0]}})
 		}

@@ -15,6 +15,15 @@ func (r *reference) receive(m model.Message) {
 		r.cancel(m)
 	case model.Release:
 		r.release(m)
+	case model.Reused:
+		if c := r.find(m.Conn, refInUse); c != nil && c.lease == m.Lease {
+			c.leasedAt = r.now
+			r.passedOn(m.PassedOn)
+		} else {
+			r.counters.StaleMessages++
+		}
+	case model.Horizon:
+		r.horizon = m.At
 	case model.DialSucceeded:
 		r.dialSucceeded(m)
 	case model.DialFailed:
@@ -123,6 +132,15 @@ func (r *reference) release(m model.Release) {
 		r.counters.StaleMessages++
 		return
 	}
+	r.passedOn(m.PassedOn)
+	c.lastUsed = r.now
+	switch {
+	case m.At == 0 || m.At > r.now:
+	case m.At < c.leasedAt:
+		c.lastUsed = c.leasedAt
+	default:
+		c.lastUsed = m.At
+	}
 	if m.Health == model.Lost {
 		r.lost, r.lostAt = true, r.now
 	}
@@ -133,6 +151,13 @@ func (r *reference) release(m model.Release) {
 		r.close(c, model.NotReusable)
 	default:
 		r.free(c, &r.counters.HandOffs)
+	}
+}
+
+func (r *reference) passedOn(n uint64) {
+	for range n {
+		r.counters.Acquires++
+		r.counters.Hits++
 	}
 }
 
@@ -151,7 +176,7 @@ func (r *reference) free(c *refConn, grants *uint64) {
 		r.close(c, model.Shrink)
 	case first < 0:
 		c.state = refIdle
-		c.lastUsed = r.now
+		r.endIdle()
 	case r.owed(r.waiters[first]):
 		r.close(c, model.Yield)
 	default:
@@ -237,7 +262,7 @@ func (r *reference) dialSucceeded(m model.DialSucceeded) {
 		r.counters.StaleMessages++
 		return
 	}
-	c.created = r.now
+	c.created, c.lastUsed = r.now, r.now
 	r.workspace(c.workspace).failures = 0
 	r.serverFailures = 0
 	r.free(c, &r.counters.FreshGrants)

@@ -141,6 +141,16 @@ func (r *reference) top(id model.WorkspaceID) *refConn {
 	return idle[len(idle)-1]
 }
 
+// oldest is the least recently used of all idle connections. It is nil if one that
+// nobody told of may have been used as long ago.
+func (r *reference) oldest() *refConn {
+	idle := r.idleByUse(anyWorkspace)
+	if len(idle) == 0 || idle[0].lastUsed >= r.horizon {
+		return nil
+	}
+	return idle[0]
+}
+
 func (r *reference) find(id model.ConnID, state refState) *refConn {
 	for _, c := range r.connections {
 		if c.id == id && c.state == state {

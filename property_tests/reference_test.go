@@ -31,6 +31,8 @@ type reference struct {
 	serverUntil    time.Duration
 	serverErr      error
 
+	horizon time.Duration
+
 	lost   bool // a Release said so, the last time at lostAt
 	lostAt time.Duration
 
@@ -51,7 +53,7 @@ type refConn struct {
 	workspace model.WorkspaceID
 	state     refState
 	created   time.Duration
-	lastUsed  time.Duration // when it became idle
+	lastUsed  time.Duration // when it was given back
 	lease     model.LeaseID // in use
 	leasedAt  time.Duration
 	closedAt  time.Duration
@@ -81,7 +83,7 @@ type refWorkspace struct {
 }
 
 func newReference(limits model.Limits) *reference {
-	return &reference{limits: limits, effective: limits.Budget, wake: model.Never}
+	return &reference{limits: limits, effective: limits.Budget, wake: model.Never, horizon: model.Never}
 }
 
 func (r *reference) Check() error { return nil }
@@ -168,11 +170,11 @@ func (r *reference) startDials() {
 
 // makeRoom is rule 4.
 func (r *reference) makeRoom() {
-	for r.open()-r.count(anyWorkspace, refClosing) > r.effective && r.top(anyWorkspace) != nil {
-		r.close(r.idleByUse(anyWorkspace)[0], model.Shrink)
+	for r.open()-r.count(anyWorkspace, refClosing) > r.effective && r.oldest() != nil {
+		r.close(r.oldest(), model.Shrink)
 	}
-	for r.wanted() > 0 && r.wanted() > r.coming() && r.top(anyWorkspace) != nil {
-		r.close(r.idleByUse(anyWorkspace)[0], model.MakeRoom)
+	for r.wanted() > 0 && r.wanted() > r.coming() && r.oldest() != nil {
+		r.close(r.oldest(), model.MakeRoom)
 	}
 }
 

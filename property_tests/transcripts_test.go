@@ -186,8 +186,28 @@ func parseMessage(text string) (model.Message, error) {
 	case "cancel":
 		m = model.Cancel{Lease: model.LeaseID(number(0))}
 	case "release":
-		health := model.Health(max(0, slices.Index(healthNames, last)))
-		m = model.Release{Lease: model.LeaseID(number(0)), Conn: model.ConnID(number(1)), Health: health}
+		released := model.Release{Lease: model.LeaseID(number(0)), Conn: model.ConnID(number(1)), PassedOn: passedOn(words)}
+		for i, word := range words {
+			released.Health = max(released.Health, model.Health(max(0, slices.Index(healthNames, word))))
+			if word == "at" && i+1 < len(words) {
+				var err error
+				if released.At, err = time.ParseDuration(words[i+1]); err != nil {
+					return nil, err
+				}
+			}
+		}
+		m = released
+	case "reused":
+		m = model.Reused{Lease: model.LeaseID(number(0)), Conn: model.ConnID(number(1)), PassedOn: passedOn(words)}
+	case "horizon":
+		at := model.Never
+		if last != "never" {
+			var err error
+			if at, err = time.ParseDuration(last); err != nil {
+				return nil, err
+			}
+		}
+		m = model.Horizon{At: at}
 	case "dialed":
 		m = model.DialSucceeded{Conn: model.ConnID(number(0))}
 	case "dial-failed":
@@ -219,4 +239,12 @@ func parseMessage(text string) (model.Message, error) {
 		return nil, fmt.Errorf("%q was understood as %q", text, again)
 	}
 	return m, nil
+}
+
+// passedOn is the number after that word.
+func passedOn(words []string) (n uint64) {
+	if i := slices.Index(words, "passed-on"); i >= 0 && i+1 < len(words) {
+		_, _ = fmt.Sscan(words[i+1], &n) // or else it is understood as 0, and parseMessage tells
+	}
+	return n
 }

@@ -1,0 +1,263 @@
+package actor_test
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/tenantpool/tenantpool/actor"
+	"github.com/tenantpool/tenantpool/model"
+)
+
+// seated acquires what the last holder has left in a seat.
+func (w *world) seated(id model.WorkspaceID) actor.Lease {
+	w.Helper()
+	l, ok := w.AcquireSeated(first, id)
+	if !ok {
+		w.Fatalf("no connection of %s lies in a seat", id)
+	}
+	w.leases = append(w.leases, l)
+	if c := l.Conn().(*connection); c.workspace != id {
+		w.Fatalf("acquire %s: got a connection of %s", id, c.workspace)
+	}
+	return l
+}
+
+// notSeated wants no seat to be used, now and when nothing more happens.
+func (w *world) notSeated(id model.WorkspaceID) {
+	w.Helper()
+	for range 2 {
+		if l, ok := w.AcquireSeated(first, id); ok {
+			w.leases = append(w.leases, l)
+			w.Fatalf("a connection of %s lay in a seat", id)
+		}
+		synctest.Wait()
+	}
+}
+
+func TestAConnectionGoesToTheNextHolderWithoutAMessage(t *testing.T) {
+	testShares(t, []model.Limits{few(3, 3), few(3, 3)}, func(w *world) {
+		w.notSeated("a")
+		l := w.acquire("a")
+		w.notSeated("a") // it is lent
+		l.Release(model.Clean)
+		w.notSeated("b")
+		if _, ok := w.AcquireSeated(second, "a"); ok {
+			w.Error("the other share has it")
+		}
+		again := w.seated("a")
+		if again.Conn() != l.Conn() || again.Verify() || again.Waited() != 0 {
+			w.Errorf("it got %+v, and not %+v", again.Conn(), l.Conn())
+		}
+		w.notSeated("a")
+		again.Release(model.Clean)
+		if l := w.acquire("a"); l.Conn() != again.Conn() { // this way, too
+			w.Error("it was not the one in the seat")
+		}
+		w.happened("dial a", "opened a")
+	})
+}
+
+func TestNoSeatIsUsedFor(t *testing.T) {
+	for name, f := range map[string]func(w *world){
+		"a connection that is not clean": func(w *world) {
+			l := w.acquire("a")
+			l.Release(model.Unclean)
+			w.notSeated("a")
+			w.happened("dial a", "opened a", "close a not_reusable")
+		},
+		"a connection that is lost": func(w *world) {
+			l := w.acquire("a")
+			l.Release(model.Lost)
+			w.notSeated("a")
+			w.happened("dial a", "opened a", "close a not_reusable")
+		},
+		"a connection whose lifetime is over": func(w *world) {
+			l := w.acquire("a")
+			time.Sleep(time.Hour)
+			l.Release(model.Clean)
+			w.notSeated("a")
+			w.happened("dial a", "opened a", "close a lifetime_over")
+		},
+		"a workspace with a waiter": func(w *world) {
+			l, other := w.acquire("a"), w.acquire("a")
+			waiter := w.tryFor(0, "a")
+			l.Release(model.Clean)
+			w.notSeated("a") // it would overtake
+			waiter.granted()
+			other.Release(model.Clean) // and now nobody waits
+			w.seated("a")
+		},
+		"a workspace with a waiter for whom it dials": func(w *world) {
+			l := w.acquire("a")
+			waiter := w.tryFor(0, "a")
+			l.Release(model.Clean)
+			w.notSeated("a")
+			if waiter.granted() != l.Conn() || waiter.took != 0 {
+				w.Error("it waited for the dial")
+			}
+		},
+		"a workspace while another one needs a slot": func(w *world) {
+			a, b, c := w.acquire("a"), w.acquire("b"), w.acquire("c")
+			d, e := w.tryFor(0, "d"), w.tryFor(0, "e")
+			w.server.since()
+			a.Release(model.Clean)
+			w.notSeated("a")
+			w.happened("close a make_room")
+			time.Sleep(time.Second)
+			d.granted()
+			b.Release(model.Clean)
+			w.notSeated("b")
+			e.granted()
+			c.Release(model.Clean) // and now nobody needs one
+			w.seated("c")
+		},
+		"a workspace that pauses": func(w *world) {
+			l := w.acquire("a")
+			pause := w.pause(background, "a")
+			l.Release(model.Clean)
+			w.notSeated("a")
+			<-pause.done
+			w.resume("a")
+			l = w.acquire("a")
+			l.Release(model.Clean)
+			w.seated("a")
+		},
+		"a workspace above a lowered cap": func(w *world) {
+			l, other := w.acquire("a"), w.acquire("a")
+			w.setLimits(3, 1)
+			l.Release(model.Clean)
+			w.notSeated("a")
+			other.Release(model.Clean) // this one fits
+			w.seated("a")
+			w.happened("dial a", "opened a", "dial a", "opened a", "close a shrink")
+		},
+		"a budget that was lowered": func(w *world) {
+			a, b := w.acquire("a"), w.acquire("b")
+			w.setLimits(1, 1)
+			a.Release(model.Clean)
+			w.notSeated("a")
+			b.Release(model.Clean)
+			w.seated("b")
+		},
+		"a supervisor that drains": func(w *world) {
+			l := w.acquire("a")
+			ended := w.drain(background)
+			l.Release(model.Clean)
+			w.notSeated("a")
+			w.drained(ended)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			limits := few(3, 2, func(l *model.Limits) { l.MaxLifetime = time.Hour })
+			test(t, limits, f)
+		})
+	}
+}
+
+func TestNoSeatsWhenTheyHadToBeLookedThroughAllTheTime(t *testing.T) {
+	for _, change := range []func(*model.Limits){
+		withIdleTime(9 * time.Millisecond),
+		func(l *model.Limits) { l.VerifyAfter = 9 * time.Millisecond },
+		func(l *model.Limits) { l.MaxLifetime = 99 * time.Millisecond },
+	} {
+		test(t, few(1, 1, change), func(w *world) {
+			l := w.acquire("a")
+			l.Release(model.Clean)
+			w.notSeated("a")
+			if l := w.acquire("a"); l.Conn().(*connection).number != 1 {
+				w.Error("it was not lent again")
+			}
+		})
+	}
+}
+
+func TestWhatWasSeatedIsServedToAWaiterOfAnotherWorkspace(t *testing.T) {
+	test(t, few(2, 1), func(w *world) {
+		a, b := w.acquire("a"), w.acquire("b")
+		a.Release(model.Clean)
+		b.Release(model.Clean)
+		w.server.since()
+		c := w.tryFor(0, "c")
+		w.happened("close a make_room") // b was used later
+		c.granted()
+		w.acquire("b") // it is there still
+		d := w.try(background, "d", actor.Wait{NoWait: true})
+		w.limit(d.refused(0))
+	})
+}
+
+func TestEveryConnectionIsFoundWhereverItLies(t *testing.T) {
+	test(t, few(7, 7), func(w *world) {
+		var leases []actor.Lease
+		for range 7 {
+			leases = append(leases, w.acquire("a"))
+		}
+		for _, l := range leases {
+			l.Release(model.Clean)
+		}
+		seats := 0
+		for ok := true; ok; seats++ {
+			var l actor.Lease
+			if l, ok = w.AcquireSeated(first, "a"); ok {
+				w.leases = append(w.leases, l)
+			}
+		}
+		if seats--; seats != 4 {
+			w.Errorf("%d lay in seats", seats)
+		}
+		for range 7 - seats {
+			w.acquire("a")
+		}
+		if n := w.server.dials(); n != 7 {
+			w.Errorf("%d dials", n)
+		}
+		w.counts(model.Counts{InUse: 7})
+	})
+}
+
+func TestAnOldLeaseDoesNotTouchTheNextHolder(t *testing.T) {
+	test(t, few(1, 1), func(w *world) {
+		old := w.acquire("a")
+		same := old
+		if old.Ended() {
+			w.Error("it has not ended")
+		}
+		old.Release(model.Clean)
+		if !old.Ended() || !same.Ended() {
+			w.Error("it has ended")
+		}
+		next := w.seated("a")
+		old.Release(model.Lost)
+		same.Release(model.Clean)
+		w.notSeated("a")
+		if next.Ended() || !old.Ended() {
+			w.Error("the wrong one has ended")
+		}
+		waiter := w.tryFor(0, "a")
+		old.Release(model.Clean)
+		if !waiter.waits() {
+			w.Error("an old lease's connection was handed to a waiter")
+		}
+		next.Release(model.Clean)
+		waiter.granted()
+		st := w.stats()
+		if c := st.Counters; c.StaleMessages != 3 || c.Acquires != 3 || c.Hits != 1 || c.HandOffs != 1 || st.InUse != 1 {
+			w.Errorf("%+v", st)
+		}
+	})
+}
+
+func TestTheSeatsThatAreNeverNeededGrowOld(t *testing.T) {
+	test(t, few(3, 3, withIdleTime(time.Minute)), func(w *world) {
+		w.idle("a", 3)
+		w.server.since()
+		for range 61 {
+			l := w.acquire("a")
+			time.Sleep(time.Second)
+			l.Release(model.Clean)
+		}
+		w.happened("close a idle_time_over", "close a idle_time_over", "closed a", "closed a")
+		w.counts(model.Counts{Idle: 1})
+	})
+}

@@ -1,0 +1,280 @@
+package actor_test
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/tenantpool/tenantpool/actor"
+	"github.com/tenantpool/tenantpool/model"
+)
+
+// The supervisor is not told of what lies in a seat. In these tests it finds out
+// before it matters.
+
+func TestStatsSeeWhatLiesInASeat(t *testing.T) {
+	test(t, few(3, 2), func(w *world) {
+		l := w.acquire("a") // took a dial of 10ms
+		for range 5 {
+			l.Release(model.Clean)
+			l = w.seated("a")
+		}
+		w.counts(model.Counts{InUse: 1})
+		for range 3 {
+			l.Release(model.Clean)
+			l = w.seated("a")
+		}
+		l.Release(model.Clean)
+		w.counts(model.Counts{Idle: 1})
+		w.counts(model.Counts{Idle: 1})
+		st := w.stats()
+		if c := st.Counters; c.Acquires != 9 || c.Hits != 8 || c.FreshGrants != 1 || c.Grants() != 9 || c.HandOffs+c.Rejects+c.StaleMessages != 0 {
+			w.Errorf("%+v", c)
+		}
+		if h := st.Waits; h.Counts[0] != 8 || h.Counts[5] != 1 || h.Sum != 10*time.Millisecond {
+			w.Errorf("waits are %v", h)
+		}
+		if a := st.Active; len(a) != 1 || a[0].Idle != 1 || a[0].LastUsed != 0 {
+			w.Errorf("%+v", a)
+		}
+	})
+}
+
+func TestHitsAreCountedWheneverTheSupervisorLooks(t *testing.T) {
+	test(t, few(2, 2), func(w *world) {
+		first, second := w.acquire("a"), w.acquire("a")
+		leases := []*actor.Lease{&first, &second}
+		hits := uint64(0)
+		for i := range 200 {
+			l := leases[i%2]
+			l.Release(model.Clean)
+			if i%7 == 0 {
+				w.stats() // in a seat
+			}
+			if i%11 == 0 {
+				time.Sleep(1500 * time.Millisecond) // it is looked for by itself
+			}
+			*l = w.acquire("a")
+			hits++
+			if i%5 == 0 {
+				w.stats() // in use again
+			}
+		}
+		c := w.stats().Counters
+		if c.Hits != hits || c.Acquires != hits+2 || c.Grants() != c.Acquires || c.StaleMessages != 0 {
+			w.Errorf("%d hits are counted as %+v", hits, c)
+		}
+	})
+}
+
+func TestTheLongestLeaseIsThatOfOneHolder(t *testing.T) {
+	test(t, few(2, 1), func(w *world) {
+		l := w.acquire("a")
+		for range 3600 {
+			time.Sleep(time.Second)
+			l.Release(model.Clean)
+			l = w.acquire("a")
+		}
+		if st := w.stats(); st.LongestLease > time.Second || st.LongestLeaseWorkspace != "a" {
+			w.Errorf("it is %v of %s", st.LongestLease, st.LongestLeaseWorkspace)
+		}
+		time.Sleep(time.Minute)
+		// It was found in his hands within twice the time between two looks.
+		if st := w.stats(); st.LongestLease < time.Minute-2*time.Second || st.LongestLease > time.Minute {
+			w.Errorf("it is %v", st.LongestLease)
+		}
+	})
+}
+
+func TestEvictAndPauseCloseWhatLiesInASeat(t *testing.T) {
+	test(t, few(4, 2), func(w *world) {
+		w.idle("a", 2)
+		w.idle("b", 2)
+		w.server.since()
+		evict := w.evict(background, "a")
+		w.happened("close a evict_asked", "close a evict_asked")
+		pause := w.pause(background, "b")
+		w.happened("close b pause_asked", "close b pause_asked")
+		<-evict.done
+		<-pause.done
+		if evict.closed != 2 || pause.closed != 2 || evict.took != w.server.closeTakes || pause.took != w.server.closeTakes {
+			w.Errorf("evict %+v, pause %+v", evict, pause)
+		}
+		w.notSeated("a")
+		w.notSeated("b")
+	})
+}
+
+func TestTheIdleTimeIsThatInTheSeat(t *testing.T) {
+	for _, idleTime := range []time.Duration{10 * time.Millisecond, 500 * time.Millisecond, time.Minute} {
+		test(t, few(2, 2, withIdleTime(idleTime)), func(w *world) {
+			for i := range 20 {
+				l := w.acquire("a")
+				time.Sleep(idleTime * time.Duration(i) / 10)
+				l.Release(model.Clean)
+				l = w.acquire("a") // most often the core does not see this
+				time.Sleep(idleTime * time.Duration(i) / 7)
+				l.Release(model.Clean)
+				w.server.since()
+				time.Sleep(idleTime - 1)
+				w.happened()
+				time.Sleep(1)
+				w.happened("close a idle_time_over")
+				time.Sleep(time.Second)
+			}
+		})
+	}
+}
+
+// What is lent from a seat was not there for long: it was found there otherwise.
+func TestWhatLayInASeatForLongIsVerified(t *testing.T) {
+	const long = 30 * time.Second
+	test(t, few(1, 1, func(l *model.Limits) { l.VerifyAfter = long }), func(w *world) {
+		for i := range 100 {
+			l := w.acquire("a")
+			time.Sleep(time.Duration(i) * 777 * time.Millisecond)
+			l.Release(model.Clean)
+			lay := long - 50*time.Millisecond + time.Duration(i)*time.Millisecond
+			time.Sleep(lay)
+			l = w.acquire("a")
+			if l.Verify() != (lay >= long) {
+				w.Errorf("it lay there for %v, verify is %v", lay, l.Verify())
+			}
+			l.Release(model.Clean)
+		}
+	})
+}
+
+func TestASeatIsLeftBeforeItsConnectionMustBeVerified(t *testing.T) {
+	for _, long := range []time.Duration{10 * time.Millisecond, time.Second, time.Hour} {
+		test(t, few(1, 1, func(l *model.Limits) { l.VerifyAfter = long }), func(w *world) {
+			l := w.acquire("a")
+			for i := range 50 {
+				time.Sleep(long * time.Duration(i) / 49)
+				l.Release(model.Clean)
+				time.Sleep(long)
+				l = w.acquire("a")
+				if !l.Verify() {
+					w.Errorf("round %d: it is not verified", i)
+				}
+			}
+		})
+	}
+}
+
+func TestALifetimeEndsInASeatToo(t *testing.T) {
+	test(t, few(1, 1, func(l *model.Limits) { l.MaxLifetime = time.Hour }), func(w *world) {
+		l := w.acquire("a")
+		begin := time.Now()
+		for len(w.server.closed) == 0 && time.Since(begin) < 2*time.Hour {
+			l.Release(model.Clean)
+			l = w.acquire("a")
+			time.Sleep(time.Second)
+		}
+		// An hour less up to a tenth, and then the next release.
+		if d := time.Since(begin); d > time.Hour+2*time.Second || d < 54*time.Minute {
+			w.Errorf("it was closed after %v", d)
+		}
+	})
+}
+
+func TestWhatLiesInASeatIsSuspectWhenOthersAreLost(t *testing.T) {
+	test(t, few(3, 1), func(w *world) {
+		a, b, held := w.acquire("a"), w.acquire("b"), w.acquire("c")
+		a.Release(model.Clean)
+		b.Release(model.Clean)
+		time.Sleep(time.Millisecond)
+		held.Release(model.Lost)
+		synctest.Wait()
+		again := w.acquire("a")
+		if !again.Verify() {
+			w.Error("what was idle when another was lost is not verified")
+		}
+		again.Release(model.Clean)
+		if l := w.acquire("a"); l.Verify() { // it has worked since
+			w.Error("it is verified twice")
+		}
+		if l := w.acquire("b"); !l.Verify() {
+			w.Error("what was idle when another was lost is not verified")
+		}
+	})
+}
+
+func TestWhatLiesInASeatIsSuspectWhenTheServerWasDown(t *testing.T) {
+	test(t, few(3, 1), func(w *world) {
+		a := w.acquire("a")
+		a.Release(model.Clean)
+		w.server.refuse = refuseFirst(2, failure{model.ServerDown})
+		w.acquire("b")
+		if l := w.acquire("a"); !l.Verify() {
+			w.Error("what was idle when the server was down is not verified")
+		}
+	})
+}
+
+func TestWhoDoesNotWaitFindsTheSeatsOfOthers(t *testing.T) {
+	test(t, few(2, 1), func(w *world) {
+		w.idle("a", 1)
+		w.idle("b", 1)
+		w.server.since()
+		c := w.try(background, "c", actor.Wait{NoWait: true})
+		w.happened("close a make_room")
+		c.granted()
+		d := w.try(background, "d", actor.Wait{NoWait: true})
+		w.limit(w.try(background, "e", actor.Wait{NoWait: true}).refused(0))
+		d.granted()
+	})
+}
+
+func TestLoweredLimitsCloseTheLeastRecentlyUsedOfTheSeats(t *testing.T) {
+	test(t, few(6, 3), func(w *world) {
+		var leases [6]actor.Lease
+		for i, id := range []model.WorkspaceID{"a", "a", "a", "b", "b", "c"} {
+			leases[i] = w.acquire(id)
+		}
+		for _, i := range []int{3, 1, 2, 5, 4, 0} { // b a a c b a
+			leases[i].Release(model.Clean)
+			time.Sleep(time.Millisecond)
+		}
+		w.server.since()
+		w.setLimits(6, 2)
+		w.happened("close a shrink")
+		w.setLimits(4, 2)
+		w.happened("close b shrink")
+		w.setLimits(3, 2)
+		w.happened("close a shrink")
+		w.setLimits(2, 1)
+		w.happened("close c shrink")
+		w.setLimits(1, 1)
+		w.happened("close b shrink")
+		if l := w.acquire("a"); l.Conn() != leases[0].Conn() {
+			w.Error("it was not the one used last")
+		}
+	})
+}
+
+func TestTheLeastRecentlyUsedOneGivesWayWhereverItLies(t *testing.T) {
+	test(t, few(4, 1), func(w *world) {
+		for _, id := range []model.WorkspaceID{"a", "b", "c", "d"} {
+			w.idle(id, 1)
+		}
+		w.stats() // they are no longer in seats
+		for _, id := range []model.WorkspaceID{"b", "a"} {
+			l := w.acquire(id)
+			time.Sleep(time.Millisecond)
+			l.Release(model.Clean)
+		}
+		l := w.seated("b")
+		time.Sleep(time.Millisecond)
+		l.Release(model.Clean)
+		w.server.since()
+		var all []*attempt
+		for _, id := range []model.WorkspaceID{"e", "f", "g", "h"} {
+			all = append(all, w.tryFor(time.Minute, id))
+		}
+		w.happened("close c make_room", "close d make_room", "close a make_room", "close b make_room")
+		for _, a := range all {
+			a.granted()
+		}
+	})
+}
