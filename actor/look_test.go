@@ -35,7 +35,7 @@ func look(t *testing.T, budget int, f func(s *Supervisor, d *quickDialer, acquir
 	synctest.Test(t, func(t *testing.T) {
 		d := &quickDialer{}
 		s := Start(Share{Dialer: d, Limits: model.Limits{
-			Budget: budget, PerWorkspace: 2, MaxWaiters: 10, MaxWaitersPerWorkspace: 10, MaxDialing: 5, CloseGrace: time.Second,
+			Budget: budget, PerWorkspace: 2, MaxWaiters: 10, MaxWaitersPerWorkspace: 10, MaxDialing: 5, CloseGrace: time.Hour,
 		}})
 		var leases []*Lease
 		f(s, d, func(id model.WorkspaceID) *Lease {
