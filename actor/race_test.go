@@ -193,10 +193,14 @@ func (h *hasty) disturb(s *actor.Supervisor, stop <-chan struct{}) {
 	}
 }
 
-func startHasty(t *testing.T) (*hasty, *actor.Supervisor) {
+// startHasty makes lifetimes short; so short that there are no seats, or not.
+func startHasty(t *testing.T, seats bool) (*hasty, *actor.Supervisor) {
 	limits := few(5, 3, withBackoff(50*time.Microsecond, time.Millisecond), withIdleTime(20*time.Millisecond))
 	limits.Patience, limits.CloseGrace, limits.ProbeAfter = 100*time.Microsecond, time.Millisecond, time.Millisecond
 	limits.MaxDialing, limits.MaxLifetime = 3, 50*time.Millisecond
+	if seats {
+		limits.MaxLifetime = 200 * time.Millisecond
+	}
 	h := &hasty{t: t, budget: 5, conns: make(chan *hastyConn, 1_000_000)}
 	return h, actor.Start(actor.Share{Limits: limits, Dialer: h})
 }
@@ -218,7 +222,12 @@ func (h *hasty) settled() {
 const callers = 64
 
 func TestThousandsOfCancelsRaceGrantsAndReleases(t *testing.T) {
-	h, s := startHasty(t)
+	t.Run("with seats", func(t *testing.T) { thousandsOfCancels(t, true) })
+	t.Run("without seats", func(t *testing.T) { thousandsOfCancels(t, false) })
+}
+
+func thousandsOfCancels(t *testing.T, seats bool) {
+	h, s := startHasty(t, seats)
 	stop, undisturbed := make(chan struct{}), make(chan struct{})
 	go func() {
 		h.disturb(s, stop)
@@ -267,8 +276,8 @@ func TestThousandsOfCancelsRaceGrantsAndReleases(t *testing.T) {
 }
 
 func TestADrainAmongThousandsOfAcquiresLosesNothing(t *testing.T) {
-	for range 20 {
-		h, s := startHasty(t)
+	for i := range 20 {
+		h, s := startHasty(t, i%2 == 0)
 		stop, undisturbed := make(chan struct{}), make(chan struct{})
 		go func() {
 			h.disturb(s, stop)

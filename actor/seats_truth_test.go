@@ -118,7 +118,7 @@ func TestTheIdleTimeIsThatInTheSeat(t *testing.T) {
 				w.server.since()
 				time.Sleep(idleTime - 1)
 				w.happened()
-				time.Sleep(1)
+				time.Sleep(time.Nanosecond)
 				w.happened("close a idle_time_over")
 				time.Sleep(time.Second)
 			}
@@ -275,6 +275,44 @@ func TestTheLeastRecentlyUsedOneGivesWayWhereverItLies(t *testing.T) {
 		w.happened("close c make_room", "close d make_room", "close a make_room", "close b make_room")
 		for _, a := range all {
 			a.granted()
+		}
+	})
+}
+
+// A slot may be wanted because of something else than an acquire.
+func TestSeatsAreLookedIntoWhenADialMayFollowTheLast(t *testing.T) {
+	test(t, few(2, 1, func(l *model.Limits) { l.MaxDialing = 1 }), func(w *world) {
+		w.idle("a", 1)
+		b, c := w.tryFor(0, "b"), w.tryFor(0, "c")
+		l := w.seated("a") // nothing can be dialed for c
+		l.Release(model.Clean)
+		b.granted()
+		c.granted()
+		if want := 2*w.server.dialTakes + w.server.closeTakes; c.took != want {
+			w.Errorf("it took %v, want %v", c.took, want)
+		}
+	})
+}
+
+func TestSeatsAreLookedIntoWhenABackOffIsOver(t *testing.T) {
+	test(t, few(2, 1), func(w *world) {
+		a := w.acquire("a")
+		w.server.refuse = func(attempt int, _ model.WorkspaceID) error {
+			if attempt == 2 {
+				return failure{model.Transient}
+			}
+			return nil
+		}
+		b := w.tryFor(0, "b")
+		time.Sleep(w.server.dialTakes)
+		w.server.dialTakes = 0
+		w.acquire("c") // it has the slot
+		a.Release(model.Clean)
+		l := w.seated("a")
+		l.Release(model.Clean)
+		b.granted()
+		if most := 20*time.Millisecond + w.server.closeTakes; b.took > most {
+			w.Errorf("it took %v", b.took)
 		}
 	})
 }

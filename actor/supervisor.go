@@ -85,7 +85,7 @@ func Start(shares ...Share) *Supervisor {
 	s := &Supervisor{
 		mailbox: make(chan envelope, mailboxSize),
 		stopped: make(chan struct{}),
-		start:   time.Now(),
+		start:   time.Now().Add(-1), // no time is 0, which a Release takes for now
 	}
 	for _, sh := range shares {
 		dialing, stopDials := context.WithCancel(context.Background())

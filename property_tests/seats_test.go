@@ -100,6 +100,7 @@ type seatRun struct {
 	gone        map[*seatConn]bool // that the list has seen go, and the server may not have
 	dials       int
 	acquires    uint64
+	leases      []*actor.Lease // all of them, for the end
 }
 
 func (r *seatRun) now() time.Duration { return time.Since(r.begin) }
@@ -168,6 +169,7 @@ func (r *seatRun) gaveWay(what string, reason model.CloseReason, n int, among []
 
 func (r *seatRun) take(l actor.Lease, id model.WorkspaceID) *seatConn {
 	r.t.Helper()
+	r.leases = append(r.leases, &l)
 	c := l.Conn().(*seatConn)
 	if c.workspace != id || c.lease != nil || r.gone[c] {
 		r.t.Fatalf("an acquire of %s got connection %v, lent %v, gone %v", id, c, c.lease != nil, r.gone[c])
@@ -177,14 +179,18 @@ func (r *seatRun) take(l actor.Lease, id model.WorkspaceID) *seatConn {
 	return c
 }
 
-func (r *seatRun) acquire(id model.WorkspaceID) {
+// acquire never waits for anybody, but for what is closing.
+func (r *seatRun) acquire(id model.WorkspaceID, noWait bool) {
 	r.t.Helper()
 	own, others := r.idle(id), r.idle(anyWorkspace)
 	full := r.held(anyWorkspace) >= r.budget
 	if len(own) == 0 && (r.held(id) >= r.cap || full && len(others) == 0 || r.held(anyWorkspace) > r.budget) {
-		return // it would wait
+		return // it would wait for ever
 	}
-	l, err := r.supervisor.Acquire(context.Background(), actorShare, id, actor.Wait{NoWait: true})
+	if noWait {
+		synctest.Wait()
+	}
+	l, err := r.supervisor.Acquire(context.Background(), actorShare, id, actor.Wait{NoWait: noWait, AtMost: time.Minute})
 	if err != nil {
 		r.t.Fatalf("acquire %s: %v", id, err)
 	}
@@ -270,7 +276,7 @@ func (r *seatRun) do(o seatOrder) {
 	case seatPass:
 		time.Sleep(o.pass)
 	case seatAcquire:
-		r.acquire(o.workspace)
+		r.acquire(o.workspace, o.pick%3 == 0)
 	case seatAcquireSeated:
 		if l, ok := r.supervisor.AcquireSeated(actorShare, o.workspace); ok {
 			if c := r.take(l, o.workspace); !slices.Contains(r.open, c) {
@@ -315,10 +321,8 @@ func TestOneCallerCannotTellSeatsFromMessages(t *testing.T) {
 				supervisor: actor.Start(actor.Share{Limits: limits, Dialer: server}), gone: map[*seatConn]bool{},
 			}
 			defer func() { // also after a failure, or the bubble would never end
-				for _, c := range r.open {
-					if c.lease != nil {
-						c.lease.Release(model.Clean)
-					}
+				for _, l := range r.leases {
+					l.Release(model.Clean)
 				}
 				_ = r.supervisor.Drain(context.Background())
 			}()

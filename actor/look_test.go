@@ -1,0 +1,133 @@
+package actor
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/tenantpool/tenantpool/model"
+)
+
+// What many callers do at the same moment, one after the other.
+
+// quickDialer notes for whom it dialed and what was closed.
+type quickDialer struct{ dials, closed []model.WorkspaceID }
+
+type quickConn struct {
+	dialer *quickDialer
+	id     model.WorkspaceID
+}
+
+func (d *quickDialer) Dial(_ context.Context, id model.WorkspaceID) (Conn, error) {
+	d.dials = append(d.dials, id)
+	return quickConn{d, id}, nil
+}
+
+func (c quickConn) Close(model.CloseReason) { c.dialer.closed = append(c.dialer.closed, c.id) }
+
+// meanwhile holds the supervisor up.
+type meanwhile func()
+
+func (f meanwhile) carryOut(*Supervisor) { f() }
+
+func look(t *testing.T, budget int, f func(s *Supervisor, d *quickDialer, acquire func(model.WorkspaceID) *Lease)) {
+	synctest.Test(t, func(t *testing.T) {
+		d := &quickDialer{}
+		s := Start(Share{Dialer: d, Limits: model.Limits{
+			Budget: budget, PerWorkspace: 2, MaxWaiters: 10, MaxWaitersPerWorkspace: 10, MaxDialing: 5, CloseGrace: time.Hour,
+		}})
+		var leases []*Lease
+		f(s, d, func(id model.WorkspaceID) *Lease {
+			l, err := s.Acquire(context.Background(), 0, id, Wait{AtMost: time.Hour})
+			if err != nil {
+				t.Fatal(err)
+			}
+			leases = append(leases, &l)
+			return &l
+		})
+		for _, l := range leases {
+			l.Release(model.Clean)
+		}
+		if err := s.Drain(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// The holder left it when the acquire was on its way.
+func TestAnAcquireFindsWhatWasLeftWhenItWasOnItsWay(t *testing.T) {
+	look(t, 2, func(s *Supervisor, d *quickDialer, acquire func(model.WorkspaceID) *Lease) {
+		acquire("a").Release(model.Clean)
+		c := s.takeCall()
+		c.share, c.workspace, c.lease = s.shares[0], "a", model.LeaseID(s.lastLease.Add(1))
+		s.send(envelope{call: c})
+		r := <-c.reply
+		st, err := s.Stats(context.Background())
+		if err != nil || r.err != nil {
+			t.Fatal(err, r.err)
+		}
+		r.lease.Release(model.Clean)
+		if n := st.Shares[0].Counters; len(d.dials) != 1 || n.Hits != 1 || n.HandOffs != 0 {
+			t.Errorf("%d dials, %+v", len(d.dials), n)
+		}
+	})
+}
+
+// The supervisor reads the clock once for all that has arrived.
+func TestThoseThatComeHomeTogetherKeepTheirOrder(t *testing.T) {
+	look(t, 2, func(s *Supervisor, d *quickDialer, acquire func(model.WorkspaceID) *Lease) {
+		a, b := acquire("a"), acquire("b")
+		s.send(envelope{request: meanwhile(func() { time.Sleep(time.Second) })})
+		synctest.Wait()
+		time.Sleep(time.Millisecond)
+		b.Release(model.Clean)
+		time.Sleep(time.Millisecond)
+		a.Release(model.Clean)
+		acquire("c")
+		if len(d.closed) != 1 || d.closed[0] != "b" {
+			t.Errorf("%q gave way", d.closed)
+		}
+	})
+}
+
+// A holder reads the clock, and fills the seat when the supervisor has looked. It
+// has told the core that nothing was given back before.
+func TestWhatWasSeenInUseWasNotGivenBackBefore(t *testing.T) {
+	look(t, 3, func(s *Supervisor, _ *quickDialer, acquire func(model.WorkspaceID) *Lease) {
+		l := acquire("a")
+		c := l.slot
+		time.Sleep(time.Second)
+		c.turn.Store(l.turn + 1) // as in Release
+		c.freed = s.now()
+		time.Sleep(time.Second)
+		if _, err := s.Stats(context.Background()); err != nil { // it looks at all
+			t.Error(err)
+		}
+		c.seats.leave(c)
+		time.Sleep(time.Second)
+		st, err := s.Stats(context.Background())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if a := st.Shares[0].Active[0]; a.Idle != 1 || a.LastUsed != time.Second {
+			t.Errorf("%+v", a)
+		}
+	})
+}
+
+// Somebody took it, and then saw that the supervisor must be told.
+func TestWhoMayNotTakeASeatGivesItToTheSupervisor(t *testing.T) {
+	look(t, 1, func(s *Supervisor, d *quickDialer, acquire func(model.WorkspaceID) *Lease) {
+		acquire("a").Release(model.Clean)
+		c := s.shares[0].directory.find("a").take() // as in lend
+		waiter := make(chan *Lease)
+		go func() { waiter <- acquire("b") }()
+		synctest.Wait() // all are in use, it seems
+		s.send(envelope{released: c})
+		<-waiter
+		if len(d.closed) != 1 || d.closed[0] != "a" {
+			t.Errorf("%q gave way", d.closed)
+		}
+	})
+}
