@@ -2,6 +2,7 @@ package actor
 
 import (
 	"context"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -12,7 +13,10 @@ import (
 // What many callers do at the same moment, one after the other.
 
 // quickDialer notes for whom it dialed and what was closed.
-type quickDialer struct{ dials, closed []model.WorkspaceID }
+type quickDialer struct {
+	mu            sync.Mutex
+	dials, closed []model.WorkspaceID
+}
 
 type quickConn struct {
 	dialer *quickDialer
@@ -20,11 +24,17 @@ type quickConn struct {
 }
 
 func (d *quickDialer) Dial(_ context.Context, id model.WorkspaceID) (Conn, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	d.dials = append(d.dials, id)
 	return quickConn{d, id}, nil
 }
 
-func (c quickConn) Close(model.CloseReason) { c.dialer.closed = append(c.dialer.closed, c.id) }
+func (c quickConn) Close(model.CloseReason) {
+	c.dialer.mu.Lock()
+	defer c.dialer.mu.Unlock()
+	c.dialer.closed = append(c.dialer.closed, c.id)
+}
 
 // meanwhile holds the supervisor up.
 type meanwhile func()
@@ -87,31 +97,6 @@ func TestThoseThatComeHomeTogetherKeepTheirOrder(t *testing.T) {
 		acquire("c")
 		if len(d.closed) != 1 || d.closed[0] != "b" {
 			t.Errorf("%q gave way", d.closed)
-		}
-	})
-}
-
-// A holder reads the clock, and fills the seat when the supervisor has looked. It
-// has told the core that nothing was given back before.
-func TestWhatWasSeenInUseWasNotGivenBackBefore(t *testing.T) {
-	look(t, 3, func(s *Supervisor, _ *quickDialer, acquire func(model.WorkspaceID) *Lease) {
-		l := acquire("a")
-		c := l.slot
-		time.Sleep(time.Second)
-		c.turn.Store(l.turn + 1) // as in Release
-		c.freed = s.now()
-		time.Sleep(time.Second)
-		if _, err := s.Stats(context.Background()); err != nil { // it looks at all
-			t.Error(err)
-		}
-		c.seats.leave(c)
-		time.Sleep(time.Second)
-		st, err := s.Stats(context.Background())
-		if err != nil {
-			t.Fatal(err)
-		}
-		if a := st.Shares[0].Active[0]; a.Idle != 1 || a.LastUsed != time.Second {
-			t.Errorf("%+v", a)
 		}
 	})
 }

@@ -122,7 +122,8 @@ func (s *Supervisor) run() {
 	defer close(s.stopped)
 	defer s.closeWatchers()
 	defer s.loop.timer.Stop()
-	s.loop.wokeAt = s.now()
+	s.loop.now = s.now()
+	s.loop.wokeAt = s.loop.now
 	for !s.drained() {
 		s.receive(s.next())
 	}

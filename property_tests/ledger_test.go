@@ -80,7 +80,7 @@ func (l *ledger) message(now time.Duration, m model.Message) {
 		if c := l.find(m.Conn, inUse); c != nil && c.lease == m.Lease {
 			c.state, c.lastUsed, c.lease = idle, l.now, 0
 			if m.At != 0 {
-				c.lastUsed = max(c.leased, min(l.now, m.At))
+				c.lastUsed = min(l.now, m.At)
 			}
 			l.ended = append(l.ended, m)
 		}

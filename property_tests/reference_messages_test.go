@@ -136,8 +136,6 @@ func (r *reference) release(m model.Release) {
 	c.lastUsed = r.now
 	switch {
 	case m.At == 0 || m.At > r.now:
-	case m.At < c.leasedAt:
-		c.lastUsed = c.leasedAt
 	default:
 		c.lastUsed = m.At
 	}
