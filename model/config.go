@@ -62,7 +62,6 @@ const (
 	backoffMax = time.Second
 	closeGrace = 100 * time.Millisecond
 	probeAfter = 500 * time.Millisecond
-	dialAhead  = 2
 )
 
 // DefaultConfig is the configuration of an empty environment.
@@ -120,7 +119,6 @@ func (c Config) limits(budget, perWorkspace int) Limits {
 		MaxWaitersPerWorkspace: min(c.MaxWaitersPerDB, c.MaxWaiters),
 		MaxDialing:             c.MaxDialing,
 		AdaptDialing:           true,
-		DialAhead:              dialAhead,
 		Patience:               c.Patience,
 		MaxLifetime:            c.ConnectionMaxLifetime,
 		MaxIdleTime:            c.ConnectionMaxIdleTime,

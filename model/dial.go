@@ -14,14 +14,8 @@ func (s *State) dialRoom() int {
 	return max(0, most-s.counts[dialing])
 }
 
-// wanted is how many slots waiters could use for a dial, now or as soon as others
-// have ended.
-func (s *State) wanted() int {
-	if s.draining || s.server.failures > 0 {
-		return min(s.demand, s.dialRoom())
-	}
-	return min(s.demand, s.dialRoom()+s.limits.DialAhead)
-}
+// wanted is how many slots waiters could use for a dial now.
+func (s *State) wanted() int { return min(s.demand, s.dialRoom()) }
 
 // startDials is rule 3: free slots go to the waiters that arrived first.
 func (s *State) startDials() {

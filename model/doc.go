@@ -51,8 +51,7 @@
 //
 //		pace     = MaxDialing, or what observe in pace.go finds best below it
 //
-//		wanted   = min(demand, dialRoom + DialAhead), or without DialAhead while the
-//		           server is down
+//		wanted   = min(demand, dialRoom)
 //
 //		coming   = effective budget - open + on their way   (free slots, now or soon)
 //

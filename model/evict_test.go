@@ -159,34 +159,6 @@ func TestAClosedThatNobodyAskedForOnlyCounts(t *testing.T) {
 	}
 }
 
-// A close and the dial before it take time together.
-func TestSlotsAreFreedAheadForWaitersThatMustWaitForADial(t *testing.T) {
-	l := limits(3, 1)
-	l.MaxDialing, l.DialAhead = 1, 1
-	s := start(t, l)
-	s.parked(1, "a")
-	s.parked(2, "b")
-	s.parked(3, "c")
-	s.at(0, acquire(4, "d"), "close 1 a make_room for d", "wake 100ms")
-	s.at(0, acquire(5, "e"), "close 2 b make_room for e")
-	s.at(0, acquire(6, "f")) // one dial and one ahead
-	s.at(1*ms, Closed{1}, "dial 4 d")
-	s.at(2*ms, Closed{2}, "wake never")
-	s.at(9*ms, DialSucceeded{4}, "grant 4 conn 4 d after 9ms", "dial 5 e", "close 3 c make_room idle 9ms for f", "wake 109ms")
-}
-
-// Nothing is freed ahead for nobody, or while the server is down.
-func TestNoSlotIsFreedAheadWithoutAWaiter(t *testing.T) {
-	l := limits(2, 1)
-	l.DialAhead = 2
-	s := start(t, l)
-	s.parked(1, "a")
-	s.parked(2, "b")
-	s.at(0, acquire(3, "c"), "close 1 a make_room for c", "wake 100ms")
-	s.at(1*ms, Closed{1}, "dial 3 c", "wake never")
-	s.at(2*ms, failed(3, ServerDown), "wake 2.000001ms")
-}
-
 func TestOnlyWhatIsKnownToBeTheLeastRecentlyUsedGivesWay(t *testing.T) {
 	s := start(t, limits(2, 1))
 	s.parked(1, "a")

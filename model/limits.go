@@ -17,9 +17,6 @@ type Limits struct {
 	// AdaptDialing: MaxDialing is only the most; how many of these are best is found
 	// out from how long the dials take.
 	AdaptDialing bool
-	// DialAhead is how many idle connections may be closed for waiters that no dial
-	// could start for yet, so that their slots are free by then.
-	DialAhead int
 	// Patience is how much longer a waiter of another workspace may have waited
 	// before a connection that comes free moves to it (rule 2).
 	Patience time.Duration
