@@ -65,9 +65,11 @@ func drive(ctx context.Context, s *stage, w workload, p pool, c crowd, round int
 	}
 	all.Go(func() {
 		pause(ctx, time.Until(measured))
+		s.measuring.Store(true)
 		d.warm = recorder.Len()
 	})
 	all.Wait()
+	s.measuring.Store(false)
 	return d
 }
 

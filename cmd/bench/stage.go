@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -29,6 +30,8 @@ type stage struct {
 	databases  []string // of the workspaces
 	created    []string // those of them that are to be dropped
 	log        logrus.FieldLogger
+	// measuring: new connections are not asked where they lead (verify).
+	measuring atomic.Bool
 }
 
 // The server refuses the role when no more of max_connections are free than
