@@ -23,9 +23,9 @@ func (s *Supervisor) comeHome(c *slot, h model.Health) {
 	sh.lent.remove(c)
 	// Two that came home since the clock was read keep their order.
 	s.loop.now = max(s.loop.now, c.freed)
-	n := c.passedOn(c.turn.Load())
-	sh.waits.ObserveMany(0, n)
-	s.tell(sh, model.Release{Lease: c.lease, Conn: c.id, Health: h, At: c.freed, PassedOn: n})
+	s.tell(sh, model.Release{
+		Lease: c.lease, Conn: c.id, Health: h, At: c.freed, PassedOn: c.countPassedOn(c.turn.Load()),
+	})
 }
 
 // look finds out whether a slot that the core has on a lease lies in a seat. If
@@ -37,9 +37,7 @@ func (s *Supervisor) look(c *slot) {
 	}
 	sh := c.share
 	if turn := c.turn.Load(); turn%2 == 1 && turn != c.seen {
-		n := c.passedOn(turn)
-		sh.waits.ObserveMany(0, n)
-		s.tell(sh, model.Reused{Lease: c.lease, Conn: c.id, PassedOn: n})
+		s.tell(sh, model.Reused{Lease: c.lease, Conn: c.id, PassedOn: c.countPassedOn(turn)})
 	}
 	c.known = s.loop.now
 	sh.lent.remove(c)
@@ -77,6 +75,9 @@ const (
 	// do without.
 	often = 5 * time.Millisecond
 )
+
+// hasSeats: see often.
+func (sh *share) hasSeats() bool { return sh.lookEvery >= often }
 
 // lookAgain looks at those that were not looked at for lookEvery.
 func (s *Supervisor) lookAgain(sh *share) {

@@ -31,9 +31,9 @@ type seats struct {
 }
 
 func newSeats(sh *share, id model.WorkspaceID) *seats {
-	n := min(sh.perWorkspace, maxSeats)
-	if sh.lookEvery < often {
-		n = 0
+	n := 0
+	if sh.hasSeats() {
+		n = min(sh.perWorkspace, maxSeats)
 	}
 	return &seats{share: sh, workspace: id, places: make([]atomic.Pointer[slot], n)}
 }

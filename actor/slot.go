@@ -43,10 +43,11 @@ type granted struct {
 	verify bool
 }
 
-// passedOn is how many acquires up to that turn the core has not been told of. It
-// counts on that it will be.
-func (c *slot) passedOn(turn uint64) uint64 {
+// countPassedOn counts the acquires up to that turn of which the core does not
+// know, none of which waited, and returns how many; the caller tells the core.
+func (c *slot) countPassedOn(turn uint64) uint64 {
 	n := (turn+1)/2 - (c.seen+1)/2
 	c.seen = turn
+	c.share.waits.ObserveMany(0, n)
 	return n
 }

@@ -211,7 +211,7 @@ func (s *Supervisor) drainNext() {
 func (s *Supervisor) setTimer() {
 	at := model.Never
 	for _, sh := range s.shares {
-		if sh.lookAt == model.Never && sh.lent.size > 0 && sh.lookEvery >= often {
+		if sh.lookAt == model.Never && sh.lent.size > 0 && sh.hasSeats() {
 			sh.lookAt = s.loop.now + sh.lookEvery
 		}
 		at = min(at, sh.wakeAt, sh.lookAt)
