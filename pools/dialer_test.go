@@ -92,6 +92,13 @@ func TestCloseDuringADialLogsNoWarning(t *testing.T) {
 // startMuteServer accepts connections, and never says a word until they end.
 func startMuteServer(t *testing.T) (address string) {
 	t.Helper()
+	return listen(t, func(conn net.Conn) { _, _ = io.Copy(io.Discard, conn) }).String()
+}
+
+// listen serves each connection to a port of its own on a goroutine, and closes it
+// then. The test ends when all have ended.
+func listen(t *testing.T, serve func(net.Conn)) *net.TCPAddr {
+	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -108,10 +115,10 @@ func startMuteServer(t *testing.T) (address string) {
 				return
 			}
 			wg.Go(func() {
-				_, _ = io.Copy(io.Discard, conn)
+				serve(conn)
 				_ = conn.Close()
 			})
 		}
 	})
-	return listener.Addr().String()
+	return listener.Addr().(*net.TCPAddr)
 }

@@ -54,29 +54,8 @@ type impostor struct {
 // start returns the settings of who takes it for the server.
 func (i *impostor) start(t *testing.T) model.Config {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var wg sync.WaitGroup
-	t.Cleanup(func() {
-		_ = listener.Close()
-		wg.Wait()
-	})
-	wg.Go(func() {
-		for {
-			conn, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			wg.Go(func() {
-				i.serve(conn)
-				_ = conn.Close()
-			})
-		}
-	})
 	cfg := config(20)
-	cfg.Host, cfg.Port = "127.0.0.1", listener.Addr().(*net.TCPAddr).Port
+	cfg.Host, cfg.Port = "127.0.0.1", listen(t, i.serve).Port
 	cfg.AcquireTimeout = failsSoon
 	return cfg
 }

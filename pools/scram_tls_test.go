@@ -137,16 +137,9 @@ func TestTheChannelBindingThatIsAskedForIsLeftToPgx(t *testing.T) {
 func startInBetween(t *testing.T, hidesBinding bool) (port int) {
 	t.Helper()
 	pair, _, _ := certificate(t)
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var wg sync.WaitGroup
-	t.Cleanup(func() {
-		_ = listener.Close()
-		wg.Wait()
-	})
-	between := func(raw net.Conn) {
+	return listen(t, func(raw net.Conn) {
+		var copying sync.WaitGroup
+		defer copying.Wait() // after all is closed
 		defer raw.Close()
 		if _, err := io.ReadFull(raw, make([]byte, len(sslRequest))); err != nil {
 			return
@@ -158,7 +151,7 @@ func startInBetween(t *testing.T, hidesBinding bool) (port int) {
 			return
 		}
 		defer server.Close()
-		wg.Go(func() {
+		copying.Go(func() {
 			_, _ = io.Copy(server, client)
 			_ = server.Close()
 		})
@@ -171,15 +164,5 @@ func startInBetween(t *testing.T, hidesBinding bool) (port int) {
 			}
 		}
 		_, _ = io.Copy(client, server)
-	}
-	wg.Go(func() {
-		for {
-			raw, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			wg.Go(func() { between(raw) })
-		}
-	})
-	return listener.Addr().(*net.TCPAddr).Port
+	}).Port
 }

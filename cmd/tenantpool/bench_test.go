@@ -51,19 +51,7 @@ func TestAnInterruptedBenchRemovesEverything(t *testing.T) {
 	p := start(t, "bench", "--workload", "zipf", "--workspaces", "6", "--budget", "20", "--workers", "4", "--for", "2s", "--rounds", "1000",
 		"--strategies", "tenantpool,pgbouncer")
 	p.await("zipf, round 1: tenantpool")
-	p.interrupt() // in the middle of PgBouncer's turn
-	if status := p.exit(); status != 130 {
-		t.Errorf("exit status %d:\n%s", status, p.stderr())
-	}
-	if left := p.leftBehind(); len(left) > 0 {
-		t.Errorf("left behind: %q", left)
-	}
-	if p.stdout.Len() > 0 {
-		t.Errorf("it wrote a report: %s", &p.stdout)
-	}
-	if last := p.said[len(p.said)-1]; last != "tenantpool: bench: interrupted before it was done" {
-		t.Errorf("its last word is %q", last)
-	}
+	p.endsInterrupted("tenantpool: bench: interrupted before it was done") // in the middle of PgBouncer's turn
 }
 
 func TestBenchRefusesAWrongCommandLine(t *testing.T) {

@@ -160,18 +160,24 @@ func TestInterruptDuringTheSetup(t *testing.T) {
 	t.Parallel()
 	p := start(t, "demo", "--workspaces", "5000", "--addr", "127.0.0.1:0")
 	p.await("PostgreSQL is up")
+	p.endsInterrupted("tenantpool: demo: interrupted before the traffic began")
+}
+
+// endsInterrupted interrupts it before it has a result. Nothing is left then.
+func (p *program) endsInterrupted(lastWord string) {
+	p.t.Helper()
 	p.interrupt()
 	if status := p.exit(); status != 130 {
-		t.Errorf("exit status %d:\n%s", status, p.stderr())
+		p.t.Errorf("exit status %d:\n%s", status, p.stderr())
 	}
 	if left := p.leftBehind(); len(left) > 0 {
-		t.Errorf("left behind: %q", left)
+		p.t.Errorf("left behind: %q", left)
 	}
 	if p.stdout.Len() > 0 {
-		t.Errorf("it wrote a report: %s", &p.stdout)
+		p.t.Errorf("it wrote a report: %s", &p.stdout)
 	}
-	if last := p.said[len(p.said)-1]; last != "tenantpool: demo: interrupted before the traffic began" {
-		t.Errorf("its last word is %q", last)
+	if last := p.said[len(p.said)-1]; last != lastWord {
+		p.t.Errorf("its last word is %q", last)
 	}
 }
 
