@@ -46,9 +46,10 @@ type share struct {
 	short atomic.Bool
 
 	// Only the supervisor's goroutine touches what follows.
-	state  *model.State
-	dialer Dialer
-	system bool
+	state    *model.State
+	recorder recorder // of what state is told
+	dialer   Dialer
+	system   bool // never changes
 	// lifetimes are the limits that model.Lifetime asks for.
 	lifetimes    model.Limits
 	perWorkspace int
@@ -97,6 +98,7 @@ func Start(shares ...Share) *Supervisor {
 			dialing:      dialing,
 			stopDials:    stopDials,
 			state:        state,
+			recorder:     newRecorder(state),
 			dialer:       sh.Dialer,
 			system:       sh.System,
 			lifetimes:    sh.Limits,
@@ -175,6 +177,7 @@ func (s *Supervisor) drained() bool {
 // tell tells a share's core a message and carries out what it decides. Whoever
 // calls it sees to it that seek follows.
 func (s *Supervisor) tell(sh *share, m model.Message) {
+	sh.recorder.note(s.loop.now, sh.state, m)
 	for _, effect := range sh.state.Step(s.loop.now, m) {
 		s.carryOut(sh, effect)
 	}

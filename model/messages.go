@@ -11,7 +11,7 @@ type ConnID uint64
 type LeaseID uint64
 
 // OperationID names an Evict or a Pause, so that its OperationDone is
-// recognised. Whoever sends the message chooses it.
+// recognised. Whoever sends the message chooses it and uses none twice at a time.
 type OperationID uint64
 
 // Message is what a State can be told. The messages are the types of this
@@ -27,7 +27,7 @@ type Acquire struct {
 	// end. The dial of a connection is still waited for.
 	NoWait bool
 	// Caller is returned with the answer. The State does nothing with it.
-	Caller any
+	Caller any `json:"-"`
 }
 
 // Cancel gives up waiting. If the waiter is still there it is answered by a
