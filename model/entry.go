@@ -199,7 +199,7 @@ func (e *Entry) UnmarshalJSON(data []byte) error {
 
 // possible tells what is wrong with a message from a file.
 func possible(at time.Duration, m Message) error {
-	if at < 0 || at > mostTime {
+	if at < -mostTime || at > mostTime {
 		return errors.New("the time is out of range")
 	}
 	switch m := m.(type) {

@@ -47,6 +47,15 @@ const (
 	Lost
 )
 
+var healthNames = [...]string{"clean", "unclean", "lost"}
+
+func (h Health) String() string {
+	if int(h) < len(healthNames) {
+		return healthNames[h]
+	}
+	return "unknown"
+}
+
 // Release ends a lease.
 type Release struct {
 	Lease  LeaseID

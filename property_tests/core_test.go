@@ -35,9 +35,9 @@ func transcript(limits model.Limits, log []entry) string {
 	var b strings.Builder
 	b.WriteString("\n" + describeLimits(limits) + "\n")
 	for _, e := range log {
-		b.WriteString(e.at.String() + " " + describeMessage(e.message) + "\n")
+		b.WriteString(e.at.String() + " " + model.DescribeMessage(e.message) + "\n")
 		for _, effect := range e.effects {
-			b.WriteString("    " + describeEffect(effect) + "\n")
+			b.WriteString("    " + model.DescribeEffect(effect) + "\n")
 		}
 	}
 	return b.String()
@@ -51,7 +51,7 @@ func step(c core, now time.Duration, m model.Message) []model.Effect {
 func describeAll(effects []model.Effect) string {
 	lines := make([]string, len(effects))
 	for i, e := range effects {
-		lines[i] = describeEffect(e)
+		lines[i] = model.DescribeEffect(e)
 	}
 	return strings.Join(lines, "\n")
 }

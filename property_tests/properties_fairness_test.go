@@ -97,7 +97,7 @@ func TestTheSameMessagesHaveTheSameEffects(t *testing.T) {
 		again := newCore(r.limits)
 		for _, e := range r.log {
 			if got, want := describeAll(again.Step(e.at, e.message)), describeAll(e.effects); got != want {
-				r.fail(fmt.Sprintf("%s had these effects:\n%s\nthe second time:\n%s", describeMessage(e.message), want, got))
+				r.fail(fmt.Sprintf("%s had these effects:\n%s\nthe second time:\n%s", model.DescribeMessage(e.message), want, got))
 			}
 		}
 	})

@@ -81,7 +81,7 @@ func TestStaleMessagesChangeNothing(t *testing.T) {
 			stale := stale(r.ledger)
 			for _, m := range stale {
 				if effects := r.core.Step(r.ledger.now, m); len(effects) > 0 {
-					r.fail(describeMessage(m) + " had effects: " + describeAll(effects))
+					r.fail(model.DescribeMessage(m) + " had effects: " + describeAll(effects))
 				}
 			}
 			after := r.core.Stats(r.ledger.now)
@@ -194,7 +194,7 @@ func TestOnlyCleanConnectionsStay(t *testing.T) {
 			return ""
 		}
 		if c := l.known(m.Conn); c != nil && c.state != closing {
-			return fmt.Sprintf("conn %d was released %s and is not closed", m.Conn, healthNames[m.Health])
+			return fmt.Sprintf("conn %d was released %s and is not closed", m.Conn, m.Health)
 		}
 		return ""
 	}})

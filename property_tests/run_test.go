@@ -63,7 +63,7 @@ func (r *run) send(e entry) {
 		for _, p := range r.watch {
 			if p.before != nil {
 				if wrong := p.before(r.ledger, effect); wrong != "" {
-					r.fail(describeEffect(effect) + ": " + wrong)
+					r.fail(model.DescribeEffect(effect) + ": " + wrong)
 				}
 			}
 		}

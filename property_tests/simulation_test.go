@@ -124,7 +124,7 @@ func (s *simulation) send(m model.Message) {
 	effects := step(s.core, s.now, m)
 	if s.steps%64 == 0 {
 		if err := s.core.Check(); err != nil {
-			s.t.Fatalf("at %v after %s: %v", s.now, describeMessage(m), err)
+			s.t.Fatalf("at %v after %s: %v", s.now, model.DescribeMessage(m), err)
 		}
 	}
 	for _, e := range effects {

@@ -76,7 +76,7 @@ func replay(t *testing.T, file, text string, make func(model.Limits) core) strin
 			m, err := parseMessage(strings.Join(words[1:], " "))
 			fail(err)
 			for _, e := range c.Step(at, m) {
-				b.WriteString("    " + describeEffect(e) + "\n")
+				b.WriteString("    " + model.DescribeEffect(e) + "\n")
 			}
 			fail(c.Check())
 		}
@@ -154,7 +154,7 @@ func parseLimits(words []string) (model.Limits, error) {
 	return l, nil
 }
 
-// parseMessage reads what describeMessage writes, and checks that it does.
+// parseMessage reads what model.DescribeMessage writes, and checks that it does.
 func parseMessage(text string) (model.Message, error) {
 	name, rest, _ := strings.Cut(text, " ")
 	words := strings.Fields(rest)
@@ -188,7 +188,11 @@ func parseMessage(text string) (model.Message, error) {
 	case "release":
 		released := model.Release{Lease: model.LeaseID(number(0)), Conn: model.ConnID(number(1)), PassedOn: passedOn(words)}
 		for i, word := range words {
-			released.Health = max(released.Health, model.Health(max(0, slices.Index(healthNames, word))))
+			for health := model.Clean; health <= model.Lost; health++ {
+				if word == health.String() {
+					released.Health = health
+				}
+			}
 			if word == "at" && i+1 < len(words) {
 				var err error
 				if released.At, err = time.ParseDuration(words[i+1]); err != nil {
@@ -235,7 +239,7 @@ func parseMessage(text string) (model.Message, error) {
 	default:
 		return nil, fmt.Errorf("no such message: %s", name)
 	}
-	if again := describeMessage(m); again != text {
+	if again := model.DescribeMessage(m); again != text {
 		return nil, fmt.Errorf("%q was understood as %q", text, again)
 	}
 	return m, nil

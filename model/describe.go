@@ -1,0 +1,109 @@
+package model
+
+import (
+	"errors"
+	"fmt"
+)
+
+// DescribeMessage says in a few words what a State is told: the words of the
+// transcripts in property_tests/testdata, of counterexamples, and of a replay.
+func DescribeMessage(m Message) string {
+	switch m := m.(type) {
+	case Acquire:
+		return fmt.Sprintf("acquire %d %s%s", m.Lease, m.Workspace.shown(), when(m.NoWait, " nowait"))
+	case Cancel:
+		return fmt.Sprintf("cancel %d", m.Lease)
+	case Release:
+		return fmt.Sprintf("release %d conn %d %s%s%s", m.Lease, m.Conn, m.Health,
+			when(m.At != 0, " at "+m.At.String()), when(m.PassedOn != 0, fmt.Sprintf(" passed-on %d", m.PassedOn)))
+	case Reused:
+		return fmt.Sprintf("reused %d conn %d passed-on %d", m.Lease, m.Conn, m.PassedOn)
+	case Horizon:
+		if m.At == Never {
+			return "horizon never"
+		}
+		return "horizon " + m.At.String()
+	case DialSucceeded:
+		return fmt.Sprintf("dialed %d", m.Conn)
+	case DialFailed:
+		return fmt.Sprintf("dial-failed %d %s%s", m.Conn, m.Kind, when(m.SlotHeld, " slot-held"))
+	case Closed:
+		return fmt.Sprintf("closed %d", m.Conn)
+	case Evict:
+		return fmt.Sprintf("evict %d %s", m.Operation, m.Workspace.shown())
+	case Pause:
+		return fmt.Sprintf("pause %d %s", m.Operation, m.Workspace.shown())
+	case Resume:
+		return fmt.Sprintf("resume %s", m.Workspace.shown())
+	case SetLimits:
+		return fmt.Sprintf("set-limits %d %d", m.Budget, m.PerWorkspace)
+	case Drain:
+		return "drain"
+	case Tick:
+		return "tick"
+	}
+	return fmt.Sprintf("unknown message %T", m)
+}
+
+// DescribeEffect says in a few words what a State wants done.
+func DescribeEffect(e Effect) string {
+	switch e := e.(type) {
+	case Grant:
+		return fmt.Sprintf("grant %d conn %d of %s after %v%s", e.Lease, e.Conn, e.Workspace.shown(), e.Waited, when(e.Verify, " verify"))
+	case Reject:
+		return fmt.Sprintf("reject %d: %s", e.Lease, describeError(e.Err))
+	case Dial:
+		return fmt.Sprintf("dial %d for %s", e.Conn, e.Workspace.shown())
+	case Close:
+		return fmt.Sprintf("close %d of %s: %s%s%s", e.Conn, e.Workspace.shown(), e.Reason,
+			when(e.IdleFor > 0, fmt.Sprintf(", idle for %v", e.IdleFor)), when(e.For != "", fmt.Sprintf(", for %s", e.For.shown())))
+	case OperationDone:
+		return fmt.Sprintf("operation %d done: %d closed", e.Operation, e.Closed)
+	case WakeAt:
+		if e.At == Never {
+			return "wake never"
+		}
+		return fmt.Sprintf("wake at %v", e.At)
+	case Drained:
+		return "drained"
+	}
+	return fmt.Sprintf("unknown effect %T", e)
+}
+
+// describeError says all that the rules fix about a refusal. It leaves out whose
+// the longest lease is, because of several equally old ones any may be named.
+func describeError(err error) string {
+	var limit *ConnectionLimitError
+	var dial *DialError
+	switch {
+	case errors.As(err, &limit):
+		return fmt.Sprintf("%s limit for %s, all %d/%d, own %d/%d, waiting %d own %d, longest lease %v%s",
+			limit.Limit, limit.WorkspaceID.shown(), limit.CurrentConnections, limit.MaxConnections,
+			limit.CurrentWorkspace, limit.MaxPerWorkspace, limit.Waiting, limit.WaitingWorkspace,
+			limit.LongestLease, when(limit.Cause != nil, ", with a cause"))
+	case errors.As(err, &dial):
+		return fmt.Sprintf("dial of %s failed %s, attempts %d", dial.WorkspaceID.shown(), dial.Kind, dial.Attempts)
+	case errors.Is(err, ErrPaused):
+		return "paused"
+	case errors.Is(err, ErrDialing):
+		return "dialing"
+	case errors.Is(err, ErrClosed):
+		return "closed"
+	}
+	return fmt.Sprintf("unknown error %q", err)
+}
+
+// shown is the id in quotes if a terminal might take it for more than a word.
+func (id WorkspaceID) shown() string {
+	if id.Validate() != nil {
+		return fmt.Sprintf("%q", string(id))
+	}
+	return string(id)
+}
+
+func when(condition bool, s string) string {
+	if condition {
+		return s
+	}
+	return ""
+}

@@ -1,0 +1,129 @@
+package property_tests
+
+import (
+	"encoding/json"
+	"fmt"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/tenantpool/tenantpool/model"
+)
+
+// TestARecordingReplays takes an image in the midst of a log, and sends it and the
+// rest of the log through JSON. A State that is made of them must do, step by step,
+// what the recorded one did, and be the same in the end.
+func TestARecordingReplays(t *testing.T) { often(t, replays(draining)) }
+
+func TestARecordingReplaysWithSeats(t *testing.T) { often(t, replays(seated)) }
+
+func TestARecordingReplaysInACrowd(t *testing.T) { often(t, replays(crowded)) }
+
+func TestARecordingReplaysWhenDialsFail(t *testing.T) { often(t, replays(failing)) }
+
+func replays(m mix) func(*rapid.T) {
+	generator := orders(m)
+	return func(t *rapid.T) {
+		limits := someLimits(t)
+		limits.AdaptDialing = rapid.Bool().Draw(t, "adapt dialing")
+		r := newRun(t, limits)
+		before := generator.Draw(t, "before")
+		if len(before) > 0 {
+			before = before[:rapid.IntRange(0, len(before)).Draw(t, "begin")]
+		}
+		r.follow(before)
+		begin := len(r.log)
+		recording := model.Recording{Image: r.core.(*model.State).Image().Sorted()}
+		r.follow(generator.Draw(t, "orders"))
+		for _, e := range r.log[begin:] {
+			recording.Entries = append(recording.Entries, model.NewEntry(e.at, e.message))
+		}
+
+		var read model.Recording
+		if err := json.Unmarshal(marshal(t, recording), &read); err != nil {
+			r.fail("it cannot be read again: " + err.Error())
+		}
+		s, err := model.Restore(read.Image)
+		if err != nil {
+			r.fail(err.Error())
+		}
+		if got, want := marshal(t, s.Image().Sorted()), marshal(t, recording.Image); string(got) != string(want) {
+			r.fail(fmt.Sprintf("the image\n%s\nis, restored,\n%s", want, got))
+		}
+		for i, e := range r.log[begin:] {
+			entry := read.Entries[i]
+			if got, want := model.DescribeMessage(entry.Message()), model.DescribeMessage(e.message); got != want || entry.At != e.at {
+				r.fail(fmt.Sprintf("%s at %v was read as %s at %v", want, e.at, got, entry.At))
+			}
+			if got, want := inFull(step(s, entry.At, entry.Message())), inFull(e.effects); got != want {
+				r.fail(fmt.Sprintf("entry %d, %s, had the effects\n%s\nreplayed it has\n%s", i, model.DescribeMessage(e.message), want, got))
+			}
+			if err := s.Check(); err != nil {
+				r.fail(fmt.Sprintf("Check after entry %d of the replay: %v", i, err))
+			}
+		}
+		if got, want := marshal(t, s.Image().Sorted()), marshal(t, r.core.(*model.State).Image().Sorted()); string(got) != string(want) {
+			r.fail(fmt.Sprintf("in the end there is\n%s\nreplayed there is\n%s", want, got))
+		}
+	}
+}
+
+// inFull also has the words of the errors.
+func inFull(effects []model.Effect) string {
+	text := describeAll(effects)
+	for _, reject := range effectsOf[model.Reject](effects) {
+		text += "\n" + reject.Err.Error()
+	}
+	return text
+}
+
+func marshal(t *rapid.T, x any) []byte {
+	t.Helper()
+	text, err := json.Marshal(x)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
+// FuzzRecording: whatever a file says, there is an error or a replay, no panic.
+func FuzzRecording(f *testing.F) {
+	s := model.NewState(transcriptLimits())
+	var recording model.Recording
+	for i, line := range []string{
+		"acquire 1 a", "dialed 1", "acquire 2 b", "dialed 2", "acquire 3 c nowait", "acquire 4 c", "pause 5 b",
+		"release 1 conn 1 clean", "closed 1", "dial-failed 3 transient", "acquire 6 a", "release 2 conn 2 lost", "evict 7 a",
+		"horizon 3ms", "reused 9 conn 9 passed-on 1", "cancel 4", "resume b", "set-limits 1 1", "tick", "drain",
+	} {
+		m, err := parseMessage(line)
+		if err != nil {
+			f.Fatal(err)
+		}
+		recording = model.Recording{Image: s.Image().Sorted(), Entries: append(recording.Entries, model.NewEntry(ms(i), m))}
+		text, err := json.Marshal(recording)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(text)
+		s.Step(ms(i), m)
+	}
+	f.Fuzz(func(_ *testing.T, text []byte) {
+		var r model.Recording
+		if json.Unmarshal(text, &r) != nil {
+			return
+		}
+		s, err := model.Restore(r.Image)
+		if err != nil {
+			return
+		}
+		for _, e := range r.Entries {
+			s.Step(e.At, e.Message())
+			for _, wt := range r.Image.Waiters {
+				if w, waits := s.Waiting(wt.Lease); waits {
+					_ = w.Reason.Error()
+				}
+			}
+		}
+		s.Image()
+	})
+}
