@@ -30,7 +30,7 @@ const (
 	leastEntries = 4096
 	// entriesPerItem: an image takes time for each connection, waiter and workspace
 	// in it, which so many messages must make up for. See BenchmarkImage.
-	entriesPerItem = 2
+	entriesPerItem = 4
 )
 
 func newRecorder(state *model.State) recorder {

@@ -1,0 +1,219 @@
+package actor
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/tenantpool/tenantpool/model"
+)
+
+func recordedLimits() model.Limits {
+	return model.Limits{
+		Budget: 6, PerWorkspace: 3, MaxWaiters: 100, MaxWaitersPerWorkspace: 100, MaxDialing: 4, AdaptDialing: true,
+		Patience: 2 * time.Millisecond, MaxIdleTime: time.Second, VerifyAfter: 20 * time.Millisecond,
+		BackoffMin: time.Millisecond, BackoffMax: 8 * time.Millisecond, CloseGrace: time.Second, ProbeAfter: time.Second,
+	}
+}
+
+// traffic has many borrow at once, with dials that fail, seats, waits that are too
+// long and everything that an operator can do, until the test has seen enough.
+func traffic(t *testing.T, s *Supervisor, enough func() bool) {
+	ctx, cancel := context.WithCancel(t.Context())
+	var all sync.WaitGroup
+	for worker := range 12 {
+		random := rand.New(rand.NewPCG(1, uint64(worker)))
+		all.Go(func() {
+			for ctx.Err() == nil {
+				id := model.WorkspaceID(fmt.Sprintf("w%d", min(random.IntN(9), random.IntN(9))))
+				switch random.IntN(500) {
+				case 0:
+					_, _ = s.Evict(ctx, 0, id)
+				case 1:
+					_, _ = s.Pause(ctx, 0, id)
+					_ = s.Resume(ctx, 0, id)
+				case 2:
+					_ = s.SetLimits(ctx, model.SetLimits{Budget: 4 + random.IntN(4), PerWorkspace: 1 + random.IntN(4)})
+				}
+				l, err := s.Acquire(ctx, 0, id, Wait{AtMost: time.Duration(random.IntN(9)) * time.Millisecond, NoWait: random.IntN(20) == 0})
+				if err != nil {
+					continue
+				}
+				time.Sleep(time.Duration(random.IntN(3000)) * time.Microsecond)
+				l.Release(model.Health(max(0, random.IntN(200)-197)))
+			}
+		})
+	}
+	for !enough() {
+		time.Sleep(time.Second + 300*time.Microsecond)
+	}
+	cancel()
+	all.Wait()
+	if err := s.Drain(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+// replayed is what becomes of a recording that somebody else has read.
+func replayed(t *testing.T, r model.Recording) string {
+	t.Helper()
+	var read model.Recording
+	if err := json.Unmarshal(asJSON(t, r), &read); err != nil {
+		t.Fatal(err)
+	}
+	state, err := model.Restore(read.Image)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range read.Entries {
+		state.Step(e.At, e.Message())
+		if err := state.Check(); err != nil {
+			t.Fatalf("after %s at %v: %v", model.DescribeMessage(e.Message()), e.At, err)
+		}
+	}
+	return string(asJSON(t, state.Image().Sorted()))
+}
+
+func asJSON(t *testing.T, x any) []byte {
+	t.Helper()
+	text, err := json.Marshal(x)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
+func TestARecordingEndsInTheStateThatTheSupervisorIsIn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := Start(Share{Limits: recordedLimits(), Dialer: &briefDialer{}}, Share{Limits: recordedLimits(), Dialer: &briefDialer{}, System: true})
+		looks, turned := 0, false
+		traffic(t, s, func() bool {
+			synctest.Wait()
+			want := string(asJSON(t, s.shares[0].state.Image().Sorted()))
+			recordings, err := s.Recordings(t.Context())
+			if err != nil || len(recordings) != 2 || recordings[0].System || !recordings[1].System {
+				t.Fatalf("%d recordings, %v", len(recordings), err)
+			}
+			r := recordings[0]
+			if !r.Start.Equal(s.start) {
+				t.Errorf("it began at %v, not at %v", r.Start, s.start)
+			}
+			if got := replayed(t, r); got != want {
+				t.Fatalf("the supervisor's state is\n%s\nreplayed it is\n%s", want, got)
+			}
+			if n := len(r.Entries); n > 2*leastEntries || turned && n < leastEntries {
+				t.Fatalf("%d entries", n)
+			}
+			turned = turned || r.Image.LastConn > 0 // it does not begin with the supervisor
+			looks++
+			return turned && looks > 8
+		})
+	})
+}
+
+func TestAGenerationBeginsWhereTheOneBeforeItEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := Start(Share{Limits: recordedLimits(), Dialer: &briefDialer{}})
+		var before *generation
+		turns := 0
+		traffic(t, s, func() bool {
+			synctest.Wait()
+			g := *s.shares[0].recorder.previous
+			if before != nil && &g.image.Workspaces[0] == &before.image.Workspaces[0] || g.entries == nil {
+				return false
+			}
+			before = &g
+			turns++
+			r := model.Recording{Image: g.image.Sorted(), Entries: g.entries}
+			if want := string(asJSON(t, s.shares[0].recorder.current.image.Sorted())); replayed(t, r) != want {
+				t.Fatalf("generation %d does not end where the next one begins", turns)
+			}
+			return turns > 2
+		})
+	})
+}
+
+// What was handed out is read while the supervisor goes on.
+func TestWhatWasHandedOutIsNotWrittenToAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := Start(Share{Limits: recordedLimits(), Dialer: &briefDialer{}})
+		r := &s.shares[0].recorder
+		var handedOut []generations
+		var content []string
+		traffic(t, s, func() bool {
+			synctest.Wait()
+			if n := len(handedOut); n == 0 || &handedOut[n-1][1].entries[0] != &r.current.entries[0] && r.previous.entries != nil {
+				answer := make(chan []generations, 1)
+				s.send(envelope{request: recordingsRequest{answer}})
+				g := <-answer
+				handedOut = append(handedOut, g[0])
+				content = append(content, string(asJSON(t, g[0].recording(s, s.shares[0]))))
+			}
+			return len(handedOut) > 4
+		})
+		for i, g := range handedOut {
+			if string(asJSON(t, g.recording(s, s.shares[0]))) != content[i] {
+				t.Errorf("the generations handed out at first and %d times after have changed", i)
+			}
+		}
+	})
+}
+
+func TestTheMemoryOfAGenerationIsUsedAgain(t *testing.T) {
+	state := model.NewState(recordedLimits())
+	r := newRecorder(state)
+	first := &r.current.entries[:1][0]
+	for i := range 2*leastEntries + 1 {
+		r.note(time.Duration(i), state, model.Tick{})
+	}
+	if &r.current.entries[0] != first || len(r.current.entries) != 1 || len(r.previous.entries) != leastEntries {
+		t.Errorf("after two generations the third has %d entries, the second %d", len(r.current.entries), len(r.previous.entries))
+	}
+}
+
+// A large state makes for few images.
+func TestAGenerationGrowsWithTheState(t *testing.T) {
+	limits := recordedLimits()
+	limits.MaxWaiters, limits.MaxWaitersPerWorkspace = 10_000, 10_000
+	state := model.NewState(limits)
+	r := newRecorder(state)
+	tell := func(n int, m func(i int) model.Message) {
+		for i := range n {
+			r.note(0, state, m(i))
+			state.Step(0, m(i))
+		}
+	}
+	tell(10_000, func(i int) model.Message { return model.Acquire{Lease: model.LeaseID(i + 1), Workspace: "a"} })
+	tell(10_000, func(int) model.Message { return model.Tick{} })
+	if n := cap(r.current.entries); n < 32_000 || n > 41_000 { // it began with about 8,000 or 10,000 waiters
+		t.Errorf("with ten thousand waiters a generation has %d entries", n)
+	}
+	tell(10_000, func(i int) model.Message { return model.Cancel{Lease: model.LeaseID(i + 1)} })
+	tell(3*40_000, func(int) model.Message { return model.Tick{} })
+	if n := cap(r.current.entries); n != leastEntries {
+		t.Errorf("with none again it has %d", n)
+	}
+}
+
+func TestThereAreNoRecordingsAfterTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := Start(Share{Limits: recordedLimits(), Dialer: &briefDialer{}})
+		ctx, cancel := context.WithCancelCause(t.Context())
+		cancel(errors.New("nobody wants them"))
+		if _, err := s.Recordings(ctx); err != nil && !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+		if err := s.Drain(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if _, err := s.Recordings(t.Context()); !errors.Is(err, model.ErrClosed) {
+			t.Errorf("got %v, want model.ErrClosed", err)
+		}
+	})
+}
