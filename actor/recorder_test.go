@@ -190,7 +190,7 @@ func TestAGenerationGrowsWithTheState(t *testing.T) {
 		}
 	}
 	tell(10_000, func(i int) model.Message { return model.Acquire{Lease: model.LeaseID(i + 1), Workspace: "a"} })
-	tell(10_000, func(int) model.Message { return model.Tick{} })
+	tell(11_000, func(int) model.Message { return model.Tick{} })
 	if n := cap(r.current.entries); n < 32_000 || n > 41_000 { // it began with about 8,000 or 10,000 waiters
 		t.Errorf("with ten thousand waiters a generation has %d entries", n)
 	}
