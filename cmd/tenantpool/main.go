@@ -75,7 +75,7 @@ func newRoot() *cobra.Command {
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return &usageError{cmd.CommandPath(), err}
 	})
-	root.AddCommand(newDemo(), newBench(), newServe(), newKeygen(), newToken())
+	root.AddCommand(newDemo(), newBench(), newServe(), newKeygen(), newToken(), newReplay())
 	return root
 }
 

@@ -1,0 +1,109 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/tenantpool/tenantpool/model"
+)
+
+// reason is why an acquire waits, in words.
+type reason struct {
+	kind   reasonKind
+	words  string
+	before int // how many acquires have waited longer
+}
+
+type reasonKind int
+
+const (
+	noReason reasonKind = iota
+	paused
+	backingOff
+	serverDown
+	ownLimit
+	ownDial
+	dialPace
+	slotComing
+	budgetTaken
+)
+
+// others tells whether it matters to the waiter what other workspaces do.
+func (k reasonKind) others() bool { return k >= dialPace }
+
+// reasonFor puts into words what the core says.
+func reasonFor(w model.Waiting) reason {
+	kind, words := explain(w)
+	return reason{kind, words, w.Before}
+}
+
+func explain(w model.Waiting) (reasonKind, string) {
+	var dial *model.DialError
+	var limit *model.ConnectionLimitError
+	switch {
+	case errors.Is(w.Reason, model.ErrPaused):
+		return paused, "the workspace is paused until somebody resumes it"
+	case errors.As(w.Reason, &dial):
+		kind, words := backingOff, fmt.Sprintf("its last dial failed (%s, %q)", dial.Kind, dial.Err)
+		if dial.Kind == model.ServerDown {
+			kind, words = serverDown, fmt.Sprintf("the server is down (%q)", dial.Err)
+		}
+		if dial.Attempts > 1 {
+			words += fmt.Sprintf(", %d failed in a row", dial.Attempts)
+		}
+		if w.RetryIn > 0 {
+			words += fmt.Sprintf("; the next dial may start in %s", spell(w.RetryIn))
+		}
+		return kind, words
+	case errors.As(w.Reason, &limit) && limit.Limit == model.WorkspaceLimit:
+		return ownLimit, fmt.Sprintf("its workspace holds %d of the %d connections that one may have (%s)%s",
+			w.Own.Open(), w.PerWorkspace, inWords(w.Own), before(w.BeforeOwn, " of its workspace"))
+	case errors.As(w.Reason, &limit):
+		words := fmt.Sprintf("all %d connections are taken (%s)", w.EffectiveBudget, inWords(w.All))
+		if w.EffectiveBudget < w.Budget {
+			words += fmt.Sprintf(", %d fewer than the budget because the server refused more", w.Budget-w.EffectiveBudget)
+		}
+		words += before(w.Before, "")
+		if limit.LongestLease > 0 {
+			words += fmt.Sprintf("; the longest lease is held by %q for %s", string(limit.LongestLeaseWorkspace), spell(limit.LongestLease))
+		}
+		return budgetTaken, words
+	case w.BeforeOwn < w.Own.Dialing:
+		return ownDial, fmt.Sprintf("its connection is being opened (%d under way for its workspace)", w.Own.Dialing)
+	case w.All.Dialing >= w.MostDialing:
+		return dialPace, fmt.Sprintf("as many connections are being opened as may be at once (%d)%s", w.All.Dialing, before(w.Before, ""))
+	}
+	return slotComing, fmt.Sprintf("a slot is about to come free (%s)%s", inWords(w.All), before(w.Before, ""))
+}
+
+// before is how many come first.
+func before(n int, of string) string {
+	switch n {
+	case 0:
+		return ", and it is the next" + of
+	case 1:
+		return ", and 1 acquire" + of + " is before it"
+	}
+	return fmt.Sprintf(", and %d acquires%s are before it", n, of)
+}
+
+// inWords leaves out what is 0.
+func inWords(c model.Counts) string {
+	text := ""
+	for _, part := range []struct {
+		n    int
+		word string
+	}{{c.InUse, "in use"}, {c.Idle, "idle"}, {c.Dialing, "dialing"}, {c.Closing, "closing"}} {
+		if part.n == 0 {
+			continue
+		}
+		if text != "" {
+			text += ", "
+		}
+		text += fmt.Sprintf("%d %s", part.n, part.word)
+	}
+	if text == "" {
+		return "none open"
+	}
+	return text
+}

@@ -1,0 +1,145 @@
+package main
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/tenantpool/tenantpool/model"
+)
+
+// message says what came.
+func (s *story) message(now step) string {
+	switch m := now.message.(type) {
+	case model.Acquire:
+		text := fmt.Sprintf("lease %d asks for a connection of %q", m.Lease, string(m.Workspace))
+		if m.NoWait {
+			text += " and would not wait for somebody else's"
+		}
+		return text
+	case model.Cancel:
+		return fmt.Sprintf("lease %d gives up", m.Lease)
+	case model.Release:
+		text := s.conn(m.Conn) + " was given back"
+		if ago := now.now - m.At; m.At > 0 && ago >= time.Millisecond {
+			text += fmt.Sprintf(" %s ago", spell(ago))
+		}
+		if m.Health != model.Clean {
+			text += ", " + m.Health.String()
+		}
+		return text
+	case model.Reused:
+		return s.conn(m.Conn) + " is in other hands"
+	case model.Horizon:
+		return "the connections that may lie unused were looked through"
+	case model.DialSucceeded:
+		return s.conn(m.Conn) + " is open"
+	case model.DialFailed:
+		return fmt.Sprintf("the dial of %s failed (%s, %q)", s.conn(m.Conn), m.Kind, m.Err)
+	case model.Closed:
+		return s.conn(m.Conn) + " is gone and its slot free"
+	case model.Evict:
+		return fmt.Sprintf("an operator closes the idle connections of %q", string(m.Workspace))
+	case model.Pause:
+		return fmt.Sprintf("an operator pauses %q", string(m.Workspace))
+	case model.Resume:
+		return fmt.Sprintf("%q is resumed", string(m.Workspace))
+	case model.SetLimits:
+		return fmt.Sprintf("the limits are now %d connections, %d for one workspace", m.Budget, m.PerWorkspace)
+	case model.Drain:
+		return "the share drains"
+	}
+	return "time passed"
+}
+
+func (s *story) conn(id model.ConnID) string {
+	if owner, known := s.conns[id]; known {
+		return fmt.Sprintf("connection %d of %q", id, string(owner))
+	}
+	return fmt.Sprintf("connection %d, which is not open,", id)
+}
+
+// effect says what was decided, beside the watched waiter.
+func (s *story) effect(now step, e model.Effect, watched model.LeaseID) string {
+	switch e := e.(type) {
+	case model.Grant:
+		if e.Workspace == s.workspace {
+			return fmt.Sprintf("lease %d gets connection %d of %q after %s", e.Lease, e.Conn, string(e.Workspace), spell(e.Waited))
+		}
+		return fmt.Sprintf("it went to the next acquire of %q, which had waited %s", string(e.Workspace), s.beside(now, watched, e.Waited))
+	case model.Reject:
+		return fmt.Sprintf("lease %d is refused: %q", e.Lease, e.Err)
+	case model.Dial:
+		text := fmt.Sprintf("connection %d for %q is being opened", e.Conn, string(e.Workspace))
+		if e.Workspace == s.workspace {
+			return text
+		}
+		if waited, known := s.nextToDial(now, e.Workspace); known {
+			text += ", which has waited " + s.beside(now, watched, waited)
+		}
+		return text
+	case model.Close:
+		return fmt.Sprintf("connection %d of %q is closed: %s", e.Conn, string(e.Workspace), closeReason(e))
+	}
+	return model.DescribeEffect(e)
+}
+
+// nextToDial is how long he has waited for whom a dial starts: the first waiter
+// that no other dial of his workspace is meant for.
+func (s *story) nextToDial(now step, id model.WorkspaceID) (waited time.Duration, known bool) {
+	covered := 0
+	for conn := range s.dialing {
+		if s.conns[conn] == id {
+			covered++
+		}
+	}
+	queue := s.queues[id]
+	if covered >= len(queue) {
+		return 0, false
+	}
+	return now.now - s.arrived[queue[covered]], true
+}
+
+// beside compares how long somebody has waited with the watched waiter.
+func (s *story) beside(now step, watched model.LeaseID, waited time.Duration) string {
+	arrived, known := s.arrived[watched]
+	if !known {
+		return spell(waited)
+	}
+	switch longer := waited - (now.now - arrived); {
+	case longer > 0:
+		return spell(longer) + " longer"
+	case longer < 0:
+		return spell(-longer) + " less"
+	}
+	return "as long"
+}
+
+func closeReason(e model.Close) string {
+	idle := ""
+	if e.IdleFor > 0 {
+		idle = fmt.Sprintf("unused for %s, ", spell(e.IdleFor))
+	}
+	switch e.Reason {
+	case model.MakeRoom:
+		return fmt.Sprintf("%sto make room for %q", idle, string(e.For))
+	case model.Yield:
+		return fmt.Sprintf("its slot is owed to %q, which has waited longer", string(e.For))
+	case model.LifetimeOver:
+		return idle + "its lifetime is over"
+	case model.IdleTimeOver:
+		return idle + "its idle time is over"
+	case model.NotReusable:
+		return "it cannot be used again"
+	case model.DialLeftover:
+		return "the failed dial left it"
+	case model.EvictAsked:
+		return idle + "an operator asked for it"
+	case model.PauseAsked:
+		return idle + "the workspace is paused"
+	case model.Shrink:
+		return idle + "the limits were lowered"
+	case model.DrainAsked:
+		return idle + "the share drains"
+	}
+	return e.Reason.String()
+}
