@@ -77,24 +77,28 @@ func (s *Supervisor) recordings() []generations {
 	for i, sh := range s.shares {
 		r := &sh.recorder
 		r.previous.handedOut, r.current.handedOut = true, true
-		all[i] = generations{*r.previous, *r.current}
+		all[i] = generations{*r.previous, *r.current, s.loop.now}
 	}
 	return all
 }
 
-type generations [2]generation
+// generations are those of one moment. The previous one may be empty.
+type generations struct {
+	previous, current generation
+	at                time.Duration
+}
 
-// recording makes one of two generations, of which the first may be empty.
 func (g generations) recording(s *Supervisor, sh *share) model.Recording {
-	begin := g[0].image
-	if g[0].entries == nil {
-		begin = g[1].image
+	begin := g.previous.image
+	if g.previous.entries == nil {
+		begin = g.current.image
 	}
 	return model.Recording{
 		System:  sh.system,
 		Start:   s.start,
+		End:     g.at,
 		Image:   begin.Sorted(),
-		Entries: slices.Concat(g[0].entries, g[1].entries),
+		Entries: slices.Concat(g.previous.entries, g.current.entries),
 	}
 }
 

@@ -8,8 +8,9 @@ import "time"
 type Recording struct {
 	// System marks the share of the system database.
 	System bool
-	// Start is what the times count from.
+	// Start is what the times count from, End when the recording was handed out.
 	Start   time.Time
+	End     time.Duration
 	Image   Image
 	Entries []Entry
 }

@@ -91,12 +91,17 @@ func (r *replay) each(p *page, f func(model.Recording) error) error {
 		if i > 0 {
 			p.title("")
 		}
-		p.title("%s: %s", shareName(recording), contents(recording))
+		p.title("%s", title(recording))
 		if err := f(recording); err != nil {
-			return fmt.Errorf("recording %d of %d: %w", i+1, len(r.recordings), err)
+			return r.damaged(i, err)
 		}
 	}
 	return nil
+}
+
+// damaged is about what cannot be replayed.
+func (r *replay) damaged(i int, err error) error {
+	return fmt.Errorf("share %d of %d: %w", i+1, len(r.recordings), err)
 }
 
 // everyStep shows the log in the words of the core.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 
 	"github.com/tenantpool/tenantpool/model"
 )
@@ -41,13 +42,14 @@ func readDump(stdin io.Reader, file string) ([]model.Recording, error) {
 	return recordings, nil
 }
 
-// oneLine: the error may have words of the file.
+// oneLine: the error may have words of the file, which may be anything.
 func oneLine(err error) string {
-	quoted := fmt.Sprintf("%q", err.Error())
-	if quoted == `"`+err.Error()+`"` {
-		return err.Error()
+	for _, r := range err.Error() {
+		if !strconv.IsPrint(r) {
+			return strconv.Quote(err.Error())
+		}
 	}
-	return quoted
+	return err.Error()
 }
 
 func readFile(stdin io.Reader, file string) ([]byte, error) {

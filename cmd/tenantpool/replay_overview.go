@@ -57,11 +57,17 @@ func shareName(r model.Recording) string {
 	return "The workspaces' share"
 }
 
+func title(r model.Recording) string { return shareName(r) + ": " + contents(r) }
+
 func contents(r model.Recording) string {
 	l := r.Image.Limits
 	begin := r.Start.Add(beginOf(r)).UTC().Format("2006-01-02 15:04:05.000 MST")
-	text := fmt.Sprintf("%s messages in %s from %s on; budget %d, at most %d for one workspace",
-		figures.Grouped(len(r.Entries)), spell(endOf(r)-beginOf(r)), begin, l.Budget, l.PerWorkspace)
+	messages := "messages"
+	if len(r.Entries) == 1 {
+		messages = "message"
+	}
+	text := fmt.Sprintf("%s %s in %s from %s on; budget %d, at most %d for one workspace",
+		figures.Grouped(len(r.Entries)), messages, spell(endOf(r)-beginOf(r)), begin, l.Budget, l.PerWorkspace)
 	if r.Image.EffectiveBudget < l.Budget {
 		text += fmt.Sprintf(", of which the server grants %d", r.Image.EffectiveBudget)
 	}

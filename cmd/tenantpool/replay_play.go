@@ -48,7 +48,7 @@ func beginOf(r model.Recording) time.Duration {
 }
 
 func endOf(r model.Recording) time.Duration {
-	end := beginOf(r)
+	end := max(beginOf(r), r.End)
 	for _, e := range r.Entries {
 		end = max(end, e.At)
 	}

@@ -11,7 +11,7 @@ import (
 type reason struct {
 	kind   reasonKind
 	words  string
-	before int // how many acquires have waited longer
+	before int // how many acquires are before it, as far as that matters
 }
 
 type reasonKind int
@@ -33,8 +33,15 @@ func (k reasonKind) others() bool { return k >= dialPace }
 
 // reasonFor puts into words what the core says.
 func reasonFor(w model.Waiting) reason {
-	kind, words := explain(w)
-	return reason{kind, words, w.Before}
+	r := reason{}
+	r.kind, r.words = explain(w)
+	switch {
+	case r.kind == ownLimit:
+		r.before = w.BeforeOwn
+	case r.kind.others():
+		r.before = w.Before
+	}
+	return r
 }
 
 func explain(w model.Waiting) (reasonKind, string) {
@@ -55,9 +62,12 @@ func explain(w model.Waiting) (reasonKind, string) {
 			words += fmt.Sprintf("; the next dial may start in %s", spell(w.RetryIn))
 		}
 		return kind, words
+	case errors.As(w.Reason, &limit) && limit.Limit == model.WorkspaceLimit && w.Own.Open() < w.PerWorkspace:
+		return ownLimit, fmt.Sprintf("its workspace may have at most %d, which go to the acquires of it that are before this one (%d)",
+			w.PerWorkspace, w.BeforeOwn)
 	case errors.As(w.Reason, &limit) && limit.Limit == model.WorkspaceLimit:
-		return ownLimit, fmt.Sprintf("its workspace holds %d of the %d connections that one may have (%s)%s",
-			w.Own.Open(), w.PerWorkspace, inWords(w.Own), before(w.BeforeOwn, " of its workspace"))
+		return ownLimit, fmt.Sprintf("its workspace has the %d connections that one may have (%s)%s",
+			w.Own.Open(), inWords(w.Own), before(w.BeforeOwn, " of its workspace"))
 	case errors.As(w.Reason, &limit):
 		words := fmt.Sprintf("all %d connections are taken (%s)", w.EffectiveBudget, inWords(w.All))
 		if w.EffectiveBudget < w.Budget {

@@ -14,20 +14,20 @@ import (
 func (r *replay) steps(p *page) error {
 	found := false
 	waiting := map[model.WorkspaceID]bool{}
-	err := r.each(p, func(recording model.Recording) error {
+	for i, recording := range r.recordings {
 		s := newStory(r.workspace, r.lease, p)
+		s.title = title(recording)
 		if err := rerun(recording, s.begin, s.step); err != nil {
-			return err
+			return r.damaged(i, err)
 		}
 		found = found || s.found
 		maps.Copy(waiting, s.seen)
 		if s.lastWatched != 0 {
-			p.title("%s%q waits still", strings.Repeat(" ", 13), string(r.workspace))
+			p.title("%11s  lease %d waits still", "", s.lastWatched)
 		}
+	}
+	if found {
 		return nil
-	})
-	if err != nil || found {
-		return err
 	}
 	if r.lease != 0 && waiting[r.workspace] {
 		p.title("lease %d of %q did not wait; other acquires of it did: see them without --lease", r.lease, string(r.workspace))
@@ -60,6 +60,7 @@ type story struct {
 	workspace model.WorkspaceID
 	lease     model.LeaseID // 0: any of the workspace
 	page      *page
+	title     string // told before the first line
 
 	arrived map[model.LeaseID]time.Duration
 	queues  map[model.WorkspaceID][]model.LeaseID // who waits, the first one first
@@ -97,7 +98,8 @@ func (s *story) begin(state *model.State) {
 		s.arrives(wt.Lease, wt.Workspace, wt.Arrived)
 		s.seen[wt.Workspace] = true
 	}
-	s.tellWhy(step{state: state, begin: image.Now, now: image.Now})
+	begin := step{state: state, begin: image.Now, now: image.Now}
+	s.tellWhy(begin, begin.stamp())
 }
 
 func (s *story) arrives(lease model.LeaseID, id model.WorkspaceID, at time.Duration) {
@@ -155,26 +157,35 @@ func (s *story) step(now step) {
 	if before == 0 && after == 0 {
 		return // whoever came was answered at once
 	}
+	at := now.stamp()
 	if bears {
-		s.page.line("%s  %s", now.stamp(), strings.Join(append([]string{words}, effects...), "; "))
+		s.line("%s  %s", at, strings.Join(append([]string{words}, effects...), "; "))
+		at = now.margin()
 	}
-	s.tellWhy(now)
+	s.tellWhy(now, at)
 }
 
 // tellWhy says why the watched one waits, if that is news.
-func (s *story) tellWhy(now step) {
+func (s *story) tellWhy(now step, at string) {
 	watched := s.watched()
 	waiting, ok := now.state.Waiting(watched)
 	if watched == 0 || !ok {
 		s.lastWatched = 0
 		return
 	}
-	s.found = true
 	why := reasonFor(waiting)
 	if watched != s.lastWatched || why.kind != s.why.kind || 2*why.before <= s.why.before && why.before < s.why.before {
-		s.page.line("%s      why %q (lease %d) waits: %s", now.margin(), string(s.workspace), watched, why.words)
+		s.line("%s      why %q (lease %d) waits: %s", at, string(s.workspace), watched, why.words)
 		s.lastWatched, s.why = watched, why
 	}
+}
+
+func (s *story) line(format string, args ...any) {
+	if !s.found {
+		s.found = true
+		s.page.title("%s", s.title)
+	}
+	s.page.line(format, args...)
 }
 
 // own tells whether a message is about the workspace or about all.
