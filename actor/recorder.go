@@ -46,7 +46,9 @@ func (r *recorder) note(now time.Duration, state *model.State, m model.Message) 
 		r.turn(state)
 		g = r.current
 	}
-	g.entries = append(g.entries, model.NewEntry(now, m))
+	n := len(g.entries)
+	g.entries = g.entries[:n+1]
+	g.entries[n].Set(now, m)
 }
 
 // turn begins a new generation.

@@ -35,8 +35,9 @@ func replays(m mix) func(*rapid.T) {
 		begin := len(r.log)
 		recording := model.Recording{Image: r.core.(*model.State).Image().Sorted()}
 		r.follow(generator.Draw(t, "orders"))
-		for _, e := range r.log[begin:] {
-			recording.Entries = append(recording.Entries, model.NewEntry(e.at, e.message))
+		recording.Entries = make([]model.Entry, len(r.log)-begin)
+		for i, e := range r.log[begin:] {
+			recording.Entries[i].Set(e.at, e.message)
 		}
 
 		var read model.Recording
@@ -99,7 +100,9 @@ func FuzzRecording(f *testing.F) {
 		if err != nil {
 			f.Fatal(err)
 		}
-		recording = model.Recording{Image: s.Image().Sorted(), Entries: append(recording.Entries, model.NewEntry(ms(i), m))}
+		var e model.Entry
+		e.Set(ms(i), m)
+		recording = model.Recording{Image: s.Image().Sorted(), Entries: append(recording.Entries, e)}
 		text, err := json.Marshal(recording)
 		if err != nil {
 			f.Fatal(err)
