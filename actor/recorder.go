@@ -3,7 +3,6 @@ package actor
 import (
 	"context"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/tenantpool/tenantpool/model"
@@ -67,7 +66,7 @@ func (r *recorder) turn(state *model.State) {
 func (r *recorder) begin(state *model.State, entries []model.Entry) {
 	image := state.Image()
 	n := max(leastEntries, entriesPerItem*(len(image.Conns)+len(image.Waiters)+len(image.Workspaces)))
-	if cap(entries) < n || cap(entries) > 4*n {
+	if cap(entries) < n || cap(entries) > 2*n {
 		entries = make([]model.Entry, 0, n)
 	}
 	r.current = &generation{image: image, entries: entries[:0:n]}
@@ -100,7 +99,7 @@ func (g generations) recording(s *Supervisor, sh *share) model.Recording {
 		Start:   s.start,
 		End:     g.at,
 		Image:   begin.Sorted(),
-		Entries: slices.Concat(g.previous.entries, g.current.entries),
+		Entries: append(append([]model.Entry{}, g.previous.entries...), g.current.entries...),
 	}
 }
 

@@ -116,4 +116,12 @@
 //	    a constant; workspaces that are gone cost nothing.
 //
 // [State.Check] verifies the structural ones; package property_tests the rest.
+//
+// # Replay
+//
+// [State.Image] copies all of a State and [Restore] makes another one of it. A
+// [Recording] is an Image and the messages since, small enough to keep always; a
+// State that is made of it and told the messages has the same effects and becomes the
+// same. [State.Waiting] says at each step why a waiter waits. The command tenantpool
+// replay puts that into words.
 package model
