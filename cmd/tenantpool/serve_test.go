@@ -379,6 +379,10 @@ func TestServeGivesAndWritesDumps(t *testing.T) {
 	if status, body := s.ask(web.Operator, "/api/workspace.create", `{"workspaceId":"shop"}`); status != 201 {
 		t.Fatal(status, body)
 	}
+	eventually(t, "the one connection is there", func() bool {
+		status, _ := s.ask(web.Service, "/api/workspace.query", `{"workspaceId":"shop","sql":"SELECT 1"}`)
+		return status == 200
+	})
 	const sleep = `{"workspaceId":"shop","sql":"SELECT pg_sleep(2)"}`
 	answered := make(chan int, 1)
 	asking := *s
@@ -387,11 +391,19 @@ func TestServeGivesAndWritesDumps(t *testing.T) {
 		status, _ := asking.ask(web.Service, "/api/workspace.query", sleep)
 		answered <- status
 	}()
+	eventually(t, "it is taken", func() bool {
+		_, stats := s.ask(web.Viewer, "/api/admin.connectionStats", "")
+		return strings.Contains(stats, `"inUse":1`)
+	})
+	var files []string
 	eventually(t, "somebody has waited in vain, and there is a dump", func() bool {
 		s.ask(web.Service, "/api/workspace.query", `{"workspaceId":"shop","sql":"SELECT 1"}`)
-		files, _ := filepath.Glob(filepath.Join(dir, "tenantpool-*.zip"))
+		files, _ = filepath.Glob(filepath.Join(dir, "tenantpool-*.zip"))
 		return len(files) == 1
 	})
+	if status, stdout, stderr := called(t, "replay", files[0]); status != 0 || !strings.Contains(stdout, "shop") {
+		t.Errorf("replay: exit status %d, %s%s", status, stdout, stderr)
+	}
 	if status := <-answered; status != 200 {
 		t.Errorf("the one that slept: %d", status)
 	}
