@@ -1,5 +1,5 @@
 # The program, statically linked, in an image with little else. It runs as nobody
-# and writes no file.
+# and writes no file but dumps, if it is told where.
 #
 #   docker build -t tenantpool .
 #   docker run --rm tenantpool keygen
@@ -13,6 +13,8 @@ RUN CGO_ENABLED=0 go build -buildvcs=false -trimpath -ldflags='-s -w' -o /tenant
 # Alpine, for the health check's wget and the certificates of DB_SSLMODE=verify-full.
 FROM alpine:3.22.2
 COPY --from=build /tenantpool /usr/local/bin/tenantpool
+# A volume of this name is that user's: compose.yaml has serve write dumps there.
+RUN install -d -o 65532 -g 65532 -m 0700 /dumps
 USER 65532:65532
 # Inside a container everything that is to be reached listens on all addresses;
 # publish the port on loopback, or behind a proxy with TLS.

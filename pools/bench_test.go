@@ -20,7 +20,7 @@ const benchConnections = 10
 
 // BenchmarkAcquireRelease compares what it costs to borrow a connection and give
 // it back, with nothing done in between: by the supervisor alone, by the manager
-// on a PostgreSQL, and by pgxpool on the same one. All have benchConnections
+// on a PostgreSQL, with and without a flight recorder, and by pgxpool on the same one. All have benchConnections
 // connections to one database, and open them before the clock runs.
 //
 //	go test ./pools -run '^$' -bench AcquireRelease -count 5
@@ -30,7 +30,10 @@ func BenchmarkAcquireRelease(b *testing.B) {
 		open func(*testing.B) (borrow func() error)
 	}{
 		{"actor-fake-dialer", openActor},
-		{"manager", openManager},
+		{"manager", func(b *testing.B) func() error { return openManager(b) }},
+		{"manager-with-dumps", func(b *testing.B) func() error {
+			return openManager(b, pools.WithDumps(b.TempDir(), time.Second))
+		}},
 		{"pgxpool", openPgxpool},
 	} {
 		b.Run(pool.name+"/goroutines=1", func(b *testing.B) {
@@ -101,10 +104,10 @@ func openActor(b *testing.B) func() error {
 	}
 }
 
-func openManager(b *testing.B) func() error {
+func openManager(b *testing.B, opts ...pools.Option) func() error {
 	log := logrus.New()
 	log.SetOutput(io.Discard)
-	m, err := pools.Open(b.Context(), benchConfig(), pools.WithLogger(log))
+	m, err := pools.Open(b.Context(), benchConfig(), append(opts, pools.WithLogger(log))...)
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -26,6 +26,10 @@ type Manager struct {
 	log       logrus.FieldLogger
 	limitLog  *sparseLog
 	databases *databases
+	dumps     *dumpFiles      // nil without WithDumps
+	flight    *flightRecorder // nil if there is none: then noFlight says why
+	noFlight  error
+	endDumps  context.CancelFunc
 
 	// closing is closed when Close begins: the system database is then for the
 	// manager alone.
@@ -70,6 +74,9 @@ func Open(ctx context.Context, cfg model.Config, opts ...Option) (*Manager, erro
 	}
 	if m.ownNaming {
 		m.naming = checked(o.naming)
+	}
+	if err := m.startDumps(o.dumps); err != nil {
+		return nil, fmt.Errorf("open connection manager: %w", err)
 	}
 	dialLog := newSparseLog(o.log)
 	share := func(limits model.Limits, naming Naming, system bool) actor.Share {
@@ -126,11 +133,18 @@ func (m *Manager) Acquire(ctx context.Context, id model.WorkspaceID) (*Conn, err
 }
 
 func (m *Manager) acquire(ctx context.Context, share actor.ShareIndex, id model.WorkspaceID) (*Conn, error) {
+	began := time.Now()
+	conn, err := m.borrow(ctx, share, id, began)
+	m.dumps.note(share == systemShare, id, began, err)
+	return conn, err
+}
+
+func (m *Manager) borrow(ctx context.Context, share actor.ShareIndex, id model.WorkspaceID, began time.Time) (*Conn, error) {
 	wait := actor.Wait{AtMost: m.config.AcquireTimeout}
 	if wait.AtMost == 0 {
 		wait = actor.Wait{NoWait: true, AtMost: m.config.DialTimeout}
 	}
-	deadline := time.Now().Add(wait.AtMost)
+	deadline := began.Add(wait.AtMost)
 	for {
 		lease, err := m.supervisor.Acquire(ctx, share, id, wait)
 		if err != nil {
@@ -238,9 +252,13 @@ func (m *Manager) Stats(ctx context.Context) (model.Stats, error) {
 func (m *Manager) Close(ctx context.Context) error {
 	m.closeOnce.Do(func() {
 		close(m.closing)
+		m.endDumps()
 		m.databases.stop()
 	})
 	if err := m.supervisor.Drain(ctx); err != nil {
+		return fmt.Errorf("close connection manager: %w", err)
+	}
+	if err := m.dumpsEnded(ctx); err != nil {
 		return fmt.Errorf("close connection manager: %w", err)
 	}
 	return nil

@@ -2,6 +2,7 @@ package pools
 
 import (
 	"os"
+	"time"
 
 	"github.com/sirupsen/logrus"
 )
@@ -12,6 +13,7 @@ type Option func(*options)
 type options struct {
 	log    logrus.FieldLogger
 	naming Naming
+	dumps  *dumpFiles
 }
 
 // WithLogger sets where the manager logs to. The default writes JSON lines to
@@ -23,6 +25,16 @@ func WithLogger(log logrus.FieldLogger) Option {
 // WithNaming sets how workspaces map to databases, in place of PrefixNaming.
 func WithNaming(naming Naming) Option {
 	return func(o *options) { o.naming = naming }
+}
+
+// WithDumps keeps the last seconds of the Go runtime's trace (runtime/trace's
+// FlightRecorder; a process has one, and the program's own or that of an earlier
+// Manager stays), and writes a dump to the folder dir when an acquire took longer
+// than after, whether it failed or not: tenantpool-<time>.zip, see [Manager.Dump].
+// It writes one a minute at most, keeps the newest ten, and logs where and why. dir
+// is made if it is not there. Close ends it all.
+func WithDumps(dir string, after time.Duration) Option {
+	return func(o *options) { o.dumps = &dumpFiles{dir: dir, after: after} }
 }
 
 func defaultLogger() logrus.FieldLogger {

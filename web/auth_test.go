@@ -26,6 +26,7 @@ var permitted = map[string][]Role{
 	"POST /api/admin.resumeWorkspace": {Operator},
 	"POST /api/admin.setLimits":       {Operator},
 	"POST /api/admin.drain":           {Operator},
+	"POST /api/admin.dump":            {Operator},
 	"POST /api/workspace.create":      {Operator},
 	"GET /api/workspace.list":         {Operator},
 	"POST /api/workspace.delete":      {Operator},

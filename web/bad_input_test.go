@@ -16,6 +16,7 @@ var goodBodies = map[string]string{
 	"/api/admin.resumeWorkspace": `{"workspaceId":"ws_001"}`,
 	"/api/admin.setLimits":       `{"maxConnections":50,"maxConnectionsPerDB":2}`,
 	"/api/admin.drain":           `{"confirm":"drain"}`,
+	"/api/admin.dump":            `{}`,
 	"/api/workspace.query":       `{"workspaceId":"ws_001","sql":"select 1","args":[1],"readOnly":true,"timeoutMs":100}`,
 	"/api/workspace.create":      `{"workspaceId":"ws_new"}`,
 	"/api/workspace.delete":      `{"workspaceId":"ws_001","confirm":"ws_001"}`,
@@ -85,6 +86,9 @@ func TestNoBadBodyReachesThePoolOrMakesA500(t *testing.T) {
 	rig := newHandlersRig(t)
 	for path, good := range goodBodies {
 		for name, bad := range badBodies(t, good) {
+			if bad == good {
+				continue
+			}
 			status, answer := rig.do(caller(path), path, bad)
 			forbidden := path == queryPath && status == http.StatusForbidden // a workspace that the token does not name
 			var refusal errorBody

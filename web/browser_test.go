@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -31,6 +32,7 @@ func TestTheDashboard(t *testing.T) {
 		"stays fast with 5,000 workspaces":                        staysFast,
 		"gives a viewer no controls":                              givesAViewerNoControls,
 		"lets an operator steer, after asking":                    letsAnOperatorSteer,
+		"downloads a dump":                                        downloadsADump,
 		"drains only after the word was typed":                    drainsAfterTheWord,
 		"says in banners what is wrong":                           saysWhatIsWrong,
 		"follows the events, and again after they broke off":      followsTheEvents,
@@ -262,7 +264,7 @@ func givesAViewerNoControls(t *testing.T, rig *dashboardRig) {
 	if n := page.Count("#operator-tools *, td.actions, th.actions, .danger"); n != 0 {
 		t.Errorf("%d controls", n)
 	}
-	for _, call := range []string{"evictWorkspace", "pauseWorkspace", "resumeWorkspace", "setLimits", "drain"} {
+	for _, call := range []string{"evictWorkspace", "pauseWorkspace", "resumeWorkspace", "setLimits", "dump", "drain"} {
 		status := browsertest.Value[int](page, fmt.Sprintf(`fetch('api/admin.%s', {method: 'POST', body: '{}', headers: {
 			'Content-Type': 'application/json', Authorization: 'Bearer ' + sessionStorage.getItem('tenantpool.token')}}).then((answer) => answer.status)`, call))
 		if status != 403 {
@@ -331,6 +333,35 @@ func letsAnOperatorSteer(t *testing.T, rig *dashboardRig) {
 	page.Click("#workspaces-empty button")
 	page.Click("dialog button[type=submit]")
 	page.AwaitText("#toasts", "sleeping-one is paused")
+}
+
+func downloadsADump(t *testing.T, rig *dashboardRig) {
+	page := rig.open(rig.tokens[Operator], browsertest.Look{})
+	folder := t.TempDir()
+	page.DownloadTo(folder)
+	page.Click("#dump")
+	page.AwaitText("dialog", "no password")
+	page.Click("dialog button[type=submit]")
+	page.AwaitText("#toasts", ".zip is downloaded.")
+	soon(t, "the file is there", func() bool {
+		files, _ := filepath.Glob(filepath.Join(folder, "tenantpool-*Z.zip"))
+		if len(files) != 1 {
+			return false
+		}
+		content, err := os.ReadFile(files[0])
+		return err == nil && string(content) == "PK dump"
+	})
+
+	// What the server refuses stays in the dialog, and nothing is saved.
+	rig.pool.mu.Lock()
+	rig.pool.dump = func(context.Context, io.Writer) error { return model.ErrClosed }
+	rig.pool.mu.Unlock()
+	page.Click("#dump")
+	page.Click("dialog button[type=submit]")
+	page.AwaitText("dialog .message", "closed")
+	if files, _ := os.ReadDir(folder); len(files) != 1 {
+		t.Errorf("%d files", len(files))
+	}
 }
 
 func drainsAfterTheWord(t *testing.T, rig *dashboardRig) {

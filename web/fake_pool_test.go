@@ -2,6 +2,7 @@ package web
 
 import (
 	"context"
+	"io"
 	"slices"
 	"sync"
 
@@ -19,6 +20,7 @@ type fakePool struct {
 	evict func(context.Context, model.WorkspaceID) (int, error)
 	pause func(context.Context, model.WorkspaceID) (int, error)
 	limit func(ctx context.Context, maxConnections, maxConnectionsPerDB int) error
+	dump  func(context.Context, io.Writer) error
 	close func(context.Context) error
 	query func(context.Context, model.Query) (model.QueryResult, error)
 
@@ -195,6 +197,15 @@ func (p *fakePool) SetLimits(ctx context.Context, maxConnections, maxConnections
 	defer p.mu.Unlock()
 	p.state.MaxConnections, p.state.MaxConnectionsPerDB = maxConnections, maxConnectionsPerDB
 	return nil
+}
+
+func (p *fakePool) Dump(ctx context.Context, w io.Writer) error {
+	p.did("dump")
+	if p.dump != nil {
+		return p.dump(ctx, w)
+	}
+	_, err := io.WriteString(w, "PK dump")
+	return err
 }
 
 func (p *fakePool) Close(ctx context.Context) error {

@@ -15,6 +15,8 @@ type handlers struct {
 	exporter  http.Handler // of the metrics
 	// limitsTurn holds one token while a request changes the limits.
 	limitsTurn chan struct{}
+	// dumping holds one token while a dump is made and sent.
+	dumping chan struct{}
 	// streams holds one token for each open event stream.
 	streams chan struct{}
 	// draining: a drain that a request asked for is under way or done.
@@ -27,6 +29,7 @@ func newHandlers(pool Pool, o Options) *handlers {
 		snapshots:  snapshots,
 		exporter:   newExporter(snapshots, o.WorkspaceMetrics, o.Log),
 		limitsTurn: make(chan struct{}, 1),
+		dumping:    make(chan struct{}, 1),
 		streams:    make(chan struct{}, maxEventStreams),
 	}
 }

@@ -61,6 +61,7 @@ var otherContent = map[string]string{
 	"/assets/*":         "*/*",
 	metricsPath:         "text/plain",
 	"/api/admin.events": "text/event-stream",
+	dumpPath:            "application/zip",
 }
 
 // describedPath is the path in OpenAPI's notation.
@@ -110,7 +111,7 @@ func (d description) operation(r route) object {
 	}
 	if r.takes != nil {
 		operation["requestBody"] = object{
-			"required": true,
+			"required": reflect.TypeOf(r.takes).NumField() > 0,
 			"content":  object{"application/json": object{"schema": d.schema(reflect.TypeOf(r.takes), true)}},
 		}
 		responses["400"] = d.failure("The body is not what it must be.")
@@ -136,6 +137,9 @@ func (d description) success(r route) object {
 	schema := object{"type": "string"}
 	if r.gives != nil {
 		schema = d.schema(reflect.TypeOf(r.gives), false)
+	}
+	if kind == "application/zip" {
+		schema = object{} // no text
 	}
 	return object{"description": "It is done.", "content": object{kind: object{"schema": schema}}}
 }

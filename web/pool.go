@@ -2,6 +2,7 @@ package web
 
 import (
 	"context"
+	"io"
 
 	"github.com/tenantpool/tenantpool/model"
 )
@@ -29,6 +30,9 @@ type Pool interface {
 	// SetLimits changes the budget and the cap of each workspace. The error is a
 	// joined list of *model.ConfigError.
 	SetLimits(ctx context.Context, maxConnections, maxConnectionsPerDB int) error
+	// Dump writes what is needed to find out afterwards what happened, as a zip
+	// archive that holds no secret.
+	Dump(ctx context.Context, w io.Writer) error
 	// Close drains.
 	Close(ctx context.Context) error
 

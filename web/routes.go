@@ -43,6 +43,7 @@ var routes = []route{
 	{http.MethodPost, "/api/admin.resumeWorkspace", operators, "Ends a pause.", workspaceRequest{}, resumeAnswer{}, (*Server).resumeWorkspace},
 	{http.MethodPost, "/api/admin.setLimits", operators, "Changes the connection limits.", limitsRequest{}, limitsAnswer{}, (*Server).setLimits},
 	{http.MethodPost, "/api/admin.drain", operators, "Stops lending, for good, and closes all connections as they come home.", drainRequest{}, drainAnswer{}, (*Server).drain},
+	{http.MethodPost, dumpPath, operators, "What is needed to find out why somebody waited: statistics, the last messages, the runtime's trace; as a zip archive.", dumpRequest{}, nil, (*Server).dump},
 
 	{http.MethodPost, "/api/workspace.query", services, "Runs one statement in a workspace that the token names.", queryRequest{}, queryAnswer{}, (*Server).query},
 	{http.MethodPost, "/api/workspace.create", operators, "Creates a workspace's database.", workspaceRequest{}, workspaceAnswer{}, (*Server).createWorkspace},

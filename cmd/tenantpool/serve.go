@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"strconv"
+	"time"
 
 	"github.com/sirupsen/logrus"
 	"github.com/spf13/cobra"
@@ -24,10 +25,15 @@ const (
 	addrVariable             = "TENANTPOOL_ADDR"
 	metricsTokenVariable     = "METRICS_TOKEN"
 	workspaceMetricsVariable = "TENANTPOOL_WORKSPACE_METRICS"
+	dumpDirVariable          = "TENANTPOOL_DUMP_DIR"
+	dumpAfterVariable        = "TENANTPOOL_DUMP_AFTER"
 )
 
 // defaultAddr is reached from this machine only: the server speaks plain HTTP.
 const defaultAddr = "127.0.0.1:8080"
+
+// defaultDumpAfter is a wait that people notice, and shorter than DB_ACQUIRE_TIMEOUT.
+const defaultDumpAfter = 2 * time.Second
 
 func newServe() *cobra.Command {
 	var addr string
@@ -45,6 +51,10 @@ of it where others share the network.
   ` + addrVariable + `                 where to listen, unless --addr says so
   ` + metricsTokenVariable + `                   opens /metrics, besides viewers' tokens
   ` + workspaceMetricsVariable + `    true: metrics of each active workspace, too
+  ` + dumpDirVariable + `             a folder: a dump is written there when somebody has
+                                  waited for a connection for long (the newest 10
+                                  are kept)
+  ` + dumpAfterVariable + `           how long that is (2s)
 
 On SIGTERM or Ctrl-C it accepts no more requests, lets those under way end,
 closes its connections and exits with 0; a second one exits at once.`,
@@ -65,7 +75,7 @@ closes its connections and exits with 0; a second one exits at once.`,
 
 // serveUntil runs until ctx is done, or its listener fails.
 func serveUntil(ctx context.Context, addr string, stderr io.Writer) error {
-	cfg, o, err := serveConfig()
+	cfg, o, dumps, err := serveConfig()
 	if err != nil {
 		return fmt.Errorf("serve: %w", err)
 	}
@@ -79,7 +89,7 @@ func serveUntil(ctx context.Context, addr string, stderr io.Writer) error {
 		return fmt.Errorf("serve: %w", err)
 	}
 	defer func() { _ = listener.Close() }() // Serve has closed it, where it came that far
-	manager, err := pools.Open(ctx, cfg, pools.WithLogger(log))
+	manager, err := pools.Open(ctx, cfg, append(dumps, pools.WithLogger(log))...)
 	if err != nil {
 		if ctx.Err() != nil {
 			err = fmt.Errorf("%w before the server was reached", errInterrupted)
@@ -107,7 +117,7 @@ func drain(manager *pools.Manager, log logrus.FieldLogger) error {
 }
 
 // serveConfig reads the environment, and says all that is wrong with it.
-func serveConfig() (model.Config, web.Options, error) {
+func serveConfig() (model.Config, web.Options, []pools.Option, error) {
 	cfg, err := pools.ConfigFromEnv()
 	wrong := []error{err}
 	o := web.Options{MetricsToken: os.Getenv(metricsTokenVariable)}
@@ -124,5 +134,21 @@ func serveConfig() (model.Config, web.Options, error) {
 			wrong = append(wrong, fmt.Errorf("%s is %q: it must be true or false", workspaceMetricsVariable, set))
 		}
 	}
-	return cfg, o, errors.Join(wrong...)
+	dumps, err := dumpConfig()
+	return cfg, o, dumps, errors.Join(append(wrong, err)...)
+}
+
+// dumpConfig is the option that the environment asks for, or none.
+func dumpConfig() ([]pools.Option, error) {
+	after := defaultDumpAfter
+	if set := os.Getenv(dumpAfterVariable); set != "" {
+		var err error
+		if after, err = time.ParseDuration(set); err != nil || after <= 0 {
+			return nil, fmt.Errorf("%s is %q: it must be a duration with its unit, as 500ms or 2s, and longer than 0", dumpAfterVariable, set)
+		}
+	}
+	if dir := os.Getenv(dumpDirVariable); dir != "" {
+		return []pools.Option{pools.WithDumps(dir, after)}, nil
+	}
+	return nil, nil
 }

@@ -1,12 +1,14 @@
 package main
 
 import (
+	"archive/zip"
 	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -19,6 +21,7 @@ import (
 func TestServeSaysAllThatIsWrong(t *testing.T) {
 	for name, value := range map[string]string{
 		"DB_MAX_CONNECTIONS": "5", "PASETO_PUBLIC_KEY": "", "METRICS_TOKEN": "hunter2", "TENANTPOOL_WORKSPACE_METRICS": "perhaps",
+		"TENANTPOOL_DUMP_AFTER": "0s",
 	} {
 		t.Setenv(name, value)
 	}
@@ -26,7 +29,7 @@ func TestServeSaysAllThatIsWrong(t *testing.T) {
 	if status != 1 || stdout != "" {
 		t.Errorf("exit status %d, %q", status, stdout)
 	}
-	for _, want := range []string{"DB_MAX_CONNECTIONS", "tenantpool keygen", "METRICS_TOKEN has 7 bytes", `TENANTPOOL_WORKSPACE_METRICS is "perhaps"`} {
+	for _, want := range []string{"DB_MAX_CONNECTIONS", "tenantpool keygen", "METRICS_TOKEN has 7 bytes", `TENANTPOOL_WORKSPACE_METRICS is "perhaps"`, `TENANTPOOL_DUMP_AFTER is "0s"`} {
 		if !strings.Contains(stderr, want) {
 			t.Errorf("it does not say %q: %s", want, stderr)
 		}
@@ -364,4 +367,57 @@ func TestTheDemoGoesToAnotherPortOnlyIfNobodyChoseOne(t *testing.T) {
 	if want := o.addr + " is taken, so the admin server is on another port (--addr chooses one)\n"; stderr.String() != want {
 		t.Errorf("%q", &stderr)
 	}
+}
+
+func TestServeGivesAndWritesDumps(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "dumps")
+	t.Setenv("TENANTPOOL_DUMP_DIR", dir)
+	t.Setenv("TENANTPOOL_DUMP_AFTER", "100ms")
+	t.Setenv("DB_MAX_CONNECTIONS_PER_DB", "1")
+	t.Setenv("DB_ACQUIRE_TIMEOUT", "200ms")
+	s := startServe(t)
+	if status, body := s.ask(web.Operator, "/api/workspace.create", `{"workspaceId":"shop"}`); status != 201 {
+		t.Fatal(status, body)
+	}
+	eventually(t, "the one connection is there", func() bool {
+		status, _ := s.ask(web.Service, "/api/workspace.query", `{"workspaceId":"shop","sql":"SELECT 1"}`)
+		return status == 200
+	})
+	const sleep = `{"workspaceId":"shop","sql":"SELECT pg_sleep(2)"}`
+	answered := make(chan int, 1)
+	asking := *s
+	asking.tokens, asking.answers = nil, bytes.Buffer{}
+	go func() {
+		status, _ := asking.ask(web.Service, "/api/workspace.query", sleep)
+		answered <- status
+	}()
+	eventually(t, "it is taken", func() bool {
+		_, stats := s.ask(web.Viewer, "/api/admin.connectionStats", "")
+		return strings.Contains(stats, `"inUse":1`)
+	})
+	var files []string
+	eventually(t, "somebody has waited in vain, and there is a dump", func() bool {
+		s.ask(web.Service, "/api/workspace.query", `{"workspaceId":"shop","sql":"SELECT 1"}`)
+		files, _ = filepath.Glob(filepath.Join(dir, "tenantpool-*.zip"))
+		return len(files) == 1
+	})
+	if status, stdout, stderr := called(t, "replay", files[0]); status != 0 || !strings.Contains(stdout, "shop") {
+		t.Errorf("replay: exit status %d, %s%s", status, stdout, stderr)
+	}
+	if status := <-answered; status != 200 {
+		t.Errorf("the one that slept: %d", status)
+	}
+	status, content := s.ask(web.Operator, "/api/admin.dump", `{}`)
+	archive, err := zip.NewReader(strings.NewReader(content), int64(len(content)))
+	if status != 200 || err != nil || len(archive.File) != 3 {
+		t.Errorf("%d %v %.200q", status, err, content)
+	}
+	if err := s.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	<-s.logged
+	if err := s.cmd.Wait(); err != nil {
+		t.Errorf("exit: %v", err)
+	}
+	s.keptItsSecrets()
 }

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chromedp/cdproto/browser"
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/input"
@@ -126,7 +127,7 @@ func (p *Page) watch(event any, address string) {
 			problem = fmt.Sprintf("%s: %s", e.Entry.Source, e.Entry.Text)
 		}
 	case *network.EventRequestWillBeSent:
-		if url := e.Request.URL; !strings.HasPrefix(url, origin(address)) && !strings.HasPrefix(url, "data:") {
+		if url := e.Request.URL; !strings.HasPrefix(url, origin(address)) && !strings.HasPrefix(url, "data:") && !strings.HasPrefix(url, "blob:"+origin(address)) {
 			problem = "request to another host: " + url
 		}
 	}
@@ -173,6 +174,15 @@ func (p *Page) Look(look Look) {
 	})
 	command(p, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
 		Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}},
+	})
+}
+
+// DownloadTo is where the page's downloads go.
+func (p *Page) DownloadTo(folder string) {
+	p.t.Helper()
+	command(p, browser.SetDownloadBehavior, browser.SetDownloadBehaviorParams{
+		Behavior: browser.SetDownloadBehaviorBehaviorAllow, DownloadPath: folder,
+		BrowserContextID: chromedp.FromContext(p.ctx).BrowserContextID,
 	})
 }
 

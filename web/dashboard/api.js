@@ -42,4 +42,12 @@ export const post = async (call, body, { timeoutMs = 30_000 } = {}) => (await re
   method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(body),
 }, timeoutMs)).json();
 
+// file is an answer to keep. The server gives it half a minute to be made and two to
+// be sent.
+export async function file(call) {
+  const response = await request(call, { method: 'POST' }, 150_000);
+  const [, name] = /filename="([^"]*)"/.exec(response.headers.get('Content-Disposition')) ?? [];
+  return { name: name ?? call, content: await response.blob() };
+}
+
 export const stream = (call, signal) => request(call, { signal, headers: { Accept: 'text/event-stream' } });

@@ -1,6 +1,6 @@
 // What an operator can do. Everything is asked for once more in a dialog, and
 // the server decides whether it happens.
-import { post } from './api.js';
+import { file, post } from './api.js';
 import { $, el, setText } from './dom.js';
 import { plural } from './format.js';
 import { toast } from './toasts.js';
@@ -15,6 +15,7 @@ export function buildControls({ limits, onRefusal }) {
   refused = onRefusal;
   $('operator-tools').replaceChildren(
     el('button', { type: 'button', id: 'limits', onclick: askLimits }, 'Limits…'),
+    el('button', { type: 'button', id: 'dump', onclick: askDump }, 'Dump…'),
     el('button', { type: 'button', id: 'drain', class: 'danger', onclick: askDrain }, 'Drain…'));
   return { evict: askEvict, pause: askPause, resume: askResume };
 }
@@ -69,6 +70,21 @@ function askLimits() {
     yes: 'Change',
     act: () => post('admin.setLimits', { maxConnections: most.valueAsNumber, maxConnectionsPerDB: each.valueAsNumber }),
     done: (answer) => `The limits are ${answer.maxConnections} in all and ${answer.maxConnectionsPerDB} per workspace.`,
+  });
+}
+
+function askDump() {
+  ask({
+    title: 'Download a dump?',
+    text: 'What is needed to find out why somebody waited: these figures, the supervisor’s last messages and, if it is kept, the runtime’s trace. It holds workspaces’ ids and errors, and no password.',
+    yes: 'Download',
+    act: () => file('admin.dump'),
+    done: ({ name, content }) => {
+      const href = URL.createObjectURL(content);
+      el('a', { href, download: name }).click();
+      setTimeout(() => URL.revokeObjectURL(href), 60_000); // the browser has read it by then
+      return `${name} is downloaded.`;
+    },
   });
 }
 

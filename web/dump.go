@@ -1,0 +1,67 @@
+package web
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/labstack/echo/v4"
+)
+
+const (
+	dumpPath = "/api/admin.dump"
+	// dumpTimeout bounds making a dump, dumpTransfer sending it.
+	dumpTimeout  = 30 * time.Second
+	dumpTransfer = 2 * time.Minute
+	// maxDump bounds the memory that it takes.
+	maxDump = 64 << 20
+)
+
+// dumpRequest is empty, and need not be sent.
+type dumpRequest struct{}
+
+// dump answers with the pool's dump, once all of it is there: a client never takes
+// half of one for a whole. There is one at a time, until it has been sent.
+func (s *Server) dump(c echo.Context) error {
+	if c.Request().Body != http.NoBody {
+		var r *dumpRequest
+		if err := s.readJSON(c, &r); err != nil {
+			return err
+		}
+		if r == nil {
+			return badRequest("the body must be a JSON object, not null")
+		}
+	}
+	select {
+	case s.dumping <- struct{}{}:
+		defer func() { <-s.dumping }()
+	default:
+		return &failure{status: http.StatusConflict, message: "another dump is being made or sent: try again when it is done"}
+	}
+	ctx, stop := context.WithTimeout(c.Request().Context(), dumpTimeout)
+	defer stop()
+	var b dumpBuffer
+	err := s.pool.Dump(ctx, &b)
+	s.audit(c, "dump", "", orFailed(fmt.Sprintf("%d bytes", b.Len()), err), err)
+	if err != nil {
+		return err
+	}
+	header := c.Response().Header()
+	header.Set(echo.HeaderContentDisposition, `attachment; filename="`+time.Now().UTC().Format("tenantpool-20060102T150405Z.zip")+`"`)
+	header.Set(echo.HeaderContentLength, strconv.Itoa(b.Len())) // a client that gets less knows it
+	c.Response().Before(func() { deadlines{c}.answer(time.Now().Add(dumpTransfer)) })
+	return c.Blob(http.StatusOK, "application/zip", b.Bytes())
+}
+
+// dumpBuffer refuses what is more than maxDump.
+type dumpBuffer struct{ bytes.Buffer }
+
+func (b *dumpBuffer) Write(p []byte) (int, error) {
+	if b.Len()+len(p) > maxDump {
+		return 0, &failure{status: http.StatusInternalServerError, message: fmt.Sprintf("the dump has more than %d bytes", maxDump)}
+	}
+	return b.Buffer.Write(p)
+}
