@@ -48,6 +48,9 @@ func (b *backend) identify(ctx context.Context, dialed time.Time) error {
 	if answer.Err != nil {
 		return answer.Err
 	}
+	if len(answer.Rows) != 1 || len(answer.Rows[0]) != 1 {
+		return errForeignRow // this is a goroutine of its own, which must not panic
+	}
 	var now time.Time
 	if err := b.pgx.TypeMap().Scan(pgtype.TimestamptzOID, pgx.BinaryFormatCode, answer.Rows[0][0], &now); err != nil {
 		return err

@@ -77,6 +77,8 @@ func TestANamingMayBeTheUsersOwn(t *testing.T) {
 			return "test_ws_w7", nil
 		case "long":
 			return strings.Repeat("x", 64), nil
+		case "system":
+			return server.Database, nil
 		}
 		return "", errors.New("it is not in the catalogue")
 	}
@@ -89,11 +91,28 @@ func TestANamingMayBeTheUsersOwn(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 	var bad *model.WorkspaceIDError
-	if err := m.Workspace("long").Ping(t.Context()); !errors.As(err, &bad) {
-		t.Errorf("%v", err)
+	for _, id := range []model.WorkspaceID{"long", "system"} {
+		if err := m.Workspace(id).Ping(t.Context()); !errors.As(err, &bad) {
+			t.Errorf("%s: %v", id, err)
+		}
 	}
 	if st := stats(t, m).Workspaces; st.Counters.Dials != 1 {
 		t.Errorf("%d dials", st.Counters.Dials)
+	}
+}
+
+// Its data are everybody's.
+func TestTheSystemDatabaseIsNoWorkspaces(t *testing.T) {
+	cfg := config(20)
+	cfg.SystemDatabase = databaseNames(9)[8]
+	m := open(t, cfg)
+	var bad *model.WorkspaceIDError
+	_, err := m.Query(t.Context(), model.Query{Workspace: "w8", SQL: `SELECT 1`})
+	if !errors.As(err, &bad) || !strings.Contains(err.Error(), "DB_NAME") {
+		t.Errorf("%v", err)
+	}
+	if err := m.DeleteWorkspace(t.Context(), "w8"); !errors.As(err, &bad) {
+		t.Errorf("%v", err)
 	}
 }
 

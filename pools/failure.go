@@ -7,13 +7,15 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"unicode"
 
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/tenantpool/tenantpool/model"
 )
 
-// dialFailure is why a dial failed, in words that hold no password and no DSN.
+// dialFailure is why a dial failed, in words that hold no password and no DSN, and
+// nothing that moves a terminal's cursor: whoever answers may not be the server.
 type dialFailure struct {
 	kind   model.FailureKind
 	remedy string
@@ -21,10 +23,20 @@ type dialFailure struct {
 }
 
 func (e *dialFailure) Error() string {
+	said := printable(e.err.Error())
 	if e.remedy == "" {
-		return e.err.Error()
+		return said
 	}
-	return e.err.Error() + "; " + e.remedy
+	return said + "; " + e.remedy
+}
+
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return ' '
+		}
+		return r
+	}, s)
 }
 
 func (e *dialFailure) Unwrap() error { return e.err }

@@ -19,7 +19,7 @@ func jsonValue(oid uint32, text []byte) any {
 	case pgtype.Int2OID, pgtype.Int4OID, pgtype.Int8OID, pgtype.OIDOID:
 		return json.Number(text)
 	case pgtype.Float4OID, pgtype.Float8OID:
-		if last := text[len(text)-1]; '0' <= last && last <= '9' {
+		if n := len(text); n > 0 && '0' <= text[n-1] && text[n-1] <= '9' {
 			return json.Number(text)
 		} // else NaN, Infinity or -Infinity
 	case pgtype.JSONOID, pgtype.JSONBOID:

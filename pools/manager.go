@@ -66,14 +66,14 @@ func Open(ctx context.Context, cfg model.Config, opts ...Option) (*Manager, erro
 	}
 	m := &Manager{
 		config:    cfg,
-		naming:    checked(PrefixNaming(cfg.Prefix)),
+		naming:    checked(PrefixNaming(cfg.Prefix), cfg.SystemDatabase),
 		ownNaming: o.naming != nil,
 		log:       o.log,
 		limitLog:  newSparseLog(o.log),
 		closing:   make(chan struct{}),
 	}
 	if m.ownNaming {
-		m.naming = checked(o.naming)
+		m.naming = checked(o.naming, cfg.SystemDatabase)
 	}
 	if err := m.startDumps(o.dumps); err != nil {
 		return nil, fmt.Errorf("open connection manager: %w", err)

@@ -26,8 +26,9 @@ func PrefixNaming(prefix string) Naming {
 
 func databasePrefix(prefix string) string { return prefix + "_ws_" }
 
-// checked adds to a naming what must hold for all of them.
-func checked(naming Naming) Naming {
+// checked adds to a naming what must hold for all of them. The system database is
+// no workspace's: whoever may use one workspace would be in it.
+func checked(naming Naming, system string) Naming {
 	return func(id model.WorkspaceID) (string, error) {
 		if err := id.Validate(); err != nil {
 			return "", err
@@ -39,6 +40,9 @@ func checked(naming Naming) Naming {
 		case name == "", len(name) > model.MaxNameLength, strings.ContainsRune(name, 0):
 			return "", &model.WorkspaceIDError{ID: id, Reason: fmt.Sprintf(
 				"the naming gave it the database name %q, which the server cannot take", name)}
+		case name == system:
+			return "", &model.WorkspaceIDError{ID: id, Reason: fmt.Sprintf(
+				"its database would be %q, the system database (DB_NAME); give that another name", name)}
 		}
 		return name, nil
 	}

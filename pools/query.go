@@ -39,8 +39,11 @@ import (
 // A statement leaves nothing behind that a later one could notice: settings, roles,
 // temporary tables, cursors, LISTEN and advisory locks end with it (see
 // resetSession), and the connection is closed after one that touched prepared
-// statements, or might have (PREPARE, DEALLOCATE, DISCARD, LOAD, DO, CALL), or left
-// a transaction open (BEGIN). Two calls therefore share nothing but the data.
+// statements, or might have (PREPARE, DEALLOCATE, DISCARD, LOAD, DO, CALL, or a
+// function that prepared one), that left a transaction open (BEGIN), or that was
+// notified of something. Two calls therefore share nothing but the data. (A function
+// that deallocates one of pgx's statements costs the next who uses it an error. What
+// an extension keeps in the session, as dblink its connections, stays.)
 //
 // The error wraps a *model.SQLError when the server refused the statement; ctx.Err()
 // when ctx ended it; and is otherwise one of Acquire's.

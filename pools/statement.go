@@ -35,19 +35,11 @@ type statement struct {
 	result    model.QueryResult
 	bytes     int // of the rows that are kept
 	discarded int // of those that are not
+	told      int // bytes of notifications
 	tooLarge  bool
 	spoiled   bool // the session cannot be reset
 	clean     bool
 }
-
-// resetSession is DISCARD ALL without DISCARD PLANS and DEALLOCATE ALL, which would
-// take away the statements that pgx has prepared for the connection's other users.
-const resetSession = `SET SESSION AUTHORIZATION DEFAULT; RESET ROLE; RESET ALL; CLOSE ALL; UNLISTEN *; ` +
-	`SELECT pg_catalog.pg_advisory_unlock_all(); DISCARD TEMP; DISCARD SEQUENCES`
-
-// spoilers are the commands that may change the prepared statements, or what else
-// cannot be undone. A DO block or a procedure may contain any of them.
-var spoilers = []string{"PREPARE", "DEALLOCATE", "DISCARD", "LOAD", "DO", "CALL"}
 
 const (
 	// discardAtMost is how much of a result too large is read for the sake of what
@@ -189,7 +181,12 @@ func (s *statement) answer(message pgproto3.BackendMessage) error {
 			s.oids = append(s.oids, field.DataTypeOID)
 		}
 	case *pgproto3.DataRow:
+		if len(m.Values) != len(s.oids) {
+			return errForeignRow
+		}
 		s.row(m.Values)
+	case *pgproto3.NotificationResponse:
+		return s.notified(m)
 	case *pgproto3.CommandComplete:
 		if s.query.ReadOnly && !s.begun {
 			s.begun = true
@@ -222,15 +219,6 @@ func (s *statement) fail(err *pgconn.PgError) {
 	if s.failure == nil {
 		s.failure = err
 	}
-}
-
-// resetAnswer takes a message of the second half. A session that was not reset is
-// not used again.
-func (s *statement) resetAnswer(message pgproto3.BackendMessage) error {
-	if m, failed := message.(*pgproto3.ErrorResponse); failed {
-		return pgconn.ErrorResponseToPgError(m)
-	}
-	return nil
 }
 
 // row keeps a row while there is room, and stops the statement, if it may be

@@ -96,6 +96,7 @@ func serveUntil(ctx context.Context, addr string, stderr io.Writer) error {
 		}
 		return fmt.Errorf("serve: %w", err)
 	}
+	warn(ctx, manager, log)
 	server, err := web.New(manager, o)
 	if err == nil {
 		log.WithField("address", listener.Addr().String()).Info("Serving")
