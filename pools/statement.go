@@ -180,15 +180,25 @@ func (s *statement) receive(ctx context.Context) error {
 	return nil
 }
 
+// errDescription: what pretends to be the server does not keep to the protocol.
+var errDescription = errors.New("the server sent rows that are not as it described them")
+
 // answer takes a message of the first half.
 func (s *statement) answer(message pgproto3.BackendMessage) error {
 	switch m := message.(type) {
 	case *pgproto3.RowDescription:
+		if s.oids != nil {
+			return errDescription
+		}
+		s.oids = make([]uint32, 0, len(m.Fields))
 		for _, field := range m.Fields {
 			s.result.Columns = append(s.result.Columns, model.Column{Name: string(field.Name)})
 			s.oids = append(s.oids, field.DataTypeOID)
 		}
 	case *pgproto3.DataRow:
+		if len(m.Values) != len(s.oids) {
+			return errDescription
+		}
 		s.row(m.Values)
 	case *pgproto3.CommandComplete:
 		if s.query.ReadOnly && !s.begun {
