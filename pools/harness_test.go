@@ -118,7 +118,9 @@ func databaseNames(n int) []string {
 
 func workspaceID(i int) model.WorkspaceID { return model.WorkspaceID(fmt.Sprintf("w%d", i)) }
 
-func config(maxConnections int) model.Config {
+func config(maxConnections int) model.Config { return configOf(server, maxConnections) }
+
+func configOf(server *localpg.Server, maxConnections int) model.Config {
 	cfg := model.DefaultConfig()
 	cfg.Host, cfg.Port = server.Host, server.Port
 	cfg.User, cfg.Password = server.User, server.Password
