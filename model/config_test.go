@@ -57,6 +57,19 @@ func TestZeroMeansTheDefaultWhereItSaysSo(t *testing.T) {
 	}
 }
 
+// libpq and pgx take an empty host for the one of this machine.
+func TestAListOfHostsHasNoEmptyOne(t *testing.T) {
+	for host, good := range map[string]bool{
+		"a": true, "a,b": true, "/run/postgresql": true, "::1": true, ",": false, "a,": false, ",a": false, "a,,b": false,
+	} {
+		cfg := model.DefaultConfig()
+		cfg.Host = host
+		if err := cfg.Validate(); (err == nil) != good || err != nil && !strings.Contains(err.Error(), "DB_HOST is ") {
+			t.Errorf("%q: %v", host, err)
+		}
+	}
+}
+
 func TestABadConfigIsReportedInFull(t *testing.T) {
 	bad := model.DefaultConfig()
 	bad.Host, bad.Port, bad.User, bad.SSLMode = "", 0, "a\x00b", "perhaps"

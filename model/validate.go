@@ -25,7 +25,7 @@ func (e *ConfigError) Error() string {
 func (c Config) Validate() error {
 	c = c.WithDefaults()
 	return errors.Join(
-		required("DB_HOST", c.Host),
+		hosts("DB_HOST", c.Host),
 		within("DB_PORT", c.Port, 1, 65535),
 		required("DB_USER", c.User),
 		noNUL("DB_PASSWORD", c.Password),
@@ -72,6 +72,18 @@ func required(variable, v string) error {
 		return &ConfigError{variable, "empty", "set"}
 	}
 	return noNUL(variable, v)
+}
+
+// hosts: commas separate several. An empty one would silently mean the socket, or
+// the server, of this machine.
+func hosts(variable, v string) error {
+	if err := required(variable, v); err != nil {
+		return err
+	}
+	if slices.Contains(strings.Split(v, ","), "") {
+		return &ConfigError{variable, fmt.Sprintf("%q", v), "one host, or several with a single comma between each two"}
+	}
+	return nil
 }
 
 // noNUL: a NUL would end the value in the server's startup message. The value

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"database/sql"
+	"flag"
 	"fmt"
 	"os"
 	"runtime"
@@ -35,6 +36,10 @@ const (
 func TestMain(m *testing.M) { os.Exit(run(m)) }
 
 func run(m *testing.M) int {
+	flag.Parse()
+	if fuzzesOnly() {
+		return m.Run()
+	}
 	var err error
 	server, err = localpg.Start(context.Background(), localpg.Options{MaxConnections: serverGrants + superuserReserved})
 	if err == nil {
@@ -50,6 +55,13 @@ func run(m *testing.M) int {
 		}
 	}()
 	return m.Run()
+}
+
+// fuzzesOnly tells whether this process runs or lists fuzz targets and no tests. A
+// target starts a server itself if it needs one: each search has two processes.
+func fuzzesOnly() bool {
+	is := func(name string) string { return flag.Lookup("test." + name).Value.String() }
+	return is("list") != "" || is("fuzz") != "" && is("run") == "^$"
 }
 
 // grant restarts the server so that, for this test, the application role can
@@ -106,7 +118,9 @@ func databaseNames(n int) []string {
 
 func workspaceID(i int) model.WorkspaceID { return model.WorkspaceID(fmt.Sprintf("w%d", i)) }
 
-func config(maxConnections int) model.Config {
+func config(maxConnections int) model.Config { return configOf(server, maxConnections) }
+
+func configOf(server *localpg.Server, maxConnections int) model.Config {
 	cfg := model.DefaultConfig()
 	cfg.Host, cfg.Port = server.Host, server.Port
 	cfg.User, cfg.Password = server.User, server.Password

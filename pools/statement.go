@@ -176,6 +176,10 @@ func (s *statement) receive(ctx context.Context) error {
 func (s *statement) answer(message pgproto3.BackendMessage) error {
 	switch m := message.(type) {
 	case *pgproto3.RowDescription:
+		if s.oids != nil {
+			return errForeignRow
+		}
+		s.oids = make([]uint32, 0, len(m.Fields))
 		for _, field := range m.Fields {
 			s.result.Columns = append(s.result.Columns, model.Column{Name: string(field.Name)})
 			s.oids = append(s.oids, field.DataTypeOID)

@@ -46,9 +46,6 @@ func TestCoreDoesWhatTheReferenceDoesWhileDraining(t *testing.T) {
 	often(t, sameAsReference(draining))
 }
 
-// FuzzCore is for long searches: go test -fuzz FuzzCore ./property_tests
-func FuzzCore(f *testing.F) { f.Fuzz(rapid.MakeFuzz(sameAsReference(draining))) }
-
 // differentStats compares what the rules fix.
 func differentStats(got, want model.BudgetStats) string {
 	type total struct {

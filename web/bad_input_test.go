@@ -49,6 +49,8 @@ func badBodies(t *testing.T, good string) map[string]string {
 		"a huge id":         `{"workspaceId":"` + strings.Repeat("x", 500_000) + `"}`,
 		"a huge number":     `{"workspaceId":1e999999}`,
 		"no id":             `{"workspaceId":""}`,
+		"a huge field":      `{"` + strings.Repeat("x", 500_000) + `":1}`,
+		"a huge literal":    `{"workspaceId":` + strings.Repeat("9", 500_000) + `}`,
 	}
 	fields := map[string]any{}
 	if err := json.Unmarshal([]byte(good), &fields); err != nil {

@@ -51,18 +51,27 @@ func (s *Server) badBody(err error) error {
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return &failure{status: http.StatusRequestTimeout, message: fmt.Sprintf("the body did not come within %v", bodyTimeout)}
 	case errors.As(err, &wrongType) && wrongType.Field != "":
-		return badRequest("the field %q cannot be a JSON %s", wrongType.Field, wrongType.Value)
+		return badRequest("the field %q cannot be a JSON %s", wrongType.Field, shortened(wrongType.Value))
 	case errors.As(err, &wrongType):
-		return badRequest("the body must be a JSON object, not a JSON %s", wrongType.Value)
+		return badRequest("the body must be a JSON object, not a JSON %s", shortened(wrongType.Value))
 	case errors.As(err, &syntax):
 		return badRequest("the body is not JSON: at byte %d: %v", syntax.Offset, syntax)
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return badRequest("the body is empty or ends too early: it must be a JSON object")
 	}
 	if name, found := strings.CutPrefix(err.Error(), "json: unknown field "); found {
-		return badRequest("there is no field %s here", name)
+		return badRequest("there is no field %s here", shortened(name))
 	}
 	return &failure{status: http.StatusBadRequest, message: "the body cannot be read", cause: err}
+}
+
+// shortened keeps what a client sent from filling the answer and the log.
+func shortened(s string) string {
+	const shown = 80
+	if len(s) > shown {
+		return s[:shown] + "..."
+	}
+	return s
 }
 
 // deadlines bound how long a client may take over one request. On a response
