@@ -19,8 +19,8 @@
 //   - Every Acquire is answered once.
 //   - The server never has more of our backends than the budget. (Its max_connections
 //     leaves room for not one more, so that it would refuse it, too.)
-//   - Five seconds after the fault the whole budget can be lent at once, and then
-//     no request fails.
+//   - Five seconds after the fault the whole budget can be lent at once, and no
+//     request fails any more.
 //   - No request is given another workspace's connection, or another one's answer.
 //   - Errors name their cause, and hold no secret.
 //   - When the manager is closed, its goroutines, its backends and its memory are gone.

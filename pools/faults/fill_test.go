@@ -30,7 +30,7 @@ func lendable() int {
 // fill lends the whole budget at once, that of the system database too, each
 // connection to somebody who asks it whose it is. Who fails tries again. The
 // server is asked meanwhile how many backends that are.
-func fill(m *pools.Manager, since time.Time, victim int, look func()) filled {
+func fill(m *pools.Manager, since time.Time, look func()) filled {
 	ctx, stop := context.WithTimeout(context.Background(), fillTime)
 	defer stop()
 	cfg := config()

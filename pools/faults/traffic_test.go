@@ -20,11 +20,9 @@ const workers = 24
 // traffic is requests from many workers, and what came of them.
 type traffic struct {
 	manager *pools.Manager
-	// victim is the workspace that a quarter of the requests is for.
-	victim int
-	work   func(context.Context, *pools.Conn) error
-	ending chan struct{}
-	wg     sync.WaitGroup
+	work    func(context.Context, *pools.Conn) error
+	ending  chan struct{}
+	wg      sync.WaitGroup
 
 	succeeded atomic.Int64
 	lock      sync.Mutex
@@ -38,6 +36,7 @@ type tally struct {
 	// longest is the longest request, overrun the most that one took beyond its
 	// deadline.
 	longest, overrun time.Duration
+	lastFailure      time.Time
 	wrong            int
 	// bad are errors that no fault excuses.
 	bad []error
@@ -68,7 +67,7 @@ func (tr *traffic) send() {
 		}
 		i := rand.IntN(workspaces)
 		if rand.IntN(4) == 0 {
-			i = tr.victim
+			i = victim
 		}
 		within := requestTime
 		if rand.IntN(30) == 0 {
@@ -109,7 +108,19 @@ func (tr *traffic) note(began time.Time, within time.Duration, err error) {
 		return // its client went away: that is no failure
 	}
 	t.failed++
+	t.lastFailure = time.Now()
 	t.causes[why]++
+}
+
+// untilNoneFails returns when no request has failed for so long, or in vain when
+// that takes more than twice as long as it may.
+func (tr *traffic) untilNoneFails(quiet time.Duration) {
+	began := time.Now()
+	eventually(2*mustBeBack, func() bool {
+		tr.lock.Lock()
+		defer tr.lock.Unlock()
+		return time.Since(began) > quiet && time.Since(tr.counted.lastFailure) > quiet
+	})
 }
 
 // tellsSecrets looks for what only the configuration and the server know.
