@@ -55,7 +55,7 @@ func run(m *testing.M) int {
 	}()
 	code := m.Run()
 	if *reportFile != "" && code == 0 {
-		if err := writeReport(*reportFile); err != nil {
+		if err := writeFaults(*reportFile); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			return 1
 		}
