@@ -176,7 +176,9 @@ func (m *Manager) verify(ctx context.Context, conn *Conn, deadline time.Time) er
 func (m *Manager) noteLimit(id model.WorkspaceID, err error) {
 	var limit *model.ConnectionLimitError
 	if errors.As(err, &limit) {
-		m.limitLog.warn(logrus.Fields{"workspace_id": id, "error": err.Error()}, "Connection limit reached")
+		m.limitLog.warn("Connection limit reached", func() logrus.Fields {
+			return logrus.Fields{"workspace_id": id, "error": limit.Error()}
+		})
 	}
 }
 
