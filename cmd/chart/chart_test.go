@@ -39,6 +39,7 @@ func TestEachShadeHasADarkCounterpart(t *testing.T) {
 
 func TestTicksAreRoundAndFew(t *testing.T) {
 	for high, want := range map[float64][]string{
+		0.35:  {"0", "0.05", "0.1", "0.15", "0.2", "0.25", "0.3", "0.35"},
 		1:     {"0", "0.25", "0.5", "0.75", "1"},
 		2714:  {"0", "500", "1,000", "1,500", "2,000", "2,500"},
 		7000:  {"0", "1,000", "2,000", "3,000", "4,000", "5,000", "6,000", "7,000"},

@@ -26,8 +26,11 @@ func (RoundTicks) Ticks(low, high float64) []plot.Tick {
 		step *= 2
 	}
 	var ticks []plot.Tick
-	for i := math.Ceil(low / step); i*step <= high; i++ {
-		ticks = append(ticks, plot.Tick{Value: i * step, Label: English.Sprintf("%v", i*step)})
+	for i := math.Ceil(low / step); ; i++ {
+		value := math.Round(i*step*1e9) / 1e9 // not 0.30000000000000004
+		if value > high {
+			return ticks
+		}
+		ticks = append(ticks, plot.Tick{Value: value, Label: English.Sprintf("%v", value)})
 	}
-	return ticks
 }

@@ -33,18 +33,22 @@ func drawSoak(file string, result soaked, samples []sample) error {
 	rows := (len(watched) + panelsAcross - 1) / panelsAcross
 	height := 2*soakMargin + soakTitle + vg.Length(rows)*(panelHeight+panelGap) - panelGap
 	heading := fmt.Sprintf("Soak of %v: %s", result.Lasted.Round(time.Second), chart.English.Sprintf(
-		"%d requests, %d failed by %d terminated sessions, %d wrong answers", result.Requests, result.Failed, result.Terminated, result.WrongAnswers))
+		"%d requests, %d failed, %d sessions terminated, %d wrong answers", result.Requests, result.Failed, result.Terminated, result.WrongAnswers))
+	unit, name := time.Minute, "Minutes"
+	if result.Lasted < 3*unit {
+		unit, name = time.Second, "Seconds"
+	}
 	svg, err := chart.SVG(soakWidth, height, heading, func(all draw.Canvas) error {
 		top := height - soakMargin
 		all.FillText(chart.Style(14, font.WeightBold, chart.Ink), vg.Point{X: soakMargin, Y: top - 13}, heading)
 		all.FillText(chart.Style(10, font.WeightNormal, chart.Pale), vg.Point{X: soakMargin, Y: top - 31},
-			"Minutes on the x axis. Gray: from the lowest to the highest sample. Figures: the medians of the second quarter and of the last.")
+			name+" on the x axis. Gray: from the lowest sample to the highest. At the right: the medians of the second quarter and of the last.")
 		width := (soakWidth - 2*soakMargin + panelGap) / panelsAcross
 		for i, s := range watched {
 			left := soakMargin + vg.Length(i%panelsAcross)*width
 			panelTop := top - soakTitle - vg.Length(i/panelsAcross)*(panelHeight+panelGap)
 			c := chart.Part(all, left, left+width-panelGap, panelTop-panelHeight, panelTop)
-			if err := s.draw(c, result, samples); err != nil {
+			if err := s.draw(c, result, samples, unit); err != nil {
 				return fmt.Errorf("%s: %w", s.name, err)
 			}
 		}
@@ -57,7 +61,7 @@ func drawSoak(file string, result soaked, samples []sample) error {
 }
 
 // draw writes the series' name, and its line below.
-func (s series) draw(c draw.Canvas, result soaked, samples []sample) error {
+func (s series) draw(c draw.Canvas, result soaked, samples []sample, unit time.Duration) error {
 	bold := chart.Style(12, font.WeightBold, chart.Ink)
 	at := vg.Point{X: c.Min.X, Y: c.Max.Y - 12}
 	c.FillText(bold, at, s.name)
@@ -74,21 +78,21 @@ func (s series) draw(c draw.Canvas, result soaked, samples []sample) error {
 		style := chart.Style(9, font.WeightNormal, chart.Pale)
 		style.XAlign, style.YAlign = axis.Tick.Label.XAlign, axis.Tick.Label.YAlign
 		axis.Tick.Label, axis.Tick.Marker = style, chart.RoundTicks{}
-		axis.Width, axis.Tick.Width, axis.Tick.Length, axis.Padding = 0, 0, 2, 0
+		axis.Width, axis.Tick.Width, axis.Tick.Length, axis.Padding = 0, 0, 4, 0
 	}
 	grid := plotter.NewGrid()
 	grid.Vertical.Width = 0
 	grid.Horizontal = draw.LineStyle{Color: chart.Lines.Color(), Width: 0.75}
 	p.Add(grid)
-	if err := s.addLine(p, samples); err != nil {
+	if err := s.addLine(p, samples, unit); err != nil {
 		return err
 	}
+	p.X.Min, p.Y.Min = 0, 0
 	if s.limit > 0 {
-		if err := addLimit(p, s.limit, samples); err != nil {
+		if err := addLimit(p, s.limit); err != nil {
 			return err
 		}
 	}
-	p.X.Min, p.Y.Min = 0, 0
 	p.Y.Max = max(1.15*p.Y.Max, 1)
 	p.Draw(chart.Part(c, c.Min.X, c.Max.X, c.Min.Y, c.Max.Y-panelHeader+12))
 	return nil
@@ -105,7 +109,7 @@ func (s series) figure(v float64) string {
 }
 
 // addLine draws what was typical at each moment, and around it what there was.
-func (s series) addLine(p *plot.Plot, samples []sample) error {
+func (s series) addLine(p *plot.Plot, samples []sample, unit time.Duration) error {
 	var line, above, below plotter.XYs
 	n := min(moments, len(samples))
 	for i := range n {
@@ -117,7 +121,7 @@ func (s series) addLine(p *plot.Plot, samples []sample) error {
 		for _, one := range part {
 			low, high = min(low, s.of(one)), max(high, s.of(one))
 		}
-		x := part[len(part)/2].At.Minutes()
+		x := float64(part[len(part)/2].At) / float64(unit)
 		line = append(line, plotter.XY{X: x, Y: typical})
 		above = append(above, plotter.XY{X: x, Y: high})
 		below = append(below, plotter.XY{X: x, Y: low})
@@ -143,8 +147,8 @@ func (s series) addLine(p *plot.Plot, samples []sample) error {
 }
 
 // addLimit is what must not be exceeded.
-func addLimit(p *plot.Plot, limit float64, samples []sample) error {
-	line, err := plotter.NewLine(plotter.XYs{{Y: limit}, {X: samples[len(samples)-1].At.Minutes(), Y: limit}})
+func addLimit(p *plot.Plot, limit float64) error {
+	line, err := plotter.NewLine(plotter.XYs{{Y: limit}, {X: p.X.Max, Y: limit}})
 	if err != nil {
 		return err
 	}

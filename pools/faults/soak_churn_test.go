@@ -46,6 +46,9 @@ func startChurn(t *testing.T, m *pools.Manager, tr *traffic) *churn {
 		every time.Duration
 		do    func(n int)
 	}{
+		{time.Millisecond, c.regular},
+		{time.Millisecond, c.regular},
+		{time.Millisecond, c.regular},
 		{10 * time.Millisecond, c.guest},
 		{100 * time.Millisecond, c.stranger},
 		{20 * time.Millisecond, c.sqlUser},
@@ -66,6 +69,18 @@ func startChurn(t *testing.T, m *pools.Manager, tr *traffic) *churn {
 func (c *churn) stop() {
 	close(c.ending)
 	c.wg.Wait()
+}
+
+// regular finds its connection where it left it, mostly: many short requests.
+func (c *churn) regular(n int) {
+	c.request(func(ctx context.Context) error {
+		conn, err := c.manager.Acquire(ctx, workspace(1+n%2))
+		if err != nil {
+			return err
+		}
+		defer conn.Release()
+		return ask(ctx, conn, 1+n%2)
+	})
 }
 
 // guest is a workspace that nobody has heard of before, nor will again: whatever is

@@ -25,11 +25,11 @@ var watched = []series{
 		share: 0.10, more: 1, why: "a sample has the requests of its moment, with their rows",
 	},
 	{
-		name: "Goroutines", unit: "goroutines", of: func(s sample) float64 { return s.Goroutines },
+		name: "Goroutines", unit: "of the process", of: func(s sample) float64 { return s.Goroutines },
 		share: 0.10, more: 5, why: "each dial, close and cancel under way has one or two",
 	},
 	{
-		name: "File descriptors", unit: "descriptors", of: func(s sample) float64 { return s.Descriptors },
+		name: "File descriptors", unit: "open in the process", of: func(s sample) float64 { return s.Descriptors },
 		share: 0.10, more: 5, why: "cancel requests have a socket each, and are no connections",
 	},
 	{
@@ -52,8 +52,8 @@ func (s series) judge(early, late sample) string {
 	if after <= before*(1+s.share)+s.more {
 		return ""
 	}
-	return fmt.Sprintf("%s: %.2f %s in the last quarter, %.2f in the second: more than %.0f %% and %v more (%s)",
-		s.name, after, s.unit, before, 100*s.share, s.more, s.why)
+	return fmt.Sprintf("%s (%s): %.2f in the last quarter, %.2f in the second: more than %.0f %% and %v more, which is for this: %s",
+		s.name, s.unit, after, before, 100*s.share, s.more, s.why)
 }
 
 // leaking is what samples would be like at 1,000 requests a second if each request

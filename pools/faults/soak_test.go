@@ -27,7 +27,10 @@ const (
 	// soakConnections leave SetLimits room below them: less than connections is no
 	// valid limit.
 	soakConnections = connections + 10
-	soakSamples     = 100 // at least; in the long form there is one each second
+	soakSamples     = 100 // at most; in the long form there is one each second
+	// mayFail is of how many requests one may: on a machine that does much else at
+	// the same time, some take longer than their deadline.
+	mayFail = 50
 )
 
 // soaked is what the soak came to.
@@ -116,8 +119,12 @@ func soak(t *testing.T, lasts time.Duration) (soaked, []sample) {
 	if counted.overrun > mayOverrun {
 		t.Errorf("a request took %v longer than its deadline", counted.overrun)
 	}
-	if counted.failed > ch.terminated {
-		t.Errorf("%d requests failed, although only %d sessions were terminated: %v", counted.failed, ch.terminated, counted.causes)
+	lost := counted.causes["57P01"] + counted.causes[broken]
+	if lost > ch.terminated {
+		t.Errorf("%d requests lost their session, although only %d were terminated: %v", lost, ch.terminated, counted.causes)
+	}
+	if others := counted.failed - lost; others > counted.requests/mayFail {
+		t.Errorf("%d of %d requests failed although nothing had happened to their session: %v", others, counted.requests, counted.causes)
 	}
 	fault{}.leaveNothing(t, m, goroutines, heap)
 	if secrets.found {
@@ -144,19 +151,27 @@ func openSoak(t *testing.T, log *secretSeeker) *pools.Manager {
 	return m
 }
 
-// lostSlots is how many connections of the workspaces' budget cannot be lent at once.
-func lostSlots(t *testing.T, m *pools.Manager) int {
+// lostSlots is how many connections of the budget cannot be lent at once.
+func lostSlots(t *testing.T, m *pools.Manager) (lost int) {
 	cfg := config()
 	cfg.MaxConnections = soakConnections
-	lost := cfg.WorkspaceBudget()
-	for n := range cfg.WorkspaceBudget() {
-		conn, err := checked(t.Context(), m, n/2)
+	var leases []*pools.Conn
+	hold := func(conn *pools.Conn, err error) {
 		if err != nil {
-			t.Errorf("connection %d of the budget: %v", n+1, err)
-			continue
+			t.Errorf("the budget cannot be lent at once: %v", err)
+			lost++
+			return
 		}
-		defer conn.Release()
-		lost--
+		leases = append(leases, conn)
+	}
+	for n := range cfg.WorkspaceBudget() {
+		hold(checked(t.Context(), m, n/2))
+	}
+	for range cfg.SystemLimits().PerWorkspace {
+		hold(m.System().Acquire(t.Context()))
+	}
+	for _, conn := range leases {
+		conn.Release()
 	}
 	return lost
 }
