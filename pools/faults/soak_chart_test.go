@@ -25,7 +25,7 @@ const (
 	panelGap     = 24 * vg.Length(1)
 	panelsAcross = 2
 	// moments is how many points a line has at most: more cannot be seen.
-	moments = 240
+	moments = 120
 )
 
 // drawSoak writes a chart with one panel for each series.

@@ -122,10 +122,13 @@ func (c *churn) sqlUser(n int) {
 		if err != nil {
 			return err
 		}
-		if err := askTx(ctx, tx, i); err != nil || rand.IntN(2) == 0 {
-			return err
+		if err = askTx(ctx, tx, i); err == nil && rand.IntN(2) == 0 {
+			err = tx.Commit()
 		}
-		return tx.Commit()
+		if errors.Is(err, sql.ErrTxDone) { // database/sql does not say that its time was over
+			err = errors.Join(err, ctx.Err())
+		}
+		return err
 	})
 }
 

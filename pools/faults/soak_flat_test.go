@@ -26,11 +26,11 @@ var watched = []series{
 	},
 	{
 		name: "Goroutines", unit: "of the process", of: func(s sample) float64 { return s.Goroutines },
-		share: 0.10, more: 5, why: "each dial, close and cancel under way has one or two",
+		share: 0.05, more: 5, why: "each dial, close and cancel under way has one or two",
 	},
 	{
 		name: "File descriptors", unit: "open in the process", of: func(s sample) float64 { return s.Descriptors },
-		share: 0.10, more: 5, why: "cancel requests have a socket each, and are no connections",
+		share: 0.10, more: 10, why: "as many connections are open as the server manages to replace in time",
 	},
 	{
 		name: "Backends", unit: "on the server; dashed: the budget", of: func(s sample) float64 { return s.Backends },
