@@ -136,7 +136,7 @@ func (s series) addLine(p *plot.Plot, samples []sample, unit time.Duration) erro
 	if err != nil {
 		return err
 	}
-	band.Color, band.LineStyle.Width = chart.Gray.Color(), 0
+	band.Color, band.Width = chart.Gray.Color(), 0
 	drawn, err := plotter.NewLine(line)
 	if err != nil {
 		return err

@@ -38,7 +38,7 @@ var watched = []series{
 	},
 	{
 		name: "Server's memory", unit: "MB that its processes do not share", of: func(s sample) float64 { return s.ServerMB },
-		share: 0.10, more: 8, why: "a few backends more or less at a moment, of 2 MB each",
+		more: soakConnections, why: "a backend has 2 MB, and half of the budget more may be open",
 	},
 	{name: "Throughput", unit: "requests/s", of: func(s sample) float64 { return s.Rate }},
 }
