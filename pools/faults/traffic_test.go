@@ -104,6 +104,8 @@ func (tr *traffic) note(began time.Time, within time.Duration, err error) {
 		t.bad = append(t.bad, err)
 	case why == unnamed, tellsSecrets(err):
 		t.bad = append(t.bad, err)
+	case why == "57014" && !errors.Is(err, context.DeadlineExceeded): // a cancel that was meant for another
+		t.bad = append(t.bad, err)
 	case within == impatience && errors.Is(err, context.DeadlineExceeded):
 		return // its client went away: that is no failure
 	}
