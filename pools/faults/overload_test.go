@@ -193,8 +193,3 @@ func ask40(ctx context.Context, m *pools.Manager) error {
 	defer conn.Release()
 	return ask(ctx, conn, i)
 }
-
-func median(of []float64) float64 {
-	sorted := slices.Sorted(slices.Values(of))
-	return sorted[len(sorted)/2]
-}

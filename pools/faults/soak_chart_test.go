@@ -114,7 +114,7 @@ func (s series) addLine(p *plot.Plot, samples []sample, unit time.Duration) erro
 	n := min(moments, len(samples))
 	for i := range n {
 		part := samples[i*len(samples)/n : (i+1)*len(samples)/n]
-		typical, low, high := s.of(median(part)), math.Inf(1), math.Inf(-1)
+		typical, low, high := s.of(medians(part)), math.Inf(1), math.Inf(-1)
 		if math.IsNaN(typical) {
 			continue
 		}

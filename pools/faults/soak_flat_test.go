@@ -88,7 +88,7 @@ func TestTheSoakTellsALeakFromNoise(t *testing.T) {
 		samples := leaking(c.lasts, c.goroutines, c.bytes)
 		var complaints []string
 		for _, s := range watched {
-			if complaint := s.judge(median(quarter(samples, 1)), median(quarter(samples, 3))); complaint != "" {
+			if complaint := s.judge(medians(quarter(samples, 1)), medians(quarter(samples, 3))); complaint != "" {
 				complaints = append(complaints, complaint)
 			}
 		}

@@ -57,15 +57,14 @@ func quarter(samples []sample, n int) []sample {
 	return samples[n*len(samples)/4 : (n+1)*len(samples)/4]
 }
 
-// median is that of each figure.
-func median(samples []sample) (m sample) {
+// medians are those of each figure.
+func medians(samples []sample) (m sample) {
 	for _, of := range figures {
 		values := make([]float64, len(samples))
 		for i := range samples {
 			values[i] = *of(&samples[i])
 		}
-		slices.Sort(values)
-		*of(&m) = values[len(values)/2]
+		*of(&m) = median(values)
 	}
 	return m
 }
@@ -102,4 +101,9 @@ func serverMemory() float64 {
 		sum += kB * 1024 / 1e6
 	}
 	return sum
+}
+
+func median(of []float64) float64 {
+	sorted := slices.Sorted(slices.Values(of))
+	return sorted[len(sorted)/2]
 }

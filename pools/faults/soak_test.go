@@ -108,7 +108,7 @@ func soak(t *testing.T, lasts time.Duration) (soaked, []sample) {
 	must(t, m.SetLimits(t.Context(), soakConnections, config().MaxConnectionsPerDB))
 	result := soaked{
 		Lasted: lasts, Requests: counted.requests, Failed: counted.failed, Causes: counted.causes, WrongAnswers: counted.wrong,
-		LongestStall: counted.longest, Terminated: ch.terminated, Early: median(quarter(samples, 1)), Late: median(quarter(samples, 3)),
+		LongestStall: counted.longest, Terminated: ch.terminated, Early: medians(quarter(samples, 1)), Late: medians(quarter(samples, 3)),
 		Budget: soakConnections, SlotsLost: lostSlots(t, m),
 	}
 	result.Peak = view.stop()
