@@ -105,10 +105,11 @@ func (c Config) WorkspaceLimits() Limits {
 	return c.limits(c.WorkspaceBudget(), c.MaxConnectionsPerDB)
 }
 
-// SystemLimits are the limits of the system database's share, all of which it
-// may use.
+// SystemLimits are the limits of the system database's share. The application may
+// have all of it but one: that is for the manager's own questions to the server, on
+// whose answers slots come free.
 func (c Config) SystemLimits() Limits {
-	return c.limits(c.SystemShare(), c.SystemShare())
+	return c.limits(c.SystemShare(), c.SystemShare()-1)
 }
 
 func (c Config) limits(budget, perWorkspace int) Limits {

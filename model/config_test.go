@@ -24,7 +24,7 @@ func TestTheSystemShareIsATenthButAtLeastFiveAndAtMostTwenty(t *testing.T) {
 			t.Errorf("of %d: %d and %d, want %d and %d", c.most, cfg.SystemShare(), cfg.WorkspaceBudget(), c.system, c.workspaces)
 		}
 		w, s := cfg.WorkspaceLimits(), cfg.SystemLimits()
-		if w.Budget != c.workspaces || w.PerWorkspace != 3 || s.Budget != c.system || s.PerWorkspace != c.system {
+		if w.Budget != c.workspaces || w.PerWorkspace != 3 || s.Budget != c.system || s.PerWorkspace != c.system-1 {
 			t.Errorf("of %d: limits %+v and %+v", c.most, w, s)
 		}
 	}

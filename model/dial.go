@@ -54,6 +54,7 @@ func (s *State) dialSucceeded(m DialSucceeded) {
 	s.server, c.workspace.backoff = backoff{}, backoff{}
 	s.pace.observe(s.now, s.now-c.since, s.counts[dialing], s.limits)
 	c.born, c.lastUsed = s.now, s.now
+	c.stays = s.now + min(stayPerDial*(s.now-c.since), maxStay)
 	s.move(c, inUse)
 	s.settle(c.workspace)
 	s.free(c, &s.counters.FreshGrants)

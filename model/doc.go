@@ -67,7 +67,9 @@
 //	    unless the slot is owed to an older waiter of another workspace: more
 //	    than max(0, coming) needy waiters arrived earlier than that first waiter
 //	    by more than Patience, and dialRoom exceeds max(0, coming). Then it is
-//	    closed. With no waiter in its workspace it becomes idle.
+//	    closed, unless it stays: that is so until it has been open for nine times
+//	    as long as its dial took, at most a second. With no waiter in its workspace
+//	    it becomes idle.
 //	 3. After every message: while the demand, the dial room and the free slots
 //	    under the effective budget are positive, a dial starts for the workspace
 //	    of the needy waiter that arrived first.
@@ -109,7 +111,7 @@
 //	I8  Within a workspace grants are first-in first-out. Across workspaces a
 //	    needy waiter that no slot is coming for is never passed over by a
 //	    hand-off to one that arrived later by more than Patience, while a dial
-//	    for it could start.
+//	    for it could start, unless that connection stays (rule 2).
 //	I9  After Drain there is no Dial and no Grant, and Drained comes once, when
 //	    the last slot is free.
 //	I10 Memory is bounded by the budget, the waiters, the paused workspaces and

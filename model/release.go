@@ -1,5 +1,7 @@
 package model
 
+import "time"
+
 // release ends a lease. One that is not of the connection's current lease is
 // stale: a second release, or one that comes after the connection went to
 // somebody else. It must not touch the connection (I5).
@@ -73,7 +75,7 @@ func (s *State) free(c *conn, granted *uint64) {
 		if c.end <= s.now { // it was given back long ago
 			s.close(c, c.endReason)
 		}
-	case s.owedElsewhere(first.item):
+	case c.stays <= s.now && s.owedElsewhere(first.item):
 		s.closeFor(c, Yield, s.nextNeedy())
 	default:
 		wt := first.item
@@ -83,6 +85,17 @@ func (s *State) free(c *conn, granted *uint64) {
 		s.emit(Grant{Lease: wt.lease, Conn: c.id, Workspace: w.id, Waited: s.now - wt.arrived, Caller: wt.caller})
 	}
 }
+
+// A slot serves nobody while it moves to another workspace. When more workspaces have
+// waiters than there are slots, somebody elsewhere is always older, and slots would
+// do little but move. So a connection that has waiters stays for nine times as long
+// as its dial took, and moving takes a tenth of a slot's time; a server that has much
+// to do dials slowly, and its connections stay longer. But no dial is so slow that
+// others wait longer than maxStay for it.
+const (
+	stayPerDial = 9
+	maxStay     = time.Second
+)
 
 // owedElsewhere tells whether a slot must leave the first waiter's workspace:
 // more waiters of other workspaces than slots are coming for them are older by

@@ -125,13 +125,31 @@ func TestASlotDoesNotMoveWhenNobodyElseWaits(t *testing.T) {
 	s.at(200*ms, release(1, 1), "grant 3 conn 1 a after 199ms")
 }
 
-func TestAFreshConnectionFollowsTheSameRule(t *testing.T) {
+// What a dial has cost is not thrown away: its connection moves to b only after nine
+// times as long.
+func TestAConnectionStaysForNineTimesAsLongAsItsDialTook(t *testing.T) {
 	s := start(t, limits(1, 1))
 	s.at(0, acquire(1, "a"), "dial 1 a")
 	s.at(1*ms, acquire(2, "b"))
-	s.at(2*ms, Cancel{1}, `reject 1: acquire workspace "a": ErrDialing`)
-	s.at(30*ms, acquire(3, "a"))
-	s.at(31*ms, DialSucceeded{1}, "close 1 a yield for b", "wake 131ms")
+	for lease := range LeaseID(3) {
+		s.at(22*ms, acquire(3+lease, "a"))
+	}
+	s.at(31*ms, DialSucceeded{1}, "grant 1 conn 1 a after 31ms")
+	s.at(32*ms, release(1, 1), "grant 3 conn 1 a after 10ms")
+	s.at(31*ms+9*31*ms-1, release(3, 1), "grant 4 conn 1 a after 287.999999ms")
+	s.at(31*ms+9*31*ms, release(4, 1), "close 1 a yield for b", "wake 410ms")
+}
+
+func TestNoConnectionStaysForMoreThanASecond(t *testing.T) {
+	s := start(t, limits(1, 1))
+	s.at(0, acquire(1, "a"), "dial 1 a")
+	s.at(1*ms, acquire(2, "b"))
+	for lease := range LeaseID(2) {
+		s.at(22*ms, acquire(3+lease, "a"))
+	}
+	s.at(500*ms, DialSucceeded{1}, "grant 1 conn 1 a after 500ms")
+	s.at(1500*ms-1, release(1, 1), "grant 3 conn 1 a after 1.477999999s")
+	s.at(1500*ms, release(3, 1), "close 1 a yield for b", "wake 1.6s")
 }
 
 func TestAFreshConnectionNobodyWaitsForIsIdle(t *testing.T) {

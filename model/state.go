@@ -72,6 +72,7 @@ type conn struct {
 	state     connState
 	lease     LeaseID       // while in use
 	born      time.Duration // when the dial succeeded
+	stays     time.Duration // until when it is not yielded (rule 2)
 	lastUsed  time.Duration // when it was last given back; while idle: since when
 	since     time.Duration // unless idle: since when it is what it is
 	end       time.Duration // while idle: when its lifetime or idle time is over

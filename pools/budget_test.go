@@ -218,11 +218,12 @@ func TestASlotIsFreeWhenTheServerSaysSo(t *testing.T) {
 	}
 }
 
-// fillSystem opens all connections of the system database's share.
+// fillSystem opens all connections of the system database's share; the manager's own
+// is open since the start.
 func fillSystem(t *testing.T, m *manager) {
 	t.Helper()
 	var held []*pools.Conn
-	for range stats(t, m).System.Budget {
+	for range stats(t, m).System.PerWorkspace {
 		conn, err := m.System().Acquire(t.Context())
 		if err != nil {
 			t.Fatal(err)

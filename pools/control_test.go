@@ -106,7 +106,7 @@ func TestNewLimitsAreInForceAtOnceAndStatsShowThem(t *testing.T) {
 		st := stats(t, m)
 		if st.MaxConnections != test.connections || st.MaxConnectionsPerDB != test.cap ||
 			st.Workspaces.Budget != test.budget || st.Workspaces.PerWorkspace != test.cap ||
-			st.System.Budget != test.system || st.System.PerWorkspace != test.system {
+			st.System.Budget != test.system || st.System.PerWorkspace != test.system-1 {
 			t.Errorf("%+v: %+v", test, st)
 		}
 	}

@@ -70,7 +70,9 @@ func (d *dialer) Dial(calledOff context.Context, id model.WorkspaceID) (actor.Co
 		// concern.
 		failure = &dialFailure{kind: model.Transient, err: briefly(err)}
 	} else {
-		d.log.warn(logrus.Fields{"workspace_id": id, "error": failure.Error(), "kind": failure.kind.String()}, "Dial failed")
+		d.log.warn("Dial failed", func() logrus.Fields {
+			return logrus.Fields{"workspace_id": id, "error": failure.Error(), "kind": failure.kind.String()}
+		})
 	}
 	if conn := b.network.last(); conn == nil || within(conn.ended, 0) {
 		return nil, failure

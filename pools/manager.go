@@ -44,6 +44,11 @@ const (
 	systemShare
 )
 
+// managersOwn is on whose behalf the manager itself asks the server something, over
+// the system database. The application's cap there leaves one connection for it:
+// if it held all of them, no closer could find out that a lost backend is gone.
+const managersOwn model.WorkspaceID = "(manager)"
+
 // Open connects to the system database, asks the server what it grants (and
 // warns when that is less than cfg.MaxConnections), and returns a Manager. It
 // blocks until then, at most until ctx is done or cfg.AcquireTimeout is over.
@@ -185,7 +190,9 @@ func (m *Manager) verify(ctx context.Context, conn *Conn, deadline time.Time) er
 func (m *Manager) noteLimit(id model.WorkspaceID, err error) {
 	var limit *model.ConnectionLimitError
 	if errors.As(err, &limit) {
-		m.limitLog.warn(logrus.Fields{"workspace_id": id, "error": err.Error()}, "Connection limit reached")
+		m.limitLog.warn("Connection limit reached", func() logrus.Fields {
+			return logrus.Fields{"workspace_id": id, "error": limit.Error()}
+		})
 	}
 }
 
@@ -196,8 +203,8 @@ func (m *Manager) Workspace(id model.WorkspaceID) *Workspace {
 }
 
 // System returns a handle on the system database, which has a share of the
-// connections for itself (see model.Config.SystemShare). It costs nothing and
-// needs no closing.
+// connections for itself (see model.Config.SystemShare), all but one of which the
+// application may have at once. It costs nothing and needs no closing.
 func (m *Manager) System() *Workspace {
 	return &Workspace{
 		id:        model.WorkspaceID(m.config.SystemDatabase),
@@ -267,7 +274,7 @@ func (m *Manager) Close(ctx context.Context) error {
 // terminateBackend ends the server process named by its id and when it began, and
 // reports that there is none. It is the closers' question to the server.
 func (m *Manager) terminateBackend(ctx context.Context, pid uint32, began span) (gone bool, err error) {
-	conn, err := m.acquire(ctx, systemShare, model.WorkspaceID(m.config.SystemDatabase))
+	conn, err := m.acquire(ctx, systemShare, managersOwn)
 	if err != nil {
 		return false, err
 	}

@@ -4,8 +4,6 @@ import (
 	"context"
 
 	"github.com/sirupsen/logrus"
-
-	"github.com/tenantpool/tenantpool/model"
 )
 
 // grants is what the server lets our role open.
@@ -45,7 +43,7 @@ FROM pg_roles WHERE rolname = session_user`
 // checkServer asks the server what it grants, and warns when that is less than
 // maxConnections.
 func (m *Manager) checkServer(ctx context.Context, maxConnections int) error {
-	conn, err := m.acquire(ctx, systemShare, model.WorkspaceID(m.config.SystemDatabase))
+	conn, err := m.acquire(ctx, systemShare, managersOwn)
 	if err != nil {
 		return err
 	}

@@ -21,11 +21,14 @@ func newSparseLog(to logrus.FieldLogger) *sparseLog {
 	return &sparseLog{to: to, limiter: rate.NewLimiter(rate.Every(200*time.Millisecond), 20)}
 }
 
-func (l *sparseLog) warn(fields logrus.Fields, message string) {
+// warn asks for the fields only if it logs: thousands of refusals in a second should
+// not be made more expensive by their wording.
+func (l *sparseLog) warn(message string, about func() logrus.Fields) {
 	if !l.limiter.Allow() {
 		l.suppressed.Add(1)
 		return
 	}
+	fields := about()
 	if n := l.suppressed.Swap(0); n > 0 {
 		fields["suppressed"] = n
 	}

@@ -41,6 +41,7 @@ type ledgerConn struct {
 	id        model.ConnID
 	workspace model.WorkspaceID
 	state     ledgerState
+	dialed    time.Duration // when its dial began
 	created   time.Duration // when its dial succeeded
 	lastUsed  time.Duration // when it came free the last time
 	lease     model.LeaseID
@@ -135,7 +136,7 @@ func (l *ledger) effect(e model.Effect) {
 		if n := len(l.conns); n > 0 && l.conns[n-1].id >= e.Conn {
 			l.fault("conn %d was dialed after conn %d", e.Conn, l.conns[n-1].id)
 		}
-		l.conns = append(l.conns, &ledgerConn{id: e.Conn, workspace: e.Workspace})
+		l.conns = append(l.conns, &ledgerConn{id: e.Conn, workspace: e.Workspace, dialed: l.now})
 	case model.Close:
 		c := l.known(e.Conn)
 		if c == nil || c.state == closing || c.state == inUse || c.workspace != e.Workspace {
@@ -257,4 +258,11 @@ func (l *ledger) oldest() *ledgerConn {
 		return nil
 	}
 	return oldest
+}
+
+// stays tells whether the connection has been open for less than nine times as long
+// as its dial took, and for less than a second.
+func (l *ledger) stays(c *ledgerConn) bool {
+	open := l.now - c.created
+	return open < time.Second && open < 9*(c.created-c.dialed)
 }

@@ -25,11 +25,11 @@ func TestAWorkspaceIsServedFirstInFirstOut(t *testing.T) {
 
 // I8, second half: whoever is older by more than Patience, below its cap, without
 // a dial and without a slot that is coming for it is not passed over, if a dial
-// for it could start.
+// for it could start, but by a connection that stays.
 func TestAHandOffPassesNobodyOverWhoIsOlderByMoreThanPatience(t *testing.T) {
 	check(t, sound, property{before: func(l *ledger, e model.Effect) string {
 		grant, ok := e.(model.Grant)
-		if !ok || grant.Waited == 0 {
+		if !ok || grant.Waited == 0 || l.stays(l.known(grant.Conn)) {
 			return ""
 		}
 		arrived := l.now - grant.Waited
@@ -49,7 +49,8 @@ func TestAHandOffPassesNobodyOverWhoIsOlderByMoreThanPatience(t *testing.T) {
 }
 
 // The other way round: no connection leaves a workspace that has a use for it
-// unless somebody is older by more than Patience.
+// unless somebody is older by more than Patience, and it has been open for nine
+// times as long as its dial took, or a second.
 func TestAConnectionIsYieldedOnlyToSomebodyWhoIsOlderByMoreThanPatience(t *testing.T) {
 	check(t, everything, property{before: func(l *ledger, e model.Effect) string {
 		c, ok := e.(model.Close)
@@ -59,6 +60,9 @@ func TestAConnectionIsYieldedOnlyToSomebodyWhoIsOlderByMoreThanPatience(t *testi
 		queue := l.queue(c.Workspace)
 		if len(queue) == 0 {
 			return "nobody of its workspace waited"
+		}
+		if l.stays(l.known(c.Conn)) {
+			return "it has moved too lately"
 		}
 		for _, w := range l.waiters {
 			if w.workspace != c.Workspace && queue[0].arrived-w.arrived > l.limits.Patience {

@@ -3,6 +3,7 @@ package property_tests
 import (
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/tenantpool/tenantpool/model"
 )
@@ -175,7 +176,7 @@ func (r *reference) free(c *refConn, grants *uint64) {
 	case first < 0:
 		c.state = refIdle
 		r.endIdle()
-	case r.owed(r.waiters[first]):
+	case !r.stays(c) && r.owed(r.waiters[first]):
 		r.close(c, model.Yield)
 	default:
 		*grants++
@@ -191,6 +192,12 @@ func (r *reference) beyond(id model.WorkspaceID) int {
 		return staying - r.limits.Budget
 	}
 	return staying - r.limits.PerWorkspace
+}
+
+// stays tells whether the slot has moved too lately to move again.
+func (r *reference) stays(c *refConn) bool {
+	open, took := r.now-c.created, c.created-c.dialed
+	return open < 9*took && open < time.Second
 }
 
 // owed tells whether a slot that comes free belongs to waiters of other

@@ -52,6 +52,7 @@ type refConn struct {
 	id        model.ConnID
 	workspace model.WorkspaceID
 	state     refState
+	dialed    time.Duration // when the dial began
 	created   time.Duration
 	lastUsed  time.Duration // when it was given back
 	lease     model.LeaseID // in use
@@ -161,7 +162,7 @@ func (r *reference) startDials() {
 	for r.demand() > 0 && r.dialRoom() > 0 && r.effective > r.open() {
 		first := slices.IndexFunc(r.waiters, r.needy)
 		r.last++
-		c := &refConn{id: r.last, workspace: r.waiters[first].workspace}
+		c := &refConn{id: r.last, workspace: r.waiters[first].workspace, dialed: r.now}
 		r.connections = append(r.connections, c)
 		r.counters.Dials++
 		r.emit(model.Dial{Conn: c.id, Workspace: c.workspace})

@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/tenantpool/tenantpool/cmd/chart"
 )
 
 // ChartData is what a chart shows of one workload.
@@ -103,6 +105,6 @@ func drawPage(data []ChartData) ([]byte, error) {
 		charts = append(charts, template.HTML(inline))
 	}
 	var out bytes.Buffer
-	err := page.Execute(&out, map[string]any{"Charts": charts, "Ink": ink, "Paper": paper})
+	err := page.Execute(&out, map[string]any{"Charts": charts, "Ink": chart.Ink, "Paper": chart.Paper})
 	return out.Bytes(), err
 }

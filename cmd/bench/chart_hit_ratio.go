@@ -6,22 +6,24 @@ import (
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
+
+	"github.com/tenantpool/tenantpool/cmd/chart"
 )
 
 // hitRatios shows each strategy's ratio beside those that its trace allowed.
 func hitRatios(bars []ChartBar) (panel, error) {
 	p := newPanel("Hit ratio", "% of the acquires that found an open connection",
-		legendEntry{"measured", blue, draw.BoxGlyph{}},
-		legendEntry{"exact LRU", gray, draw.BoxGlyph{}},
-		legendEntry{"Belady's optimum", amber, draw.BoxGlyph{}})
+		legendEntry{"measured", chart.Blue, draw.BoxGlyph{}},
+		legendEntry{"exact LRU", chart.Gray, draw.BoxGlyph{}},
+		legendEntry{"Belady's optimum", chart.Amber, draw.BoxGlyph{}})
 	unknown := make([]int, len(bars)) // ratios of each strategy
 	for i, series := range []struct {
 		ratio func(ChartBar) float64
-		shade shade
+		shade chart.Shade
 	}{
-		{func(b ChartBar) float64 { return b.HitRatio }, blue},
-		{func(b ChartBar) float64 { return b.LRUHitRatio }, gray},
-		{func(b ChartBar) float64 { return b.BeladyHitRatio }, amber},
+		{func(b ChartBar) float64 { return b.HitRatio }, chart.Blue},
+		{func(b ChartBar) float64 { return b.LRUHitRatio }, chart.Gray},
+		{func(b ChartBar) float64 { return b.BeladyHitRatio }, chart.Amber},
 	} {
 		values := make([]float64, len(bars))
 		offset := vg.Length(1-i) * 10
@@ -31,7 +33,7 @@ func hitRatios(bars []ChartBar) (panel, error) {
 				unknown[j]++
 				continue
 			}
-			if err := p.label(fmt.Sprintf("%.1f", values[j]), values[j], row(bars, j), besideBar.Add(vg.Point{Y: offset}), 9, ink); err != nil {
+			if err := p.label(fmt.Sprintf("%.1f", values[j]), values[j], row(bars, j), besideBar.Add(vg.Point{Y: offset}), 9, chart.Ink); err != nil {
 				return p, err
 			}
 		}
@@ -43,7 +45,7 @@ func hitRatios(bars []ChartBar) (panel, error) {
 		if n < 3 {
 			continue // a gap says it
 		}
-		if err := p.label(notMeasured, 0, row(bars, i), besideBar, 10, pale); err != nil {
+		if err := p.label(notMeasured, 0, row(bars, i), besideBar, 10, chart.Pale); err != nil {
 			return p, err
 		}
 	}

@@ -7,13 +7,15 @@ import (
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/plotter"
 	"gonum.org/v1/plot/vg/draw"
+
+	"github.com/tenantpool/tenantpool/cmd/chart"
 )
 
 // latencies shows the percentiles as points, because a logarithmic axis has no
 // zero for a bar to start from.
 func latencies(bars []ChartBar) (panel, error) {
 	marks := []legendEntry{
-		{"p50", blue, draw.CircleGlyph{}}, {"p99", amber, draw.BoxGlyph{}}, {"p99.9", red, draw.PyramidGlyph{}},
+		{"p50", chart.Blue, draw.CircleGlyph{}}, {"p99", chart.Amber, draw.BoxGlyph{}}, {"p99.9", chart.Red, draw.PyramidGlyph{}},
 	}
 	p := newPanel("Latency", "ms, logarithmic; the figures are p50 / p99 / p99.9", marks...)
 	low, high := math.Inf(1), math.Inf(-1)
@@ -39,7 +41,7 @@ func latencies(bars []ChartBar) (panel, error) {
 		if err := p.points(points, shown); err != nil {
 			return p, err
 		}
-		if err := p.label(strings.Join(words, " / "), points[len(points)-1].X, row(bars, i), besidePoint, 10, ink); err != nil {
+		if err := p.label(strings.Join(words, " / "), points[len(points)-1].X, row(bars, i), besidePoint, 10, chart.Ink); err != nil {
 			return p, err
 		}
 	}
@@ -47,7 +49,7 @@ func latencies(bars []ChartBar) (panel, error) {
 	p.X.Tick.Marker = powersOfTen{}
 	p.X.Min, p.X.Max = decades(low, high)
 	for _, i := range unknown {
-		if err := p.label(notMeasured, p.X.Min, row(bars, i), besideBar, 10, pale); err != nil {
+		if err := p.label(notMeasured, p.X.Min, row(bars, i), besideBar, 10, chart.Pale); err != nil {
 			return p, err
 		}
 	}
@@ -60,13 +62,13 @@ func (p panel) points(points plotter.XYs, marks []legendEntry) error {
 	if err != nil {
 		return err
 	}
-	line.LineStyle = draw.LineStyle{Color: gray.color(), Width: 2}
+	line.LineStyle = draw.LineStyle{Color: chart.Gray.Color(), Width: 2}
 	scatter, err := plotter.NewScatter(points)
 	if err != nil {
 		return err
 	}
 	scatter.GlyphStyleFunc = func(i int) draw.GlyphStyle {
-		return draw.GlyphStyle{Color: marks[i].shade.color(), Radius: 4.5, Shape: marks[i].shape}
+		return draw.GlyphStyle{Color: marks[i].shade.Color(), Radius: 4.5, Shape: marks[i].shape}
 	}
 	p.Add(line, scatter)
 	return nil

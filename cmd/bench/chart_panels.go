@@ -7,6 +7,8 @@ import (
 	"gonum.org/v1/plot/text"
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
+
+	"github.com/tenantpool/tenantpool/cmd/chart"
 )
 
 const notMeasured = "not measured"
@@ -26,7 +28,7 @@ type panel struct {
 
 type legendEntry struct {
 	name  string
-	shade shade
+	shade chart.Shade
 	shape draw.GlyphDrawer
 }
 
@@ -34,12 +36,12 @@ func newPanel(title, unit string, legend ...legendEntry) panel {
 	p := panel{plot.New(), title, legend}
 	p.BackgroundColor = nil // that of the whole shines through
 	p.X.Label.Text = unit
-	p.X.Label.TextStyle = centered(style(10, font.WeightNormal, pale))
+	p.X.Label.TextStyle = centered(chart.Style(10, font.WeightNormal, chart.Pale))
 	p.X.Tick.Label = p.X.Label.TextStyle
 	p.X.Width, p.X.Tick.Width = 0, 0
 	grid := plotter.NewGrid()
 	grid.Horizontal.Width = 0
-	grid.Vertical = draw.LineStyle{Color: lines.color(), Width: 0.75}
+	grid.Vertical = draw.LineStyle{Color: chart.Lines.Color(), Width: 0.75}
 	p.Add(grid)
 	return p
 }
@@ -57,10 +59,10 @@ func (p panel) nameY(names []string) {
 	}
 	p.Y.Min, p.Y.Max = -0.5, float64(len(names))-0.5
 	p.Y.Tick.Marker = ticks
-	p.Y.Tick.Label = style(11, font.WeightNormal, ink)
+	p.Y.Tick.Label = chart.Style(11, font.WeightNormal, chart.Ink)
 	p.Y.Tick.Label.XAlign, p.Y.Tick.Label.YAlign = text.XRight, text.YCenter
 	p.Y.Tick.Length, p.Y.Tick.Width = 4, 0
-	p.Y.LineStyle = draw.LineStyle{Color: pale.color(), Width: 0.75}
+	p.Y.LineStyle = draw.LineStyle{Color: chart.Pale.Color(), Width: 0.75}
 	p.Y.Padding = 0
 }
 
@@ -78,44 +80,44 @@ func names(bars []ChartBar) []string {
 // drawHeader writes the title, and the legend below it in one line.
 func (p panel) drawHeader(c draw.Canvas) {
 	at := vg.Point{X: c.Min.X + 6, Y: c.Max.Y - 14}
-	c.FillText(style(12, font.WeightBold, ink), at, p.title)
+	c.FillText(chart.Style(12, font.WeightBold, chart.Ink), at, p.title)
 	at.Y -= 17
 	for _, entry := range p.legend {
-		glyph := draw.GlyphStyle{Color: entry.shade.color(), Radius: 4, Shape: entry.shape}
+		glyph := draw.GlyphStyle{Color: entry.shade.Color(), Radius: 4, Shape: entry.shape}
 		c.DrawGlyphNoClip(glyph, vg.Point{X: at.X + 4, Y: at.Y + 3.5})
-		words := style(10, font.WeightNormal, pale)
+		words := chart.Style(10, font.WeightNormal, chart.Pale)
 		c.FillText(words, vg.Point{X: at.X + 12, Y: at.Y}, entry.name)
 		at.X += 26 + words.Width(entry.name)
 	}
 }
 
 // bars adds one bar for each strategy, offset from the middle of its row.
-func (p panel) bars(values []float64, width, offset vg.Length, s shade) error {
+func (p panel) bars(values []float64, width, offset vg.Length, s chart.Shade) error {
 	lengths := make(plotter.Values, len(values))
 	for i, value := range values {
 		if known(value) {
 			lengths[int(row(values, i))] = value
 		}
 	}
-	chart, err := plotter.NewBarChart(lengths, width)
+	drawn, err := plotter.NewBarChart(lengths, width)
 	if err != nil {
 		return err
 	}
-	chart.Horizontal = true
-	chart.Offset = offset
-	chart.Color = s.color()
-	chart.LineStyle.Width = 0
-	p.Add(chart)
+	drawn.Horizontal = true
+	drawn.Offset = offset
+	drawn.Color = s.Color()
+	drawn.LineStyle.Width = 0
+	p.Add(drawn)
 	return nil
 }
 
 // label writes words right of a place.
-func (p panel) label(words string, x, y float64, offset vg.Point, size vg.Length, s shade) error {
+func (p panel) label(words string, x, y float64, offset vg.Point, size vg.Length, s chart.Shade) error {
 	labels, err := plotter.NewLabels(plotter.XYLabels{XYs: plotter.XYs{{X: x, Y: y}}, Labels: []string{words}})
 	if err != nil {
 		return err
 	}
-	labels.TextStyle[0] = style(size, font.WeightNormal, s)
+	labels.TextStyle[0] = chart.Style(size, font.WeightNormal, s)
 	labels.TextStyle[0].YAlign = text.YCenter
 	labels.Offset = offset
 	p.Add(labels)

@@ -160,23 +160,6 @@ func TestALogarithmicAxisHasItsDecadesAtEqualDistances(t *testing.T) {
 	}
 }
 
-func TestTicksAreRoundAndFew(t *testing.T) {
-	for high, want := range map[float64][]string{
-		1:     {"0", "0.25", "0.5", "0.75", "1"},
-		2714:  {"0", "500", "1,000", "1,500", "2,000", "2,500"},
-		7000:  {"0", "1,000", "2,000", "3,000", "4,000", "5,000", "6,000", "7,000"},
-		90000: {"0", "20,000", "40,000", "60,000", "80,000"},
-	} {
-		var got []string
-		for _, tick := range (roundTicks{}).Ticks(0, high) {
-			got = append(got, tick.Label)
-		}
-		if !slices.Equal(got, want) {
-			t.Errorf("up to %v: ticks %q, want %q", high, got, want)
-		}
-	}
-}
-
 func TestMillisecondsHaveThreeDigitsAndNoExponent(t *testing.T) {
 	for ms, want := range map[float64]string{
 		0.0004: "<0.001", 0.0123: "0.0123", 0.41: "0.41", 12.44: "12.4", 99.96: "100", 152.4: "152", 12345: "12,345",
@@ -248,7 +231,7 @@ func TestChartsHaveADarkScheme(t *testing.T) {
 			}
 		}
 		for _, match := range regexp.MustCompile(`(?:fill|stroke):(#[^;"]*)`).FindAllStringSubmatch(content, -1) {
-			if !slices.ContainsFunc(shades, func(s shade) bool { return s.Light == match[1] }) {
+			if !strings.Contains(dark, fmt.Sprintf(`[style*="%s"]`, match[0])) {
 				t.Errorf("%s: color %s has no dark counterpart", ending, match[1])
 			}
 		}

@@ -4,6 +4,8 @@ import (
 	"gonum.org/v1/plot/plotter"
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
+
+	"github.com/tenantpool/tenantpool/cmd/chart"
 )
 
 // throughput shows the medians and, as whiskers, the range of the rounds.
@@ -13,13 +15,13 @@ func throughput(bars []ChartBar) (panel, error) {
 	for i, bar := range bars {
 		values[i] = bar.RequestsPerSecond
 	}
-	if err := p.bars(values, 18, 0, blue); err != nil {
+	if err := p.bars(values, 18, 0, chart.Blue); err != nil {
 		return p, err
 	}
 	for i, bar := range bars {
 		y := row(bars, i)
 		if !known(bar.RequestsPerSecond) {
-			if err := p.label(notMeasured, 0, y, besideBar, 10, pale); err != nil {
+			if err := p.label(notMeasured, 0, y, besideBar, 10, chart.Pale); err != nil {
 				return p, err
 			}
 			continue
@@ -31,7 +33,7 @@ func throughput(bars []ChartBar) (panel, error) {
 			}
 			end = max(end, bar.High)
 		}
-		if err := p.label(english.Sprintf("%.0f", bar.RequestsPerSecond), end, y, besideBar, 11, ink); err != nil {
+		if err := p.label(chart.English.Sprintf("%.0f", bar.RequestsPerSecond), end, y, besideBar, 11, chart.Ink); err != nil {
 			return p, err
 		}
 		if bar.Errors > 0 {
@@ -39,14 +41,14 @@ func throughput(bars []ChartBar) (panel, error) {
 			if bar.Errors == 1 {
 				noun = "error"
 			}
-			if err := p.label(english.Sprintf("%d %s", bar.Errors, noun), end, y, besideBar.Add(vg.Point{Y: -13}), 10, red); err != nil {
+			if err := p.label(chart.English.Sprintf("%d %s", bar.Errors, noun), end, y, besideBar.Add(vg.Point{Y: -13}), 10, chart.Red); err != nil {
 				return p, err
 			}
 		}
 	}
 	p.X.Min = 0
 	p.X.Max = max(p.X.Max, 1)
-	p.X.Tick.Marker = roundTicks{}
+	p.X.Tick.Marker = chart.RoundTicks{}
 	return p, nil
 }
 
@@ -58,7 +60,7 @@ func (p panel) whiskers(low, high, y float64) error {
 	if err != nil {
 		return err
 	}
-	bars.LineStyle = draw.LineStyle{Color: ink.color(), Width: 1}
+	bars.LineStyle = draw.LineStyle{Color: chart.Ink.Color(), Width: 1}
 	bars.CapWidth = 7
 	p.Add(bars)
 	return nil

@@ -79,7 +79,7 @@ func setUp(ctx context.Context, o demoOptions, con *console) (_ *stage, err erro
 		return nil, err
 	}
 	con.println(fmt.Sprintf("%s workspaces, each with a database of its own (%s)", figures.Grouped(len(s.workspaces)), figures.Roundly(time.Since(began).Seconds())))
-	if s.filler, err = startFiller(ctx, s.manager, s.config.SystemShare()); err != nil {
+	if s.filler, err = startFiller(ctx, s.manager, s.config.SystemLimits().PerWorkspace); err != nil {
 		return nil, err
 	}
 	return s, s.admin.serve(s.manager, log, con)

@@ -8,7 +8,7 @@ import (
 	"github.com/tenantpool/tenantpool/pools"
 )
 
-// filler keeps the system database's share of the connections open, as an
+// filler keeps the application's part of the system share open, as an
 // application does that works with it. Without that the server would have a few
 // connections to spare, and forgive the manager a slot that it uses too early.
 type filler struct {

@@ -61,8 +61,8 @@ func (s *Server) launch(ctx context.Context) (*pgx.Conn, error) {
 	}
 }
 
-// spawn starts the postmaster's process.
-func (s *Server) spawn() error {
+// spawn starts the postmaster's process, with further arguments.
+func (s *Server) spawn(arguments ...string) error {
 	log, err := s.openLog()
 	if err != nil {
 		return err
@@ -70,7 +70,7 @@ func (s *Server) spawn() error {
 	defer func() { _ = log.Close() }()
 
 	cmd := exec.Command(filepath.Join(s.binaries, "postgres"),
-		dataArgument(s.folder), "-p", strconv.Itoa(s.Port))
+		append([]string{dataArgument(s.folder), "-p", strconv.Itoa(s.Port)}, arguments...)...)
 	cmd.Dir = s.folder
 	cmd.Env = environment()
 	cmd.Stdout, cmd.Stderr = log, log

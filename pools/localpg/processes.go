@@ -78,6 +78,9 @@ func end(pid int) { _ = syscall.Kill(pid, syscall.SIGKILL) }
 // its group.
 func endGroup(pid int) error { return syscall.Kill(-pid, syscall.SIGKILL) }
 
+// lookAtPromote has the postmaster look whether it is to be promoted.
+const lookAtPromote = syscall.SIGUSR1
+
 // signal is what a mode sends to the postmaster.
 func (m Mode) signal() os.Signal {
 	switch m {

@@ -121,6 +121,11 @@ func (s *Server) build(ctx context.Context, configuration string, port func() (i
 	}
 }
 
+// Processes returns the ids of the server's living processes, in no order: the
+// postmaster, what works for it, and a backend for each client. They are the
+// caller's to signal.
+func (s *Server) Processes() ([]int, error) { return processes(s.folder) }
+
 // String names the server without its passwords.
 func (s *Server) String() string { return fmt.Sprintf("localpg server on %s:%d", s.Host, s.Port) }
 

@@ -85,11 +85,12 @@ func (s *Server) Shutdown(ctx context.Context, mode Mode) error {
 // still runs, when Stop has removed it, or when another process has taken the
 // port; after the last of these, Resume may be tried again.
 func (s *Server) Resume(ctx context.Context) error {
-	switch {
-	case s.stopped:
-		return errors.New("localpg: resume: Stop has removed this server: start another one")
-	case s.running():
-		return errors.New("localpg: resume: the server runs: call Shutdown first")
+	if err := s.maySpawn(); err != nil {
+		return fmt.Errorf("localpg: resume: %w", err)
+	}
+	// It is there if the server was shut down in its recovery.
+	if err := os.Remove(s.dataFile(standbySignal)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("localpg: resume: %w", err)
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, startTimeout, errSlow)
 	defer cancel()
@@ -98,6 +99,17 @@ func (s *Server) Resume(ctx context.Context) error {
 		return err
 	}
 	hangUp(conn)
+	return nil
+}
+
+// maySpawn tells why the server cannot be started again.
+func (s *Server) maySpawn() error {
+	switch {
+	case s.stopped:
+		return errors.New("Stop has removed this server: start another one")
+	case s.running():
+		return errors.New("the server runs: call Shutdown first")
+	}
 	return nil
 }
 

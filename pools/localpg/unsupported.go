@@ -28,4 +28,6 @@ func dataArgument(folder string) string { return "-D" + folder }
 func end(int)                           {}
 func endGroup(int) error                { return errUnsupported }
 
+var lookAtPromote = os.Kill
+
 func (m Mode) signal() os.Signal { return os.Kill }

@@ -1,4 +1,4 @@
-package bench
+package chart
 
 import (
 	"bytes"
@@ -12,15 +12,11 @@ import (
 	"gonum.org/v1/plot/vg"
 )
 
-// finishSVG adds what the library does not draw: a name for those who do not see
-// the picture, the width of each text, and the colors of a dark scheme.
-func finishSVG(svg []byte, data []ChartData) []byte {
-	var names []string
-	for _, workload := range data {
-		names = append(names, workload.Workload)
-	}
+// finish adds what the library does not draw: a name for those who do not see the
+// picture, the width of each text, and the colors of a dark scheme.
+func finish(svg []byte, title string) []byte {
 	var s strings.Builder
-	fmt.Fprintf(&s, "\n<title>Requests/s, latency and hit ratio by strategy: %s</title>\n", html.EscapeString(strings.Join(names, "; ")))
+	fmt.Fprintf(&s, "\n<title>%s</title>\n", html.EscapeString(title))
 	s.WriteString("<style>\ntext { font-family: 'Liberation Sans', Arimo, Arial, Helvetica, sans-serif !important; }\n")
 	s.WriteString("@media (prefers-color-scheme: dark) {\n")
 	for _, shade := range shades {
@@ -49,7 +45,7 @@ func fixWidths(svg []byte) []byte {
 		if string(match[2]) == "bold" {
 			weight = font.WeightBold
 		}
-		width := style(vg.Length(size), weight, ink).Width(html.UnescapeString(string(match[4])))
+		width := Style(vg.Length(size), weight, Ink).Width(html.UnescapeString(string(match[4])))
 		return fmt.Appendf(nil, `<text textLength="%.2f" lengthAdjust="spacingAndGlyphs" %s>%s</text>`, width.Points(), match[1], match[4])
 	})
 }

@@ -1,0 +1,126 @@
+package faults
+
+import (
+	"context"
+	"database/sql"
+	"flag"
+	"fmt"
+	"net/url"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	_ "github.com/jackc/pgx/v5/stdlib"
+
+	"github.com/tenantpool/tenantpool/model"
+	"github.com/tenantpool/tenantpool/pools/localpg"
+)
+
+var (
+	long       = flag.Bool("long", false, "let each fault last ten seconds in place of one")
+	reportFile = flag.String("report", "", "write the table of all faults to this file")
+)
+
+const (
+	// connections is what the server has for us, workspaces and system together.
+	connections = 20
+	workspaces  = 40
+	// ofTheTest is how many superuser connections there are besides: control and
+	// the one that counts.
+	ofTheTest         = 2
+	superuserReserved = 3
+)
+
+// server is one PostgreSQL for all scenes; control is a superuser's session on it.
+var (
+	server  *localpg.Server
+	control *sql.DB
+)
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	os.Exit(run(m))
+}
+
+func run(m *testing.M) int {
+	if err := startServer(); err != nil {
+		fmt.Fprintln(os.Stderr, "these tests need a PostgreSQL:", err)
+		return 1
+	}
+	defer func() {
+		if err := server.Stop(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+		}
+	}()
+	code := m.Run()
+	if *reportFile != "" && code == 0 {
+		if err := writeFaults(*reportFile); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+	}
+	return code
+}
+
+func startServer() (err error) {
+	server, err = localpg.Start(context.Background(), localpg.Options{
+		MaxConnections: connections + ofTheTest + superuserReserved,
+		Settings:       map[string]string{"wal_level": "replica"}, // for the scene in recovery
+	})
+	if err != nil {
+		return err
+	}
+	if control, err = sql.Open("pgx", server.SuperuserDSN()); err != nil {
+		return err
+	}
+	control.SetMaxOpenConns(1)
+	for i := range workspaces {
+		if err := createWorkspace(i); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func workspace(i int) model.WorkspaceID { return model.WorkspaceID(fmt.Sprintf("w%d", i)) }
+
+func database(i int) string { return fmt.Sprintf("fault_ws_w%d", i) }
+
+// createWorkspace makes a database that holds its workspace's id, and a table to
+// fill the disk with.
+func createWorkspace(i int) error {
+	ctx, stop := context.WithTimeout(context.Background(), 30*time.Second)
+	defer stop()
+	if err := server.CreateDatabases(ctx, database(i)); err != nil {
+		return err
+	}
+	return onDatabase(ctx, i, fmt.Sprintf(
+		`CREATE TABLE identity AS SELECT text '%s' AS workspace; CREATE TABLE bulk (data text)`, workspace(i)))
+}
+
+// onDatabase runs statements in a workspace's database, past the manager.
+func onDatabase(ctx context.Context, i int, statements string) error {
+	address := url.URL{
+		Scheme: "postgres", User: url.UserPassword(server.User, server.Password),
+		Host: fmt.Sprintf("%s:%d", server.Host, server.Port), Path: database(i), RawQuery: "sslmode=disable",
+	}
+	conn, err := pgx.Connect(ctx, address.String())
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close(ctx) }()
+	_, err = conn.Exec(ctx, statements, pgx.QueryExecModeSimpleProtocol)
+	return err
+}
+
+func config() model.Config {
+	cfg := model.DefaultConfig()
+	cfg.Host, cfg.Port = server.Host, server.Port
+	cfg.User, cfg.Password = server.User, server.Password
+	cfg.SystemDatabase = server.Database
+	cfg.SSLMode = "disable"
+	cfg.Prefix = "fault"
+	cfg.MaxConnections = connections
+	return cfg
+}
