@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -20,6 +21,17 @@ func recordedLimits() model.Limits {
 		Patience: 2 * time.Millisecond, MaxIdleTime: time.Second, VerifyAfter: 20 * time.Millisecond,
 		BackoffMin: time.Millisecond, BackoffMax: 8 * time.Millisecond, CloseGrace: time.Second, ProbeAfter: time.Second,
 	}
+}
+
+// flakyDialer is a briefDialer for many dials at once.
+type flakyDialer struct{ dials atomic.Int64 }
+
+func (d *flakyDialer) Dial(context.Context, model.WorkspaceID) (Conn, error) {
+	time.Sleep(time.Millisecond)
+	if d.dials.Add(1)%3 == 0 {
+		return briefConn{}, errors.New("refused")
+	}
+	return briefConn{}, nil
 }
 
 // traffic has many borrow at once, with dials that fail, seats, waits that are too
@@ -88,7 +100,7 @@ func asJSON(t *testing.T, x any) []byte {
 
 func TestARecordingEndsInTheStateThatTheSupervisorIsIn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := Start(Share{Limits: recordedLimits(), Dialer: &briefDialer{}}, Share{Limits: recordedLimits(), Dialer: &briefDialer{}, System: true})
+		s := Start(Share{Limits: recordedLimits(), Dialer: &flakyDialer{}}, Share{Limits: recordedLimits(), Dialer: &flakyDialer{}, System: true})
 		looks, turned := 0, false
 		traffic(t, s, func() bool {
 			synctest.Wait()
@@ -116,7 +128,7 @@ func TestARecordingEndsInTheStateThatTheSupervisorIsIn(t *testing.T) {
 
 func TestAGenerationBeginsWhereTheOneBeforeItEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := Start(Share{Limits: recordedLimits(), Dialer: &briefDialer{}})
+		s := Start(Share{Limits: recordedLimits(), Dialer: &flakyDialer{}})
 		var before *generation
 		turns := 0
 		traffic(t, s, func() bool {
@@ -139,7 +151,7 @@ func TestAGenerationBeginsWhereTheOneBeforeItEnds(t *testing.T) {
 // What was handed out is read while the supervisor goes on.
 func TestWhatWasHandedOutIsNotWrittenToAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := Start(Share{Limits: recordedLimits(), Dialer: &briefDialer{}})
+		s := Start(Share{Limits: recordedLimits(), Dialer: &flakyDialer{}})
 		r := &s.shares[0].recorder
 		var handedOut []generations
 		var content []string
@@ -200,7 +212,7 @@ func TestAGenerationGrowsWithTheState(t *testing.T) {
 
 func TestThereAreNoRecordingsAfterTheEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := Start(Share{Limits: recordedLimits(), Dialer: &briefDialer{}})
+		s := Start(Share{Limits: recordedLimits(), Dialer: &flakyDialer{}})
 		ctx, cancel := context.WithCancelCause(t.Context())
 		cancel(errors.New("nobody wants them"))
 		if _, err := s.Recordings(ctx); err != nil && !errors.Is(err, context.Canceled) {
