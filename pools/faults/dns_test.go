@@ -110,17 +110,16 @@ func TestTheHostMoves(t *testing.T) {
 			old.hold(toServer, toClient)
 			names.move("127.0.0.2")
 		},
-		// The old address never says anything again.
+		// Nobody is at the old address any more.
 		heal: func(*testing.T) {
 			old.forget()
-			old.update(func() { old.fresh = [2]passage{held, held} })
+			old.update(func() { old.refuse = true })
 		},
 		shows: silent, lasts: silence,
 	}.run(t)
-	if n := len(old.pairs); n > 0 {
-		t.Errorf("%d connections to the old address are left", n)
+	if !eventually(mustBeBack, func() bool { return old.connections() == 0 && other.connections() == 0 }) {
+		t.Errorf("%d connections are left to the old address, %d to the new one", old.connections(), other.connections())
 	}
-	_ = other
 }
 
 func TestTheHostsNameIsNotFound(t *testing.T) {

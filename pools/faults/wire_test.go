@@ -331,6 +331,11 @@ func (w *wire) each(do func(*pair)) {
 	}
 }
 
+func (w *wire) connections() (n int) {
+	w.each(func(*pair) { n++ })
+	return n
+}
+
 // cut resets all connections.
 func (w *wire) cut() { w.each((*pair).cut) }
 
