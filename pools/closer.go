@@ -51,7 +51,8 @@ func (c *closer) wait(b *backend, nothingRuns bool) {
 	if nothingRuns {
 		within(conn.ended, silence)
 	} else {
-		for pause := cancelAgain; pause < silence && !within(conn.ended, pause); pause *= 2 {
+		// A cancel request that nobody answers takes its time, too.
+		for pause := cancelAgain; time.Since(began) < silence && !within(conn.ended, pause); pause *= 2 {
 			b.cancelQuery()
 		}
 	}

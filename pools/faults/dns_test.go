@@ -115,7 +115,7 @@ func TestTheHostMoves(t *testing.T) {
 			old.forget()
 			old.update(func() { old.refuse = true })
 		},
-		shows: silent, lasts: silence,
+		shows: silent, lasts: silence, backWithin: silentlyDead,
 	}.run(t)
 	if !eventually(mustBeBack, func() bool { return old.connections() == 0 && other.connections() == 0 }) {
 		t.Errorf("%d connections are left to the old address, %d to the new one", old.connections(), other.connections())

@@ -18,6 +18,11 @@ const dialTime = time.Second
 // deadline.
 const silence = requestTime + 500*time.Millisecond
 
+// silentlyDead is backWithin where connections are dead without a sign: only a
+// request's deadline tells, after which the query's cancel has half a second, the
+// closing a second, and then the server is asked.
+const silentlyDead = requestTime + mustBeBack
+
 // over plays the fault on a network of its own.
 func (f fault) over(t *testing.T, w *wire) {
 	t.Helper()
@@ -80,7 +85,7 @@ func TestTheNetworkIsDark(t *testing.T) {
 		name:  "network dark both ways; old connections stay so",
 		begin: func(*testing.T) { w.hold(toServer, toClient) },
 		heal:  func(*testing.T) { w.forget() },
-		shows: silent, lasts: silence,
+		shows: silent, lasts: silence, backWithin: silentlyDead,
 	}.over(t, w)
 	fault{
 		name:  "requests arrive, answers do not",
@@ -116,7 +121,7 @@ func (w *wire) onSome(what func(*pair)) func(context.Context, *testing.T) {
 	return func(ctx context.Context, _ *testing.T) {
 		for !within(ctx.Done(), 100*time.Millisecond) {
 			w.each(func(p *pair) {
-				if rand.IntN(5) == 0 && p.passed[toClient] >= loggedIn && p.ways[toClient].passage == open {
+				if rand.IntN(5) == 0 && p.tenants() && p.ways[toClient].passage == open {
 					what(p)
 				}
 			})
@@ -134,7 +139,7 @@ func TestConnectionsAreHalfOpen(t *testing.T) {
 	fault{
 		name:   "server's side reset, the client does not hear of it",
 		during: w.onSome(func(p *pair) { p.set(lost); hangUp(p.server) }),
-		shows:  silent, lasts: silence,
+		shows:  silent, lasts: silence, backWithin: silentlyDead,
 	}.over(t, w)
 }
 
@@ -169,7 +174,7 @@ func TestLoginsBreakOff(t *testing.T) {
 // nowAndThen is for what is sent there, when what is sent is of a session.
 func nowAndThen(to direction, n int, then verdict) func(p *pair, to direction, data []byte) verdict {
 	return func(p *pair, way direction, _ []byte) verdict {
-		if way == to && p.passed[toClient] >= loggedIn && rand.IntN(n) == 0 {
+		if way == to && p.tenants() && rand.IntN(n) == 0 {
 			return then
 		}
 		return passOn
@@ -219,22 +224,36 @@ func TestFarewellsAndCancelsAreLost(t *testing.T) {
 			return passOn
 		})
 	fault{
-		name: "cancel requests lost", shows: silent,
+		name: "cancel requests lost", shows: silent, config: w.between,
 		work: func(ctx context.Context, conn *pools.Conn) error {
-			if rand.IntN(3) == 0 {
-				var stop context.CancelFunc
-				ctx, stop = context.WithTimeout(ctx, impatience)
-				defer stop()
+			if rand.IntN(10) > 0 {
+				return ordinary(ctx, conn)
 			}
-			_, err := conn.Exec(ctx, `SELECT pg_sleep(0.05)`)
+			ctx, stop := context.WithTimeout(ctx, impatience)
+			defer stop()
+			_, err := conn.Exec(ctx, `SELECT pg_sleep(60)`)
 			return err
 		},
-	}.watching(t, w, func(_ *pair, to direction, data []byte) verdict {
-		if to == toServer && bytes.HasPrefix(data, cancelRequest) {
-			return loseIt
-		}
-		return passOn
-	})
+		begin: func(*testing.T) {
+			w.update(func() {
+				w.look = func(_ *pair, to direction, data []byte) verdict {
+					if to == toServer && bytes.HasPrefix(data, cancelRequest) {
+						return loseIt
+					}
+					return passOn
+				}
+			})
+		},
+		heal: func(*testing.T) {
+			w.heal()
+			// pgx waits 15 s for the answer to one, if nothing ends it.
+			w.each(func(p *pair) {
+				if p.passed[toClient] == 0 {
+					p.cut()
+				}
+			})
+		},
+	}.run(t)
 }
 
 // toxiproxy's own proxy ends both directions as soon as one ends.

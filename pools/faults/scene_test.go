@@ -2,6 +2,7 @@ package faults
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"runtime"
 	"strings"
@@ -29,6 +30,8 @@ type fault struct {
 	work   func(context.Context, *pools.Conn) error
 	// lasts is how long, if not as long as all others.
 	lasts time.Duration
+	// backWithin is mustBeBack, if not as for all others; say why.
+	backWithin time.Duration
 }
 
 func (f fault) duration() time.Duration {
@@ -100,7 +103,7 @@ func (f fault) play(t *testing.T) row {
 		SlotsLost: lendable() - all.lease, WrongAnswers: during.wrong + afterwards.wrong + all.wrong,
 	}
 	f.judge(t, r, during)
-	if all.took > mustBeBack {
+	if all.took > cmp.Or(f.backWithin, mustBeBack) {
 		t.Errorf("the whole budget could be lent only %v after the fault; on the way: %v", all.took, all.why)
 	}
 	if backendsNow < all.lease || backendsNow > connections {

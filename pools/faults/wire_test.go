@@ -1,6 +1,7 @@
 package faults
 
 import (
+	"bytes"
 	"io"
 	"net"
 	"strconv"
@@ -85,6 +86,7 @@ type pair struct {
 	ways           [2]*way
 	passed         [2]int // bytes; the wire's lock
 	ended          int    // ways that have; the wire's lock
+	system         bool   // it leads to the system database; the wire's lock
 }
 
 // way is one direction of a pair: where a link of toxiproxy reads from, and what it
@@ -218,6 +220,9 @@ func (w *wire) judge(way *way, b []byte) (passage, verdict) {
 	w.lock.Lock()
 	defer w.lock.Unlock()
 	p, then := way.pair, passOn
+	if way.to == toServer && p.passed[toServer] == 0 {
+		p.system = bytes.Contains(b, []byte("database\x00"+server.Database+"\x00"))
+	}
 	if way.passage == open && w.look != nil && len(b) > 0 {
 		then = w.look(p, way.to, b)
 	}
@@ -305,18 +310,26 @@ func (w *wire) heal() {
 //
 // But for those that were logging in: these it resets. The server holds the slot
 // of a login that it hears no more of until its authentication_timeout, a minute,
-// and tells nobody whose it is; so does the manager.
+// and tells nobody whose it is; so does the manager. And but for those to the
+// system database: who holds the whole system share (as fill does) leaves the manager
+// one connection to ask over, and if that one is dead without a sign, none to ask
+// about it until TCP gives up.
 func (w *wire) forget() {
 	w.update(func() {
 		w.fresh, w.look, w.refuse = [2]passage{}, nil, false
 		for p := range w.pairs {
-			if p.passed[toClient] < loggedIn {
+			if p.system || p.passed[toClient] < loggedIn {
 				defer p.cut()
 			}
 			p.set(lost)
 		}
 	})
 }
+
+// tenants tells of a workspace's session that has been tested. The system database's
+// are what the server is asked over: for one of these that is reset, the manager asks
+// over another one for half a second only (see closer.gone in package pools).
+func (p *pair) tenants() bool { return !p.system && p.passed[toClient] >= loggedIn }
 
 // loggedIn is how many bytes the server has sent when a session has been welcomed
 // and tested, and some more.
