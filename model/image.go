@@ -46,6 +46,7 @@ type ConnImage struct {
 	State     string        // dialing, idle, in_use or closing
 	Lease     LeaseID       `json:",omitzero"` // while in use
 	Born      time.Duration `json:",omitzero"` // when its dial succeeded
+	Stays     time.Duration `json:",omitzero"` // until when it is not yielded
 	Since     time.Duration // since when it is in that state, or if idle not used
 	// Lingers: it is closing, but no longer expected to be gone soon.
 	Lingers bool `json:",omitzero"`
@@ -177,7 +178,7 @@ func (w *workspace) image() WorkspaceImage {
 }
 
 func (c *conn) image() ConnImage {
-	i := ConnImage{ID: c.id, Workspace: c.workspace.id, State: connStateNames[c.state], Born: c.born, Since: c.since}
+	i := ConnImage{ID: c.id, Workspace: c.workspace.id, State: connStateNames[c.state], Born: c.born, Stays: c.stays, Since: c.since}
 	switch c.state {
 	case idle:
 		i.Since = c.lastUsed

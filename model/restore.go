@@ -93,7 +93,7 @@ func (s *State) restoreConns(images []ConnImage) error {
 		case s.conns[i.ID] != nil:
 			return fmt.Errorf("connection %d is there twice", i.ID)
 		}
-		c := &conn{id: i.ID, workspace: w, state: connState(state), lease: i.Lease, born: i.Born, since: i.Since}
+		c := &conn{id: i.ID, workspace: w, state: connState(state), lease: i.Lease, born: i.Born, stays: i.Stays, since: i.Since}
 		c.listed.item = c
 		s.conns[c.id] = c
 		s.counts[c.state]++

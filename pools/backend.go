@@ -22,9 +22,11 @@ type backend struct {
 	driver *stdlib.Conn
 	pgx    *pgx.Conn
 	// began is when the server process began; with the process id it names the
-	// process for as long as the server lives.
-	began  span
-	cancel *cancelHandler
+	// process for as long as the server lives. While it is zero, the server has not
+	// said the time yet, and dialed and welcomed, by our clock, are all that is known.
+	began            span
+	dialed, welcomed time.Time
+	cancel           *cancelHandler
 	// handles are those of future leases; the holder's.
 	handles []Conn
 	closer  *closer
@@ -35,15 +37,14 @@ type backend struct {
 // span is some time between two moments of the server's clock.
 type span struct{ from, to time.Time }
 
-// identify asks the server for the time. It is the test of a connection that we
-// began to dial at dialed: a real query, in one round trip. And our process began
+// identify asks the server for the time. It is the test of a connection: a real query, in one round trip. And our process began
 // before that moment, but not before we dialed, whereas whoever gets its id next
 // begins later.
 //
 // To ask for the process's exact start takes a new process twice as long: it has
 // to read the catalog first. The time comes in binary, or the database's DateStyle
 // would have a say in it.
-func (b *backend) identify(ctx context.Context, dialed time.Time) error {
+func (b *backend) identify(ctx context.Context) error {
 	answer := b.pgx.PgConn().ExecParams(ctx, `SELECT current_timestamp`, nil, nil, nil, []int16{pgx.BinaryFormatCode}).Read()
 	if answer.Err != nil {
 		return answer.Err
@@ -55,8 +56,14 @@ func (b *backend) identify(ctx context.Context, dialed time.Time) error {
 	if err := b.pgx.TypeMap().Scan(pgtype.TimestamptzOID, pgx.BinaryFormatCode, answer.Rows[0][0], &now); err != nil {
 		return err
 	}
-	b.began = span{now.Add(-time.Since(dialed) - clocksDiffer), now}
+	b.began = span{now.Add(-time.Since(b.dialed) - clocksDiffer), now}
 	return nil
+}
+
+// identifyBy is for a backend that welcomed us and was not heard of again: the
+// server has just said the time to somebody else.
+func (b *backend) identifyBy(now time.Time) {
+	b.began = span{now.Add(-time.Since(b.dialed) - clocksDiffer), now.Add(-time.Since(b.welcomed) + clocksDiffer)}
 }
 
 // clocksDiffer is how much more than ours the server's clock may go forward during
@@ -96,7 +103,10 @@ func (b *backend) terminate() {
 		// The server reads the Terminate only after the running query.
 		b.cancelQuery()
 	}
-	_ = b.network.last().SetWriteDeadline(time.Now().Add(terminateWithin))
+	conn := b.network.last()
+	conn.farewell.Store(true)
+	conn.terminated.Store(!b.pgx.PgConn().IsClosed()) // or pgx has closed it, in whatever way
+	_ = conn.SetWriteDeadline(time.Now().Add(terminateWithin))
 	// A context that can end would bring in the cancelHandler.
 	_ = b.pgx.Close(context.WithoutCancel(context.Background()))
 }

@@ -12,9 +12,9 @@ import (
 // over the system database, whether the process is still there; one that still
 // is after it was told to go is terminated.
 type closer struct {
-	// ask terminates the process that is named by its id and when it began, and
-	// reports that there is none (any more).
-	ask func(ctx context.Context, pid uint32, began span) (gone bool, err error)
+	// ask terminates the backend's process, which has an id, and reports that there
+	// is none (any more).
+	ask func(ctx context.Context, b *backend) (gone bool, err error)
 	// system: these are the connections that ask needs itself.
 	system bool
 	// closing is closed when the manager begins to close.
@@ -29,8 +29,9 @@ const (
 	// result might be sent to nobody.
 	// The server is asked again every askAgain, and has askAtMost to answer. The
 	// pause is short because it is added to the time that the server was away.
-	askAgain  = 200 * time.Millisecond
-	askAtMost = 2 * time.Second
+	askAgain   = 200 * time.Millisecond
+	askAtMost  = 2 * time.Second
+	askAnother = 500 * time.Millisecond // where asking might need the slot itself
 	// loginAtMost is after when the server itself ends a login that has not
 	// succeeded: authentication_timeout, 60 s unless configured otherwise.
 	loginAtMost = time.Minute
@@ -50,7 +51,8 @@ func (c *closer) wait(b *backend, nothingRuns bool) {
 	if nothingRuns {
 		within(conn.ended, silence)
 	} else {
-		for pause := cancelAgain; pause < silence && !within(conn.ended, pause); pause *= 2 {
+		// A cancel request that nobody answers takes its time, too.
+		for pause := cancelAgain; time.Since(began) < silence && !within(conn.ended, pause); pause *= 2 {
 			b.cancelQuery()
 		}
 	}
@@ -70,15 +72,17 @@ func (c *closer) wait(b *backend, nothingRuns bool) {
 func (c *closer) gone(b *backend, conn *exactConn, began time.Time) bool {
 	reset := within(conn.ended, 0)
 	givenUp := within(c.closing, 0) && time.Since(began) > closingAtMost
-	if b.began == (span{}) { // it cannot be named
+	if b.pgx == nil { // it never told us its process id
 		return reset || givenUp || time.Since(began) > loginAtMost
 	}
+	atMost := askAtMost
 	if c.system && reset {
-		return true // asking might need this very slot
+		// Asking might need this very slot. Another one answers soon, or none does.
+		givenUp, atMost = true, askAnother
 	}
-	ctx, stop := context.WithTimeout(context.Background(), askAtMost)
+	ctx, stop := context.WithTimeout(context.Background(), atMost)
 	defer stop()
-	gone, err := c.ask(ctx, b.pgx.PgConn().PID(), b.began)
+	gone, err := c.ask(ctx, b)
 	return gone || err != nil && givenUp
 }
 

@@ -74,7 +74,7 @@ func (d *dialer) Dial(calledOff context.Context, id model.WorkspaceID) (actor.Co
 			return logrus.Fields{"workspace_id": id, "error": failure.Error(), "kind": failure.kind.String()}
 		})
 	}
-	if conn := b.network.last(); conn == nil || within(conn.ended, 0) {
+	if conn := b.network.last(); conn == nil || conn.endsCleanlyWithin(0) || b.pgx == nil && within(conn.ended, 0) {
 		return nil, failure
 	}
 	return b, failure // the server may still hold the slot
@@ -82,8 +82,7 @@ func (d *dialer) Dial(calledOff context.Context, id model.WorkspaceID) (actor.Co
 
 // login returns the backend also with an error, as far as it got.
 func (d *dialer) login(ctx context.Context, database string) (*backend, error) {
-	dialed := time.Now()
-	b := &backend{network: &network{}, cancel: &cancelHandler{}, closer: d.closer}
+	b := &backend{network: &network{}, cancel: &cancelHandler{}, closer: d.closer, dialed: time.Now()}
 	config := d.config.Copy()
 	config.Database = database
 	config.DialFunc = b.network.dial
@@ -95,7 +94,8 @@ func (d *dialer) login(ctx context.Context, database string) (*backend, error) {
 	}
 	b.driver = conn.(*stdlib.Conn)
 	b.pgx = b.driver.Conn()
-	return b, b.identify(ctx, dialed)
+	b.welcomed = time.Now()
+	return b, b.identify(ctx)
 }
 
 var quoted = strings.NewReplacer(`\`, `\\`, `'`, `\'`)

@@ -27,9 +27,14 @@ type exactConn struct {
 	ended     chan struct{} // closed when the server's side has ended
 	endOnce   sync.Once
 	closeOnce sync.Once
-	// reset: the end was an error, as when a device in between gave up, and says
-	// nothing about the backend. Valid after ended.
+	// reset: the end was an error, or nobody asked for it, as when a device in
+	// between gave up, and says nothing about the backend. Valid after ended.
 	reset bool
+	// farewell: we ended the session, or the server said that it does. It never goes
+	// without a word unless it crashes, so any other end-of-file may be a device's.
+	farewell atomic.Bool
+	// terminated: the server was sent a Terminate, so it ends the session by itself.
+	terminated atomic.Bool
 	// broken: sending failed. The system tells an error once, to whoever sends or
 	// receives next, and then shows an end-of-file that is none of the server's.
 	broken atomic.Bool
@@ -43,6 +48,11 @@ func newExactConn(raw net.Conn) *exactConn {
 
 func (c *exactConn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		// Nothing came although the server was told to stop: a network that is
+		// silent here may be so on other connections too.
+		c.lost.Store(true)
+	}
 	c.note(err)
 	return n, err
 }
@@ -63,7 +73,7 @@ func (c *exactConn) note(err error) {
 	}
 	c.lost.Store(true)
 	c.endOnce.Do(func() {
-		c.reset = c.broken.Load() || !errors.Is(err, io.EOF)
+		c.reset = c.broken.Load() || !c.farewell.Load() || !errors.Is(err, io.EOF)
 		close(c.ended)
 	})
 }
@@ -72,11 +82,23 @@ func (c *exactConn) note(err error) {
 // when the server has ended its side or abandon is called. Calling it again does
 // nothing.
 func (c *exactConn) Close() error {
+	c.farewell.Store(true)
 	c.closeOnce.Do(func() { go c.linger() })
 	return nil
 }
 
 func (c *exactConn) linger() {
+	defer func() { _ = c.Conn.Close() }()
+	if c.terminated.Load() && !c.broken.Load() {
+		// A proxy that knows no half-closed connections would answer the end of our
+		// side with one of its own, and the backend might live on. So the server has
+		// time to end first.
+		err := c.drain(time.Now().Add(silence))
+		if !errors.Is(err, os.ErrDeadlineExceeded) {
+			c.note(err)
+			return
+		}
+	}
 	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
 		if half.CloseWrite() != nil {
 			c.broken.Store(true)
@@ -85,13 +107,18 @@ func (c *exactConn) linger() {
 	err := os.ErrDeadlineExceeded
 	for errors.Is(err, os.ErrDeadlineExceeded) {
 		// pgx may still set deadlines; they are not the server's end.
-		_ = c.SetDeadline(time.Time{})
-		if _, err = io.Copy(io.Discard, c.Conn); err == nil {
-			err = io.EOF
-		}
+		err = c.drain(time.Time{})
 	}
 	c.note(err)
-	_ = c.Conn.Close()
+}
+
+// drain reads to the end, which it returns.
+func (c *exactConn) drain(until time.Time) error {
+	_ = c.SetDeadline(until)
+	if _, err := io.Copy(io.Discard, c.Conn); err != nil {
+		return err
+	}
+	return io.EOF
 }
 
 // abandon ends a lingering connection whose backend is known to be gone.
@@ -138,6 +165,7 @@ func (n *network) dial(ctx context.Context, protocol, address string) (net.Conn,
 func (n *network) noteError(_ *pgconn.PgConn, err *pgconn.PgError) bool {
 	fatal := err.SeverityUnlocalized == "FATAL" || err.SeverityUnlocalized == "PANIC"
 	if fatal {
+		n.last().farewell.Store(true)
 		n.last().lost.Store(true)
 	}
 	return !fatal

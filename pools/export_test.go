@@ -9,6 +9,6 @@ import (
 func Began(c *Conn) (from, to time.Time) { return c.backend.began.from, c.backend.began.to }
 
 // TerminateBackend is the closers' question to the server.
-func TerminateBackend(ctx context.Context, m *Manager, pid uint32, from, to time.Time) (gone bool, err error) {
-	return m.terminateBackend(ctx, pid, span{from, to})
+func TerminateBackend(ctx context.Context, m *Manager, c *Conn, from, to time.Time) (gone bool, err error) {
+	return m.terminateBackend(ctx, &backend{pgx: c.backend.pgx, began: span{from, to}})
 }

@@ -37,11 +37,10 @@ func TestAProcessThatBeganAtAnotherTimeIsLeftAlone(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Release()
-	pid := conn.Conn().PgConn().PID()
 	from, to := pools.Began(conn)
 	// It would be ours if ours had begun a minute earlier or later.
 	for _, shift := range []time.Duration{-time.Minute, time.Minute} {
-		gone, err := pools.TerminateBackend(t.Context(), m.Manager, pid, from.Add(shift), to.Add(shift))
+		gone, err := pools.TerminateBackend(t.Context(), m.Manager, conn, from.Add(shift), to.Add(shift))
 		if err != nil || !gone {
 			t.Errorf("shifted by %v: gone %v (%v)", shift, gone, err)
 		}
@@ -49,11 +48,11 @@ func TestAProcessThatBeganAtAnotherTimeIsLeftAlone(t *testing.T) {
 			t.Fatalf("shifted by %v: it was terminated: %v", shift, err)
 		}
 	}
-	if gone, err := pools.TerminateBackend(t.Context(), m.Manager, pid, from, to); err != nil || gone {
+	if gone, err := pools.TerminateBackend(t.Context(), m.Manager, conn, from, to); err != nil || gone {
 		t.Errorf("gone %v (%v)", gone, err)
 	}
 	eventually(t, "it is gone", func() bool {
-		gone, err := pools.TerminateBackend(t.Context(), m.Manager, pid, from, to)
+		gone, err := pools.TerminateBackend(t.Context(), m.Manager, conn, from, to)
 		return gone && err == nil
 	})
 }

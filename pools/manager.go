@@ -271,17 +271,24 @@ func (m *Manager) Close(ctx context.Context) error {
 	return nil
 }
 
-// terminateBackend ends the server process named by its id and when it began, and
-// reports that there is none. It is the closers' question to the server.
-func (m *Manager) terminateBackend(ctx context.Context, pid uint32, began span) (gone bool, err error) {
+// terminateBackend ends the backend's process on the server, and reports that there
+// is none. It is the closers' question to the server.
+func (m *Manager) terminateBackend(ctx context.Context, b *backend) (gone bool, err error) {
 	conn, err := m.acquire(ctx, systemShare, managersOwn)
 	if err != nil {
 		return false, err
 	}
 	defer conn.Release()
+	if b.began == (span{}) {
+		var now time.Time
+		if err := conn.QueryRow(ctx, `SELECT current_timestamp`).Scan(&now); err != nil {
+			return false, err
+		}
+		b.identifyBy(now)
+	}
 	tag, err := conn.Exec(ctx,
 		`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = $1 AND backend_start BETWEEN $2 AND $3`,
-		int32(pid), began.from, began.to)
+		int32(b.pgx.PgConn().PID()), b.began.from, b.began.to)
 	return err == nil && tag.RowsAffected() == 0, err
 }
 

@@ -80,8 +80,11 @@ func fill(m *pools.Manager, since time.Time, look func()) filled {
 	return f
 }
 
-// checked lends a connection that has said whose it is.
+// checked lends a connection that has said whose it is. It has a request's time: on
+// a connection whose network is silent nothing else ends it.
 func checked(ctx context.Context, m *pools.Manager, i int) (*pools.Conn, error) {
+	ctx, stop := context.WithTimeout(ctx, requestTime)
+	defer stop()
 	conn, err := m.Acquire(ctx, workspace(i))
 	if err != nil {
 		return nil, err

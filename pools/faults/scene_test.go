@@ -2,6 +2,7 @@ package faults
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"runtime"
 	"slices"
@@ -30,6 +31,8 @@ type fault struct {
 	work   func(context.Context, *pools.Conn) error
 	// lasts is how long, if not as long as all others.
 	lasts time.Duration
+	// backWithin is mustBeBack, if not as for all others; say why.
+	backWithin time.Duration
 }
 
 func (f fault) duration() time.Duration {
@@ -102,7 +105,7 @@ func (f fault) play(t *testing.T) row {
 		SlotsLost: lendable() - all.lease, WrongAnswers: during.wrong + afterwards.wrong + all.wrong,
 	}
 	f.judge(t, r, during, afterwards)
-	if back > mustBeBack {
+	if back > cmp.Or(f.backWithin, mustBeBack) {
 		t.Errorf("the whole budget could be lent only %v after the fault (on the way: %v), and the last request failed after %v: %v",
 			all.took, all.why, afterwards.lastFailure.Sub(healed), afterwards.causes)
 	}
