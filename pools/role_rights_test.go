@@ -130,7 +130,7 @@ func TestWithTheRightsOfSECURITYmdAStatementReachesNoOtherWorkspace(t *testing.T
 	}
 	// The manager itself, over the system database, ends the sessions that linger.
 	from, to := pools.Began(other)
-	if gone, err := pools.TerminateBackend(t.Context(), m.Manager, other.Conn().PgConn().PID(), from, to); gone || err != nil {
+	if gone, err := pools.TerminateBackend(t.Context(), m.Manager, other, from, to); gone || err != nil {
 		t.Errorf("gone: %v, %v", gone, err)
 	}
 	if err := other.Ping(t.Context()); err == nil {

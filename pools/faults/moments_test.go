@@ -119,7 +119,7 @@ func TestAConnectionThatBreaksWhileItsEndIsAwaitedIsCountedUntilItsProcessIsGone
 			t.Cleanup(thaw)
 			broke := make(chan struct{})
 			w.update(func() {
-				farewell := when(terminate, cutAfter)
+				farewell := when(terminateMessage, cutAfter)
 				w.look = func(p *pair, to direction, data []byte) verdict {
 					if farewell(p, to, data) == passOn {
 						return passOn

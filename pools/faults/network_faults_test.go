@@ -210,15 +210,15 @@ func TestQueriesBreakOff(t *testing.T) {
 }
 
 var (
-	terminate     = []byte{'X', 0, 0, 0, 4}
-	cancelRequest = []byte{0, 0, 0, 16, 4, 210, 22, 46}
+	terminateMessage = []byte{'X', 0, 0, 0, 4}
+	cancelRequest    = []byte{0, 0, 0, 16, 4, 210, 22, 46}
 )
 
 func TestFarewellsAndCancelsAreLost(t *testing.T) {
 	w := startWire(t, "127.0.0.1:0")
 	fault{name: "farewells lost: the server hears nothing of closed connections"}.
 		watching(t, w, func(_ *pair, to direction, data []byte) verdict {
-			if to == toServer && bytes.HasSuffix(data, terminate) && rand.IntN(3) == 0 {
+			if to == toServer && bytes.HasSuffix(data, terminateMessage) && rand.IntN(3) == 0 {
 				return loseIt
 			}
 			return passOn
