@@ -57,9 +57,10 @@ func (t *transaction) LargeObjects() pgx.LargeObjects { return t.tx.LargeObjects
 // Conn is nil when the connection was released.
 func (t *transaction) Conn() *pgx.Conn { return t.conn.Conn() }
 
-// rollbackWithin bounds a rollback. After it the connection is closed, which
-// rolls back as well.
-const rollbackWithin = time.Second
+// rollbackWithin bounds a rollback. After it, and cancelWithin, the connection is
+// closed, which rolls back as well: a request whose network is dead is over within a
+// second after its deadline.
+const rollbackWithin = 400 * time.Millisecond
 
 func rollbackContext(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.WithoutCancel(ctx), rollbackWithin)

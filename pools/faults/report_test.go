@@ -83,7 +83,7 @@ func writeFaults(file string) error {
 	fmt.Fprintf(&b, "\n%d acquires at once for a budget of 40: %d are beyond the queue's bound and refused, the slowest after %v;\n",
 		crowd, overload.Refused, roundly(overload.SlowestRefusal))
 	fmt.Fprintf(&b, "the %d others are served in their order in %v, with at most %d backends of %d. Throughput with %d\n",
-		overload.Served, roundly(overload.ServedIn), overload.Peak, budgetOf40, 2*budgetOf40)
+		overload.Served, roundly(overload.ServedIn), overload.Peak, budgetOf40, peakCrowd)
 	fmt.Fprintf(&b, "clients is %.0f requests/s, with %d clients %.0f: %.2f of it.\n", overload.Calm, crowd, overload.Stormy, overload.Stormy/overload.Calm)
 	return writePart(file, "faults", b.String())
 }

@@ -81,15 +81,19 @@ func TestTheServerFreezes(t *testing.T) {
 }
 
 func TestSessionsAreTerminated(t *testing.T) {
+	terminated := 0
 	fault{
 		name: "a random session terminated, ten times a second",
 		during: func(ctx context.Context, t *testing.T) {
 			for !within(ctx.Done(), 100*time.Millisecond) {
 				admin(t, `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = $1 ORDER BY random() LIMIT 1`, server.User)
+				terminated++
 			}
 		},
-		shows: []cause{"57P01", broken},
 	}.run(t)
+	if terminated < 5 { // that no request fails shows nothing: it may have been an idle one
+		t.Errorf("only %d sessions were terminated", terminated)
+	}
 }
 
 // setMaxConnections restarts the server so that we may have that many.
