@@ -37,9 +37,9 @@ type backend struct {
 // span is some time between two moments of the server's clock.
 type span struct{ from, to time.Time }
 
-// identify asks the server for the time. It is the test of a connection: a real query, in one round trip. And our process began
-// before that moment, but not before we dialed, whereas whoever gets its id next
-// begins later.
+// identify asks the server for the time. It is the test of a connection: a real
+// query, in one round trip. And our process began before that moment, but not before
+// we dialed, whereas whoever gets its id next begins later.
 //
 // To ask for the process's exact start takes a new process twice as long: it has
 // to read the catalog first. The time comes in binary, or the database's DateStyle

@@ -4,7 +4,7 @@
 //
 //	go test ./pools/faults                     each fault lasts a second
 //	go test ./pools/faults -long               each fault lasts ten seconds
-//	... -report ../../docs/reliability.md      and the table is written
+//	... -report ../../docs/reliability.md      what it shows is written there
 //	... -run Soak -soak 30m -timeout 40m -soak-chart ../../docs/soak.svg
 //
 // A scene is one fault:

@@ -3,6 +3,7 @@ package faults
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"flag"
 	"fmt"
 	"net/url"
@@ -19,7 +20,7 @@ import (
 
 var (
 	long       = flag.Bool("long", false, "let each fault last ten seconds in place of one")
-	reportFile = flag.String("report", "", "write the table of all faults to this file")
+	reportFile = flag.String("report", "", "write what this run shows into this file")
 )
 
 const (
@@ -54,8 +55,8 @@ func run(m *testing.M) int {
 		}
 	}()
 	code := m.Run()
-	if *reportFile != "" && code == 0 {
-		if err := writeFaults(*reportFile); err != nil {
+	if *reportFile != "" {
+		if err := errors.Join(writeFaults(*reportFile), writeSoak(*reportFile)); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			return 1
 		}

@@ -70,6 +70,9 @@ func listCauses(causes map[cause]int) string {
 
 // writeFaults writes the faults' part of the report.
 func writeFaults(file string) error {
+	if len(rows) == 0 {
+		return nil
+	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "From a run on %s with %d processors and %s:\n\n", time.Now().UTC().Format(time.DateOnly), runtime.NumCPU(), serverVersion())
 	b.WriteString("| fault | lasted | requests | failed | by cause | longest stall | full service after | backends, peak/budget | slots lost | wrong answers |\n")
@@ -86,6 +89,24 @@ func writeFaults(file string) error {
 		overload.Served, roundly(overload.ServedIn), overload.Peak, budgetOf40, peakCrowd)
 	fmt.Fprintf(&b, "clients is %.0f requests/s, with %d clients %.0f: %.2f of it.\n", overload.Calm, crowd, overload.Stormy, overload.Stormy/overload.Calm)
 	return writePart(file, "faults", b.String())
+}
+
+// writeSoak writes the soak's part of the report.
+func writeSoak(file string) error {
+	s := soakResult
+	if s == nil {
+		return nil
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "From a run of %v on %s with %d processors and %s: %d requests, %d failed (%s; %d sessions were\n",
+		s.Lasted, time.Now().UTC().Format(time.DateOnly), runtime.NumCPU(), serverVersion(), s.Requests, s.Failed, listCauses(s.Causes), s.Terminated)
+	fmt.Fprintf(&b, "terminated on purpose), %d wrong answers, the longest took %v; at most %d of %d backends, %d slots\nlost.\n\n",
+		s.WrongAnswers, roundly(s.LongestStall), s.Peak, s.Budget, s.SlotsLost)
+	b.WriteString("| | second quarter | last quarter |\n|---|---|---|\n")
+	for _, f := range watched {
+		fmt.Fprintf(&b, "| %s (%s) | %.4g | %.4g |\n", f.name, f.unit, f.of(s.Early), f.of(s.Late))
+	}
+	return writePart(file, "soak", b.String())
 }
 
 func serverVersion() (version string) {
