@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"golang.org/x/net/dns/dnsmessage"
 
@@ -125,20 +126,24 @@ func TestTheHostMoves(t *testing.T) {
 func TestTheHostsNameIsNotFound(t *testing.T) {
 	names := startNameServer(t)
 	w := startWire(t, "127.0.0.1:0")
-	for name, code := range map[string]dnsmessage.RCode{
-		"host's name unknown (NXDOMAIN), connections cut":             dnsmessage.RCodeNameError,
-		"host's name server out of order (SERVFAIL), connections cut": dnsmessage.RCodeServerFailure,
+	for _, c := range []struct {
+		name string
+		code dnsmessage.RCode
+	}{
+		{"host's name unknown (NXDOMAIN), connections cut", dnsmessage.RCodeNameError},
+		{"host's name server out of order (SERVFAIL), connections cut", dnsmessage.RCodeServerFailure},
 	} {
 		names.move("127.0.0.1")
 		fault{
-			name:   name,
+			name:   c.name,
 			config: func(cfg *model.Config) { w.between(cfg); cfg.Host = hostName },
 			begin: func(*testing.T) {
-				names.fail(code)
+				names.fail(c.code)
 				w.cut() // or what is open might do
 			},
-			heal:  func(*testing.T) { names.move("127.0.0.1") },
-			shows: []cause{noSuchHost}, lasts: silence,
+			heal: func(*testing.T) { names.move("127.0.0.1") },
+			// The address is remembered for a second.
+			shows: []cause{noSuchHost}, lasts: silence + 2*time.Second,
 		}.run(t)
 	}
 }

@@ -67,7 +67,12 @@ func fill(m *pools.Manager, since time.Time, look func()) filled {
 	}
 	for n := range cfg.WorkspaceBudget() {
 		i := (victim + n/2) % workspaces // two of each, for the victim too
-		hold(func() (*pools.Conn, error) { return checked(ctx, m, i) })
+		hold(func() (*pools.Conn, error) {
+			// A request's time: on a connection whose network is silent nothing else ends it.
+			ctx, stop := context.WithTimeout(ctx, requestTime)
+			defer stop()
+			return checked(ctx, m, i)
+		})
 	}
 	for range cfg.SystemLimits().PerWorkspace {
 		hold(func() (*pools.Conn, error) { return m.System().Acquire(ctx) })
@@ -80,11 +85,8 @@ func fill(m *pools.Manager, since time.Time, look func()) filled {
 	return f
 }
 
-// checked lends a connection that has said whose it is. It has a request's time: on
-// a connection whose network is silent nothing else ends it.
+// checked lends a connection that has said whose it is.
 func checked(ctx context.Context, m *pools.Manager, i int) (*pools.Conn, error) {
-	ctx, stop := context.WithTimeout(ctx, requestTime)
-	defer stop()
 	conn, err := m.Acquire(ctx, workspace(i))
 	if err != nil {
 		return nil, err
