@@ -134,6 +134,7 @@ func (s *State) limitError(w *workspace, limit Limit) *ConnectionLimitError {
 		MaxConnections:     s.limits.Budget,
 		CurrentConnections: s.open(),
 		EffectiveBudget:    s.effective,
+		Lingering:          s.counts[closing] - s.onTheWay.size,
 		WorkspaceID:        w.id,
 		Limit:              limit,
 		MaxPerWorkspace:    s.limits.PerWorkspace,

@@ -77,8 +77,9 @@ func describeError(err error) string {
 	var dial *DialError
 	switch {
 	case errors.As(err, &limit):
-		return fmt.Sprintf("%s limit for %s, all %d/%d, own %d/%d, waiting %d own %d, longest lease %v%s",
+		return fmt.Sprintf("%s limit for %s, all %d/%d%s, own %d/%d, waiting %d own %d, longest lease %v%s",
 			limit.Limit, limit.WorkspaceID.shown(), limit.CurrentConnections, limit.MaxConnections,
+			when(limit.Lingering > 0, fmt.Sprintf(" lingering %d", limit.Lingering)),
 			limit.CurrentWorkspace, limit.MaxPerWorkspace, limit.Waiting, limit.WaitingWorkspace,
 			limit.LongestLease, when(limit.Cause != nil, ", with a cause"))
 	case errors.As(err, &dial):

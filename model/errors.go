@@ -59,7 +59,10 @@ type ConnectionLimitError struct {
 	// EffectiveBudget is MaxConnections, or less while the server refuses more
 	// (SQLSTATE 53300).
 	EffectiveBudget int
-	WorkspaceID     WorkspaceID
+	// Lingering is how many of them were told to close some time ago, and the server
+	// has not let go of them yet: it, or the network, does not answer.
+	Lingering   int
+	WorkspaceID WorkspaceID
 	// Limit is which limit it was.
 	Limit Limit
 	// MaxPerWorkspace is the cap, CurrentWorkspace what this workspace held.
@@ -91,6 +94,12 @@ func (e *ConnectionLimitError) Error() string {
 		if e.EffectiveBudget < e.MaxConnections {
 			limit += fmt.Sprintf(", and the server grants only %d at present", e.EffectiveBudget)
 			remedy = "find out who else uses the server's connections, or lower DB_MAX_CONNECTIONS"
+		}
+		if e.Lingering > 0 {
+			limit += fmt.Sprintf(", and of %d of them, which were closed, the server has not said that they are gone", e.Lingering)
+		}
+		if 2*e.Lingering > e.CurrentConnections {
+			remedy = "find out why the server, or the network before it, does not answer"
 		}
 	}
 	s := fmt.Sprintf("acquire workspace %q: connection limit reached: %s; %d waiting (%d for this workspace)",

@@ -36,6 +36,16 @@ func TestALimitErrorSaysWhoAskedWhatIsFullAndWhatToDo(t *testing.T) {
 			t.Errorf("%q is missing in: %v", word, &held)
 		}
 	}
+	closed := full
+	closed.Lingering = 40
+	for _, word := range []string{"of 40 of them, which were closed, the server has not said that they are gone", "raise DB_MAX_CONNECTIONS"} {
+		if !strings.Contains(closed.Error(), word) {
+			t.Errorf("%q is missing in: %v", word, &closed)
+		}
+	}
+	if closed.Lingering = 45; !strings.Contains(closed.Error(), "find out why the server, or the network before it, does not answer") {
+		t.Errorf("what to do is missing in: %v", &closed)
+	}
 	none := model.ConnectionLimitError{WorkspaceID: "w42"}
 	if strings.Contains(none.Error(), "longest lease") {
 		t.Errorf("there is no lease: %v", &none)

@@ -239,6 +239,7 @@ func (r *reference) limitError(id model.WorkspaceID, limit model.Limit) error {
 		MaxConnections:     r.limits.Budget,
 		CurrentConnections: r.open(),
 		EffectiveBudget:    r.effective,
+		Lingering:          r.count(anyWorkspace, refClosing) - r.onTheWay(),
 		WorkspaceID:        id,
 		Limit:              limit,
 		MaxPerWorkspace:    r.limits.PerWorkspace,
