@@ -14,7 +14,8 @@
 //	                      requests are counted  the whole budget
 //	                      by what they came to  is lent at once
 //
-// What must hold in each of them:
+// What must hold in each of them (the short form allows two seconds more, because it
+// runs beside other packages' tests):
 //
 //   - No request takes longer than its deadline and a second.
 //   - Every Acquire is answered once.
