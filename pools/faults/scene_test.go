@@ -115,8 +115,8 @@ func (f fault) play(t *testing.T) row {
 	}
 	f.judge(t, r, during, afterwards)
 	if back > cmp.Or(f.backWithin, mustBeBack)+slack() {
-		t.Errorf("the whole budget could be lent only %v after the fault (on the way: %v), and the last request failed after %v: %v",
-			all.took, all.why, afterwards.lastFailure.Sub(healed), afterwards.causes)
+		t.Errorf("all was well only %v after the fault; the whole budget was lent after %v (on the way: %v), and of the requests after that failed %v",
+			back, all.took, all.why, afterwards.causes)
 	}
 	if backendsNow < all.lease || backendsNow > connections {
 		t.Errorf("%d connections were lent, the server counted %d backends", all.lease, backendsNow)
