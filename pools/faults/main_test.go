@@ -56,7 +56,7 @@ func run(m *testing.M) int {
 	}()
 	code := m.Run()
 	if *reportFile != "" {
-		if err := errors.Join(writeFaults(*reportFile), writeSoak(*reportFile)); err != nil {
+		if err := errors.Join(writeFaults(*reportFile), writeOverload(*reportFile), writeSoak(*reportFile)); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			return 1
 		}

@@ -158,7 +158,7 @@ func TestThroughputDoesNotCollapseUnderTwentyThousandAtOnce(t *testing.T) {
 // goodput is how many requests a second that many clients are served.
 func goodput(m *pools.Manager, clients int, d time.Duration, t *testing.T) float64 {
 	ctx, stop := context.WithCancel(context.Background())
-	var served atomic.Int64
+	var served, surprises atomic.Int64
 	var wg sync.WaitGroup
 	for range clients {
 		wg.Go(func() {
@@ -168,10 +168,11 @@ func goodput(m *pools.Manager, clients int, d time.Duration, t *testing.T) float
 				case err == nil:
 					served.Add(1)
 				case ctx.Err() != nil:
-				case causeOf(err) == queueLimit, causeOf(err) == timedOut, causeOf(err) == budgetLimit, causeOf(err) == spaceLimit:
-					within(ctx.Done(), time.Second) // as a client does that reads Retry-After: 1
 				default:
-					t.Error(err)
+					if !slices.Contains(turnedAway, causeOf(err)) && surprises.Add(1) <= 3 {
+						t.Error(err)
+					}
+					within(ctx.Done(), time.Second) // as a client does that reads Retry-After: 1
 				}
 			}
 		})
@@ -185,6 +186,9 @@ func goodput(m *pools.Manager, clients int, d time.Duration, t *testing.T) float
 	runtime.GC()
 	return float64(n) / took.Seconds()
 }
+
+// turnedAway is why a request may fail where there are too many.
+var turnedAway = []cause{queueLimit, budgetLimit, spaceLimit, timedOut, whileDialing}
 
 // ask40 is a request to one of forty workspaces, whose connections all fit.
 func ask40(ctx context.Context, m *pools.Manager) error {

@@ -77,18 +77,28 @@ func writeFaults(file string) error {
 	fmt.Fprintf(&b, "From a run on %s with %d processors and %s:\n\n", time.Now().UTC().Format(time.DateOnly), runtime.NumCPU(), serverVersion())
 	b.WriteString("| fault | lasted | requests | failed | by cause | longest stall | full service after | backends, peak/budget | slots lost | wrong answers |\n")
 	b.WriteString("|---|---|---|---|---|---|---|---|---|---|\n")
-	wrong, requests := overload.WrongAnswers, 0
+	wrong, requests := 0, 0
 	for _, r := range rows {
 		b.WriteString(r.cells())
 		wrong, requests = wrong+r.WrongAnswers, requests+r.Requests
 	}
-	fmt.Fprintf(&b, "\nWrong answers in all: %d of %d requests.\n", wrong, requests+overload.Served)
-	fmt.Fprintf(&b, "\n%d acquires at once for a budget of 40: %d are beyond the queue's bound and refused, the slowest after %v;\n",
+	fmt.Fprintf(&b, "\nWrong answers in all: %d of %d requests.\n", wrong, requests)
+	return writePart(file, "faults", b.String())
+}
+
+// writeOverload writes that part of the report.
+func writeOverload(file string) error {
+	if overload.Served == 0 || overload.Calm == 0 {
+		return nil
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "%d acquires at once for a budget of 40: %d are beyond the queue's bound and refused, the slowest after %v;\n",
 		crowd, overload.Refused, roundly(overload.SlowestRefusal))
 	fmt.Fprintf(&b, "the %d others are served in their order in %v, with at most %d backends of %d. Throughput with %d\n",
 		overload.Served, roundly(overload.ServedIn), overload.Peak, budgetOf40, peakCrowd)
-	fmt.Fprintf(&b, "clients is %.0f requests/s, with %d clients %.0f: %.2f of it.\n", overload.Calm, crowd, overload.Stormy, overload.Stormy/overload.Calm)
-	return writePart(file, "faults", b.String())
+	fmt.Fprintf(&b, "clients is %.0f requests/s, with %d clients %.0f: %.2f of it. Wrong answers: %d.\n",
+		overload.Calm, crowd, overload.Stormy, overload.Stormy/overload.Calm, overload.WrongAnswers)
+	return writePart(file, "overload", b.String())
 }
 
 // writeSoak writes the soak's part of the report.
