@@ -45,6 +45,9 @@ func (m *Manager) dump(ctx context.Context, w io.Writer, why string) error {
 	return nil
 }
 
+// DumpMessages is the name of the entry of a dump that holds the recordings.
+const DumpMessages = "messages.json"
+
 // dumpEntry is a file of the archive.
 type dumpEntry struct {
 	name    string
@@ -138,7 +141,7 @@ func (m *Manager) collectDump(ctx context.Context, why string) ([]dumpEntry, err
 		parts = append(parts, dumpEntry{name, content})
 	}
 	messages, err := json.Marshal(recordings)
-	add("messages.json", messages, err)
+	add(DumpMessages, messages, err)
 	trace, err := []byte(nil), m.noFlight
 	if m.flight != nil {
 		trace, err = m.flight.read(ctx)

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tenantpool/tenantpool/model"
+	"github.com/tenantpool/tenantpool/pools"
 )
 
 func newReplay() *cobra.Command {
@@ -16,7 +17,7 @@ func newReplay() *cobra.Command {
 		Short: "Tell from a dump of a running program why acquires waited",
 		Long: `Replays the messages that the supervisor was told of late, from a dump of a running
 program, and tells what was decided and why. FILE is the dump (a zip file with an
-entry ` + dumpEntry + `), or the JSON in it, or - for standard input.
+entry ` + pools.DumpMessages + `), or the JSON in it, or - for standard input.
 
 Without flags: what the file holds, and its longest waits. With --workspace: step by
 step what happened while that workspace waited.`,

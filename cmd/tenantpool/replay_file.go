@@ -11,14 +11,11 @@ import (
 	"strconv"
 
 	"github.com/tenantpool/tenantpool/model"
+	"github.com/tenantpool/tenantpool/pools"
 )
 
-const (
-	// dumpEntry is the recordings' name in a dump.
-	dumpEntry = "messages.json"
-	// mostDump is more than any supervisor records.
-	mostDump = 512 << 20
-)
+// mostDump is more than any supervisor records.
+const mostDump = 512 << 20
 
 // readDump reads the recordings of a dump. What it returns may still be nonsense:
 // see model.Restore.
@@ -82,13 +79,13 @@ func unzip(data []byte) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("it is a damaged zip file: %w", err)
 	}
-	f, err := archive.Open(dumpEntry)
+	f, err := archive.Open(pools.DumpMessages)
 	if err != nil {
-		return nil, fmt.Errorf("it is a zip file without an entry %s, and so no dump", dumpEntry)
+		return nil, fmt.Errorf("it is a zip file without an entry %s, and so no dump", pools.DumpMessages)
 	}
 	defer func() { _ = f.Close() }() // it was only read
 	if data, err = readBounded(f); err != nil {
-		return nil, fmt.Errorf("its entry %s: %w", dumpEntry, err)
+		return nil, fmt.Errorf("its entry %s: %w", pools.DumpMessages, err)
 	}
 	return data, nil
 }

@@ -24,14 +24,7 @@ func openOver(t *testing.T, w *wire) *pools.Manager {
 	must(t, err)
 	t.Cleanup(func() {
 		w.heal()
-		ctx, stop := context.WithTimeout(context.Background(), mustBeQuiet)
-		defer stop()
-		if err := m.Close(ctx); err != nil {
-			t.Error(err)
-		}
-		if n := backends(t); n != 0 {
-			t.Errorf("%d backends are left on the server", n)
-		}
+		closeManager(t, m)
 	})
 	return m
 }

@@ -188,6 +188,19 @@ func (f fault) leaveNothing(t *testing.T, m *pools.Manager, goroutines int, heap
 		st, _ := m.Stats(context.Background())
 		t.Errorf("not every acquire was answered, or a lease is left: %+v, system %+v", st.Workspaces, st.System)
 	}
+	closeManager(t, m)
+	if !eventually(mustBeBack, func() bool { return runtime.NumGoroutine() <= goroutines }) {
+		stacks := make([]byte, 1<<20)
+		t.Errorf("%d goroutines were there before, %d are there now:\n%s", goroutines, runtime.NumGoroutine(), stacks[:runtime.Stack(stacks, true)])
+	}
+	if now := heapInUse(); now > heap+mayGrow {
+		t.Errorf("%d bytes of heap were in use before, %d are now", heap, now)
+	}
+}
+
+// closeManager closes it soon, and the server has nothing of it any more.
+func closeManager(t *testing.T, m *pools.Manager) {
+	t.Helper()
 	ctx, stop := context.WithTimeout(context.Background(), mustBeQuiet)
 	defer stop()
 	if err := m.Close(ctx); err != nil {
@@ -195,13 +208,6 @@ func (f fault) leaveNothing(t *testing.T, m *pools.Manager, goroutines int, heap
 	}
 	if n := backends(t); n != 0 {
 		t.Errorf("%d backends are left on the server", n)
-	}
-	if !eventually(mustBeBack, func() bool { return runtime.NumGoroutine() <= goroutines }) {
-		stacks := make([]byte, 1<<20)
-		t.Errorf("%d goroutines were there before, %d are there now:\n%s", goroutines, runtime.NumGoroutine(), stacks[:runtime.Stack(stacks, true)])
-	}
-	if now := heapInUse(); now > heap+mayGrow {
-		t.Errorf("%d bytes of heap were in use before, %d are now", heap, now)
 	}
 }
 

@@ -32,8 +32,11 @@ func shutdown(mode localpg.Mode) func(*testing.T) {
 	return func(t *testing.T) { must(t, server.Shutdown(context.Background(), mode)) }
 }
 
-func resume(t *testing.T) {
-	must(t, server.Resume(context.Background()))
+func resume(t *testing.T)  { comeBack(t, server.Resume) }
+func promote(t *testing.T) { comeBack(t, server.Promote) }
+
+func comeBack(t *testing.T, start func(context.Context) error) {
+	must(t, start(context.Background()))
 	_, _ = control.Exec(``) // finds out that its session is a dead one
 }
 
@@ -52,10 +55,7 @@ func TestTheServerGoesAwayAndComesBack(t *testing.T) {
 			shutdown(localpg.Fast)(t)
 			must(t, server.ResumeInRecovery(context.Background()))
 		},
-		heal: func(t *testing.T) {
-			must(t, server.Promote(context.Background()))
-			_, _ = control.Exec(``) // as in resume
-		},
+		heal:  promote,
 		shows: []cause{"57P03"},
 		lasts: 3 * time.Second,
 	}.run(t)
