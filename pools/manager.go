@@ -271,10 +271,18 @@ func (m *Manager) Close(ctx context.Context) error {
 	return nil
 }
 
+// acquireOwn lends a connection for the manager's own short questions to the server.
+// It goes to the system database, and its session is clean: no other user of System
+// ever gets it. The caller leaves the session as it was, and holds it briefly, since
+// there may be only this one.
+func (m *Manager) acquireOwn(ctx context.Context) (*Conn, error) {
+	return m.acquire(ctx, systemShare, managersOwn)
+}
+
 // terminateBackend ends the backend's process on the server, and reports that there
 // is none. It is the closers' question to the server.
 func (m *Manager) terminateBackend(ctx context.Context, b *backend) (gone bool, err error) {
-	conn, err := m.acquire(ctx, systemShare, managersOwn)
+	conn, err := m.acquireOwn(ctx)
 	if err != nil {
 		return false, err
 	}
@@ -287,7 +295,7 @@ func (m *Manager) terminateBackend(ctx context.Context, b *backend) (gone bool, 
 		b.identifyBy(now)
 	}
 	tag, err := conn.Exec(ctx,
-		`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = $1 AND backend_start BETWEEN $2 AND $3`,
+		`SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity WHERE pid = $1 AND backend_start BETWEEN $2 AND $3`,
 		int32(b.pgx.PgConn().PID()), b.began.from, b.began.to)
 	return err == nil && tag.RowsAffected() == 0, err
 }

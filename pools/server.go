@@ -31,19 +31,19 @@ func (g grants) available() int {
 // askGrants reads the settings; reserved_connections and the role that may use
 // them exist from PostgreSQL 16 on.
 const askGrants = `
-SELECT current_setting('max_connections')::int,
-       current_setting('superuser_reserved_connections')::int,
-       coalesce(current_setting('reserved_connections', true), '0')::int,
+SELECT pg_catalog.current_setting('max_connections')::int,
+       pg_catalog.current_setting('superuser_reserved_connections')::int,
+       coalesce(pg_catalog.current_setting('reserved_connections', true), '0')::int,
        rolsuper,
-       EXISTS (SELECT FROM pg_roles r WHERE r.rolname = 'pg_use_reserved_connections'
-               AND pg_has_role(session_user, r.oid, 'USAGE')),
+       EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.rolname = 'pg_use_reserved_connections'
+               AND pg_catalog.pg_has_role(session_user, r.oid, 'USAGE')),
        rolconnlimit
-FROM pg_roles WHERE rolname = session_user`
+FROM pg_catalog.pg_roles WHERE rolname = session_user`
 
 // checkServer asks the server what it grants, and warns when that is less than
 // maxConnections.
 func (m *Manager) checkServer(ctx context.Context, maxConnections int) error {
-	conn, err := m.acquire(ctx, systemShare, managersOwn)
+	conn, err := m.acquireOwn(ctx)
 	if err != nil {
 		return err
 	}

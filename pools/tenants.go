@@ -84,9 +84,15 @@ func (m *Manager) Workspaces(ctx context.Context) ([]model.WorkspaceID, error) {
 		return nil, fmt.Errorf("list workspaces: %w with a naming of your own (WithNaming), which cannot be turned round: ask your own catalogue", errors.ErrUnsupported)
 	}
 	prefix := databasePrefix(m.config.Prefix)
-	rows, err := m.System().Query(ctx, `
+	conn, err := m.acquireOwn(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("list workspaces: %w", err)
+	}
+	defer conn.Release()
+	rows, err := conn.Query(ctx, `
 		SELECT datname FROM pg_catalog.pg_database
-		WHERE starts_with(datname, $1) AND datallowconn AND NOT datistemplate AND datname <> current_database()`, prefix)
+		WHERE pg_catalog.starts_with(datname, $1) AND datallowconn AND NOT datistemplate
+		      AND datname <> pg_catalog.current_database()`, prefix)
 	if err != nil {
 		return nil, fmt.Errorf("list workspaces: %w", err)
 	}
