@@ -64,7 +64,7 @@ func (d *dialer) Dial(calledOff context.Context, id model.WorkspaceID) (actor.Co
 	if err == nil {
 		return b, nil
 	}
-	failure := newDialFailure(err, database, b.network.last() != nil)
+	failure := newDialFailure(err, b.network.last() != nil)
 	if calledOff.Err() != nil {
 		// The manager closes: this says nothing about the server, and is nobody's
 		// concern.

@@ -3,6 +3,10 @@ package pools
 import (
 	"context"
 	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/tenantpool/tenantpool/model"
 )
 
 // Began is between which moments the connection's process is known to have begun.
@@ -11,4 +15,10 @@ func Began(c *Conn) (from, to time.Time) { return c.backend.began.from, c.backen
 // TerminateBackend is the closers' question to the server.
 func TerminateBackend(ctx context.Context, m *Manager, c *Conn, from, to time.Time) (gone bool, err error) {
 	return m.terminateBackend(ctx, &backend{pgx: c.backend.pgx, began: span{from, to}})
+}
+
+// SortRefusal is what follows from what the server said to a login.
+func SortRefusal(said *pgconn.PgError) (model.FailureKind, error) {
+	f := newRefusal(said)
+	return f.kind, f
 }

@@ -1,8 +1,9 @@
 package pools
 
 import (
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
-	"fmt"
 	"net"
 	"slices"
 	"strings"
@@ -44,13 +45,18 @@ func (e *dialFailure) Unwrap() error { return e.err }
 // FailureKind tells the supervisor what follows from the failure.
 func (e *dialFailure) FailureKind() model.FailureKind { return e.kind }
 
+// Is makes a missing database a model.ErrNoWorkspace.
+func (e *dialFailure) Is(target error) bool {
+	var refused *pgconn.PgError
+	return target == model.ErrNoWorkspace && errors.As(e.err, &refused) && refused.Code == noSuchDatabase
+}
+
 // newDialFailure sorts a failed dial. connected tells whether there was a
 // network connection: without one the server is down (or not to be found).
-func newDialFailure(err error, database string, connected bool) *dialFailure {
+func newDialFailure(err error, connected bool) *dialFailure {
 	var refused *pgconn.PgError
 	if errors.As(err, &refused) {
-		kind, remedy := sqlFailure(refused, database)
-		return &dialFailure{kind, remedy, refused}
+		return newRefusal(refused)
 	}
 	f := &dialFailure{kind: model.Transient, err: briefly(err)}
 	var lookup *net.DNSError
@@ -59,29 +65,119 @@ func newDialFailure(err error, database string, connected bool) *dialFailure {
 		f.kind, f.remedy = model.ServerDown, "check DB_HOST"
 	case !connected, isAny(err, syscall.ECONNREFUSED, syscall.EHOSTUNREACH, syscall.ENETUNREACH):
 		f.kind, f.remedy = model.ServerDown, "check that the server runs at DB_HOST and DB_PORT"
+	default:
+		if remedy := tlsRemedy(err); remedy != "" {
+			f.kind, f.remedy = model.Permanent, remedy
+		}
 	}
 	return f
 }
 
-// sqlFailure sorts what the server said; the codes are in PostgreSQL's manual,
-// appendix A.
-func sqlFailure(e *pgconn.PgError, database string) (kind model.FailureKind, remedy string) {
-	switch {
-	case e.Code == "3D000":
-		return model.Permanent, fmt.Sprintf("create the database %q first", database)
-	case strings.HasPrefix(e.Code, "28"):
-		return model.Permanent, "check DB_USER, DB_PASSWORD and the server's pg_hba.conf"
-	case e.Code == "42501":
-		return model.Permanent, fmt.Sprintf("GRANT CONNECT on the database %q to the role", database)
-	case e.Code == "53300" && e.Routine == "CheckMyDatabase":
-		// ALTER DATABASE ... CONNECTION LIMIT: other databases are not concerned.
-		return model.Transient, fmt.Sprintf("raise the connection limit of the database %q", database)
-	case e.Code == "53300":
-		return model.ServerFull, "lower DB_MAX_CONNECTIONS, or raise the server's max_connections or the role's connection limit"
-	case e.Code == "57P01", e.Code == "57P02", e.Code == "57P03":
-		return model.ServerDown, "wait until the server is up"
+// newRefusal sorts what the server said instead of a welcome.
+func newRefusal(said *pgconn.PgError) *dialFailure {
+	for _, r := range refusals {
+		if strings.HasPrefix(said.Code, r.code) && (r.routine == "" || r.routine == said.Routine) {
+			return &dialFailure{r.kind, r.remedy, said}
+		}
 	}
-	return model.Transient, ""
+	return &dialFailure{model.Transient, "", said}
+}
+
+// refusals is every way in which PostgreSQL 9.6 to 18 turns a client away before its
+// first query. The first row that fits counts; what fits none is transient. Codes are
+// SQLSTATEs or their classes, routines the functions of the server's source that tell
+// apart what has one code.
+//
+//   - Permanent: nothing changes until somebody does something, so waiters are told
+//     at once.
+//   - ServerDown: no database can be dialed.
+//   - ServerFull: no database can have another connection.
+//   - Transient: it may pass, and concerns one database, or nobody knows.
+var refusals = []struct {
+	code, routine string
+	kind          model.FailureKind
+	remedy        string
+}{
+	// The database. 57P04 is a standby's word for one that is being dropped.
+	{noSuchDatabase, "", model.Permanent, "create the database first"},
+	{"57P04", "", model.Permanent, "the database was dropped: create it again"},
+	{notAccepting, "", model.Permanent, "ALTER DATABASE ... ALLOW_CONNECTIONS true; one whose DROP was interrupted can only be dropped and created again"},
+	{tooManyConnections, checkMyDatabase, model.Transient, "raise the database's CONNECTION LIMIT"},
+	{"XX000", checkMyDatabase, model.Permanent, "install the database's locale on the server, or create the database again with another"},
+	{"XX001", "", model.Permanent, "restore the database: its files are damaged"},
+	{"XX002", "", model.Permanent, "rebuild or restore the database: an index is damaged"},
+	{"58P01", "", model.Permanent, "the server misses a file, of the database or of a library in session_preload_libraries: look at its log"},
+
+	// The role and its rights. Binary upgrades, and shutdowns up to version 13, let in
+	// superusers only.
+	{"28", "", model.Permanent, "check DB_USER, DB_PASSWORD and the server's pg_hba.conf"},
+	{noPrivilege, "InitPostgres", model.ServerDown, "wait until the server is up"},
+	{noPrivilege, "", model.Permanent, "GRANT CONNECT on the database to the role"},
+
+	// Settings: of the start-up message, of ALTER ROLE or ALTER DATABASE ... SET, and
+	// the version of the protocol. 22023 is also said of files of another version.
+	{"0A000", "", model.Permanent, "check which server answers at DB_HOST and DB_PORT, and its version"},
+	{"22", "", model.Permanent, wrongSetting},
+	{"42601", "", model.Permanent, wrongSetting},
+	{"42704", "", model.Permanent, wrongSetting},
+	{"55P02", "", model.Permanent, wrongSetting},
+	{"F0000", "", model.Permanent, "mend the server's configuration files: look at its log"},
+
+	// The server. A role's connection limit concerns all databases, like the server's.
+	{tooManyConnections, "", model.ServerFull, "lower DB_MAX_CONNECTIONS, or raise the server's max_connections or the role's connection limit"},
+	{"53", "", model.Transient, "the server lacks memory, disk or open files: look at its log"},
+	{"57P01", "", model.ServerDown, "wait until the server is up"},
+	{"57P02", "", model.ServerDown, "wait until the server is up"},
+	{"57P03", "", model.ServerDown, "wait until the server is up"},
+	{"57014", "", model.Transient, "the login took longer than the server's authentication_timeout or statement_timeout"},
+	{"58", "", model.Transient, "the server's disk or system fails: look at its log"},
+	// PostgreSQL says this of messages that make no sense, some poolers of everything.
+	{"08P01", "", model.Transient, "look at the log of what answers at DB_HOST and DB_PORT"},
+}
+
+const wrongSetting = "check the settings of ALTER ROLE and ALTER DATABASE ... SET, and which server answers at DB_HOST and DB_PORT"
+
+// checkMyDatabase is the routine that looks at the database's row in pg_database.
+const checkMyDatabase = "CheckMyDatabase"
+
+// tlsRemedy tells what to do when TLS failed for a reason that stays; "" for others.
+func tlsRemedy(err error) string {
+	var (
+		authority x509.UnknownAuthorityError
+		roots     x509.SystemRootsError
+		host      x509.HostnameError
+		invalid   x509.CertificateInvalidError
+		unfit     *tls.CertificateVerificationError
+		noTLS     tls.RecordHeaderError
+		network   *net.OpError
+	)
+	switch {
+	case errors.As(err, &authority), errors.As(err, &roots):
+		return "set PGSSLROOTCERT to the certificate of the authority that signed the server's, or a weaker DB_SSLMODE"
+	case errors.As(err, &host):
+		return "set DB_HOST to a name that is in the server's certificate, or DB_SSLMODE to verify-ca"
+	case errors.As(err, &invalid), errors.As(err, &unfit):
+		return "renew the server's certificate, or set a weaker DB_SSLMODE"
+	case errors.As(err, &network) && network.Op == "remote error": // a TLS alert
+		return "check PGSSLCERT and PGSSLKEY, and the versions of TLS that the server takes"
+	case errors.As(err, &noTLS), strings.Contains(lastAttempt(err).Error(), "server refused TLS connection"):
+		return "set ssl = on at the server, or DB_SSLMODE to disable"
+	}
+	return ""
+}
+
+// lastAttempt is the error of the last attempt: with sslmode=prefer the one without
+// TLS, after which it says nothing that the server refused TLS.
+func lastAttempt(err error) error {
+	var connecting *pgconn.ConnectError
+	if errors.As(err, &connecting) {
+		if all, ok := connecting.Unwrap().(interface{ Unwrap() []error }); ok {
+			if attempts := all.Unwrap(); len(attempts) > 0 {
+				return attempts[len(attempts)-1]
+			}
+		}
+	}
+	return err
 }
 
 func isAny(err error, targets ...error) bool {

@@ -1,7 +1,9 @@
 package pools
 
 import (
+	"io"
 	"os"
+	"reflect"
 	"time"
 
 	"github.com/sirupsen/logrus"
@@ -17,8 +19,13 @@ type options struct {
 }
 
 // WithLogger sets where the manager logs to. The default writes JSON lines to
-// standard error.
+// standard error; with nil nothing is logged.
 func WithLogger(log logrus.FieldLogger) Option {
+	if v := reflect.ValueOf(log); !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil() {
+		silent := logrus.New()
+		silent.SetOutput(io.Discard)
+		log = silent
+	}
 	return func(o *options) { o.log = log }
 }
 

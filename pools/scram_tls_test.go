@@ -23,13 +23,16 @@ import (
 )
 
 // certificate is one that nobody has signed but itself.
-func certificate(t *testing.T) (pair tls.Certificate, certPEM, keyPEM string) {
+func certificate(t *testing.T, change ...func(*x509.Certificate)) (pair tls.Certificate, certPEM, keyPEM string) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
 	template := &x509.Certificate{SerialNumber: big.NewInt(time.Now().UnixNano()), NotAfter: time.Now().Add(time.Hour)}
+	for _, f := range change {
+		f(template)
+	}
 	cert, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	if err != nil {
 		t.Fatal(err)

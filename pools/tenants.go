@@ -145,10 +145,13 @@ const inUseAtMost = 8 * time.Second
 
 // SQLSTATEs, from appendix A of PostgreSQL's manual.
 const (
-	noSuchDatabase    = "3D000"
-	duplicateDatabase = "42P04"
-	uniqueViolation   = "23505"
-	objectInUse       = "55006"
+	noSuchDatabase     = "3D000"
+	duplicateDatabase  = "42P04"
+	uniqueViolation    = "23505"
+	objectInUse        = "55006"
+	notAccepting       = "55000"
+	noPrivilege        = "42501"
+	tooManyConnections = "53300"
 )
 
 func hasCode(err error, codes ...string) bool {
