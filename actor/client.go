@@ -34,6 +34,10 @@ func (l *Lease) Waited() time.Duration {
 	return l.slot.granted.waited
 }
 
+// Idle tells the lease's holder how long the connection had lain unused before it was
+// lent to him, since its last lease or its dial.
+func (l *Lease) Idle() time.Duration { return time.Duration(l.slot.lent.Load()) - l.slot.freed }
+
 // Release gives the connection back. It does not wait for anything but room in
 // the mailbox. Releasing a lease again changes nothing but a counter.
 func (l *Lease) Release(h model.Health) {

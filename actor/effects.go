@@ -2,6 +2,7 @@ package actor
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/tenantpool/tenantpool/model"
@@ -14,12 +15,11 @@ func (s *Supervisor) carryOut(sh *share, effect model.Effect) {
 	case model.Grant:
 		sh.waits.Observe(e.Waited)
 		c := sh.slots[e.Conn]
-		turn := c.turn.Load() + 1
-		c.turn.Store(turn)
-		c.granted = granted{turn, e.Waited, e.Verify}
-		c.lease, c.seen, c.known = e.Lease, turn, s.loop.now
+		l := c.lend(s.loop.now)
+		c.granted = granted{l.turn, e.Waited, e.Verify}
+		c.lease, c.seen, c.known = e.Lease, l.turn, s.loop.now
 		sh.lent.pushBack(c)
-		s.answer(e.Caller, reply{lease: Lease{slot: c, turn: turn}})
+		s.answer(e.Caller, reply{lease: l})
 	case model.Reject:
 		s.noteReject(sh, e.Err) // before the error is its receiver's
 		s.answer(e.Caller, reply{err: e.Err})
@@ -29,7 +29,7 @@ func (s *Supervisor) carryOut(sh *share, effect model.Effect) {
 		s.noteClose(sh, e)
 		c := sh.slots[e.Conn]
 		delete(sh.slots, e.Conn)
-		c.seats.slots--
+		c.seats.slots = slices.DeleteFunc(c.seats.slots, func(other *slot) bool { return other == c })
 		s.settle(c.seats)
 		go s.close(sh, e, c.conn)
 	case model.OperationDone:

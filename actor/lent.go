@@ -8,7 +8,7 @@ type lentList struct {
 }
 
 func (l *lentList) pushBack(c *slot) {
-	c.lent, c.before, c.after = true, l.tail, nil
+	c.listed, c.before, c.after = true, l.tail, nil
 	if l.tail == nil {
 		l.head = c
 	} else {
@@ -29,6 +29,6 @@ func (l *lentList) remove(c *slot) {
 	} else {
 		c.after.before = c.before
 	}
-	c.lent, c.before, c.after = false, nil, nil
+	c.listed, c.before, c.after = false, nil, nil
 	l.size--
 }

@@ -32,16 +32,34 @@ func (s *Supervisor) comeHome(c *slot, h model.Health) {
 // not, it is in somebody's hands at this moment.
 func (s *Supervisor) look(c *slot) {
 	s.recall(c.seats)
-	if !c.lent {
+	if !c.listed {
 		return
 	}
 	sh := c.share
-	if turn := c.turn.Load(); turn%2 == 1 && turn != c.seen {
-		s.tell(sh, model.Reused{Lease: c.lease, Conn: c.id, PassedOn: c.countPassedOn(turn)})
-	}
+	s.tellHolder(c)
 	c.known = s.loop.now
 	sh.lent.remove(c)
 	sh.lent.pushBack(c)
+}
+
+// tellHolder tells the core of a slot on a lease that it has another holder than the
+// core knows.
+func (s *Supervisor) tellHolder(c *slot) {
+	if turn := c.turn.Load(); turn%2 == 1 && turn != c.seen {
+		since := time.Duration(c.lent.Load())
+		s.tell(c.share, model.Reused{Lease: c.lease, Conn: c.id, Since: since, PassedOn: c.countPassedOn(turn)})
+	}
+}
+
+// tellHolders is tellHolder for all of a workspace whose seats are closed and of which
+// nothing is idle. Until they are opened the core knows of every lease since when it
+// lasts.
+func (s *Supervisor) tellHolders(ts *seats) {
+	for _, c := range ts.slots {
+		if c.listed {
+			s.tellHolder(c)
+		}
+	}
 }
 
 // lookAtAll lets the core know the truth of this moment.
@@ -149,11 +167,11 @@ func (sh *share) seatsOf(id model.WorkspaceID) *seats {
 // workspace that has gone. Only a new waiter, a pause or a lower cap closes
 // seats: then what lies in them comes home.
 func (s *Supervisor) settle(ts *seats) {
-	closed := ts.waiting > 0 || ts.paused || ts.slots > ts.share.perWorkspace
+	closed := ts.waiting > 0 || ts.paused || len(ts.slots) > ts.share.perWorkspace
 	if was := ts.closed.Swap(closed); closed && !was {
 		s.recall(ts)
 	}
-	if ts.slots == 0 && ts.waiting == 0 {
+	if len(ts.slots) == 0 && ts.waiting == 0 {
 		ts.share.directory.remove(ts)
 	}
 }

@@ -128,9 +128,13 @@ func (s *Supervisor) acquire(c *call) {
 	if s.loop.asking == nil {
 		return // answered: the call is its caller's again
 	}
-	c.seats = sh.seatsOf(id)
-	c.seats.waiting++
-	s.settle(c.seats)
+	ts := sh.seatsOf(id)
+	c.seats = ts
+	ts.waiting++
+	s.settle(ts) // this may answer the call, too
+	if ts.waiting == 1 {
+		s.tellHolders(ts) // its refusal may name the longest lease
+	}
 }
 
 // released takes a slot from its owner.
@@ -143,9 +147,9 @@ func (s *Supervisor) released(c *slot, h model.Health) {
 
 // dialed makes a slot of what a dial has left.
 func (s *Supervisor) dialed(sh *share, id model.ConnID, d *dialed) *slot {
-	c := &slot{share: sh, id: id, conn: d.conn, seats: sh.seatsOf(d.workspace)}
+	c := &slot{share: sh, id: id, conn: d.conn, seats: sh.seatsOf(d.workspace), freed: s.loop.now}
 	sh.slots[id] = c
-	c.seats.slots++
+	c.seats.slots = append(c.seats.slots, c)
 	return c
 }
 

@@ -25,8 +25,8 @@ type seats struct {
 	closed atomic.Bool
 
 	// Only the supervisor touches what follows; closed is made of it (settle).
-	slots   int // dialed and not told to close
-	waiting int // acquires without an answer
+	slots   []*slot // dialed and not told to close
+	waiting int     // acquires without an answer
 	paused  bool
 }
 
@@ -79,9 +79,7 @@ func (ts *seats) lend() (Lease, bool) {
 		ts.share.supervisor.send(envelope{released: c})
 		return Lease{}, false
 	}
-	turn := c.turn.Load() + 1
-	c.turn.Store(turn)
-	return Lease{slot: c, turn: turn}, true
+	return c.lend(ts.share.supervisor.now()), true
 }
 
 // leave puts the slot, which its owner has given back, in a seat. It reports

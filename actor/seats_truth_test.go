@@ -79,9 +79,66 @@ func TestTheLongestLeaseIsThatOfOneHolder(t *testing.T) {
 			w.Errorf("it is %v of %s", st.LongestLease, st.LongestLeaseWorkspace)
 		}
 		time.Sleep(time.Minute)
-		// It was found in his hands within twice the time between two looks.
-		if st := w.stats(); st.LongestLease < time.Minute-2*time.Second || st.LongestLease > time.Minute {
+		if st := w.stats(); st.LongestLease != time.Minute {
 			w.Errorf("it is %v", st.LongestLease)
+		}
+	})
+}
+
+func TestALimitErrorTellsTheAgeOfALeaseThatCameThroughASeat(t *testing.T) {
+	test(t, few(3, 2), func(w *world) {
+		w.LookSeldom()
+		w.acquire("slow")
+		w.idle("a", 2)
+		time.Sleep(time.Minute)
+		w.seated("a")
+		time.Sleep(time.Second)
+		w.seated("a")
+		time.Sleep(time.Second)
+		limit := w.limit(w.tryFor(time.Second, "a").refused(time.Second))
+		if limit.Limit != model.WorkspaceLimit || limit.LongestLease != 3*time.Second || limit.LongestLeaseWorkspace != "a" {
+			w.Errorf("at its cap: %+v", limit)
+		}
+		limit = w.limit(w.tryFor(time.Second, "b").refused(time.Second))
+		if limit.Limit != model.BudgetLimit || limit.LongestLease < time.Minute || limit.LongestLeaseWorkspace != "slow" {
+			w.Errorf("of the budget: %+v", limit)
+		}
+		w.leases[0].Release(model.Clean)
+		limit = w.limit(w.try(background, "a", actor.Wait{NoWait: true}).refused(0))
+		if limit.LongestLease != 4*time.Second || limit.LongestLeaseWorkspace != "a" {
+			w.Errorf("without a wait: %+v", limit)
+		}
+	})
+}
+
+func TestALeaseTellsHowLongItsConnectionLayUnused(t *testing.T) {
+	test(t, few(2, 1), func(w *world) {
+		w.LookSeldom()
+		l := w.acquire("a")
+		if l.Idle() != 0 {
+			w.Errorf("just dialed: %v", l.Idle())
+		}
+		time.Sleep(time.Second)
+		l.Release(model.Clean)
+		time.Sleep(time.Minute)
+		l = w.seated("a")
+		if l.Idle() != time.Minute {
+			w.Errorf("in a seat: %v", l.Idle())
+		}
+		time.Sleep(time.Second)
+		l.Release(model.Clean)
+		time.Sleep(time.Hour)
+		w.stats() // it is the core's
+		l = w.acquire("a")
+		if l.Idle() != time.Hour {
+			w.Errorf("with the supervisor: %v", l.Idle())
+		}
+		waiter := w.try(background, "a", actor.Wait{})
+		time.Sleep(time.Second)
+		l.Release(model.Clean)
+		waiter.granted()
+		if idle := waiter.lease.Idle(); idle != 0 {
+			w.Errorf("handed off: %v", idle)
 		}
 	})
 }

@@ -22,18 +22,21 @@ type slot struct {
 	// while it is lent. A lease is a slot and one odd turn; a second Release
 	// finds another turn, whoever has the slot by then, and does nothing.
 	turn atomic.Uint64
+	// lent is when the last turn's holder got it. It is stored before that turn is, so
+	// whoever sees the turn sees its time, or that of a later one.
+	lent atomic.Int64
 	// granted is about the last turn that the supervisor has granted. It is the
 	// owner's, as is freed.
 	granted granted
-	// freed is when it was last given back.
+	// freed is when it was last given back, or dialed.
 	freed time.Duration
 
 	// Only the supervisor touches what follows.
 	lease model.LeaseID // on which the core has it
 	seen  uint64        // the turn that the core was last told of
 	known time.Duration // see share.lent
-	// lent: it is in share.lent, between these two.
-	lent          bool
+	// listed: it is in share.lent, between these two.
+	listed        bool
 	before, after *slot
 }
 
@@ -41,6 +44,14 @@ type granted struct {
 	turn   uint64
 	waited time.Duration
 	verify bool
+}
+
+// lend begins the next turn, now, and returns its lease.
+func (c *slot) lend(now time.Duration) Lease {
+	turn := c.turn.Load() + 1
+	c.lent.Store(int64(now))
+	c.turn.Store(turn)
+	return Lease{slot: c, turn: turn}
 }
 
 // countPassedOn counts the acquires up to that turn of which the core does not

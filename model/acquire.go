@@ -142,9 +142,13 @@ func (s *State) limitError(w *workspace, limit Limit) *ConnectionLimitError {
 		Waiting:            s.queue.size,
 		WaitingWorkspace:   w.queue.size,
 	}
-	if oldest := s.leases.head; oldest != nil {
-		err.LongestLease = s.now - oldest.item.since
-		err.LongestLeaseWorkspace = oldest.item.workspace.id
+	inTheWay := &s.leases
+	if limit == WorkspaceLimit || limit == QueueLimit && w.open() >= s.limits.PerWorkspace {
+		inTheWay = &w.leases // the end of another workspace's would not help
+	}
+	if inTheWay.size() > 0 {
+		err.LongestLease = s.now - inTheWay.min().since
+		err.LongestLeaseWorkspace = inTheWay.min().workspace.id
 	}
 	return err
 }

@@ -66,6 +66,31 @@ func TestNoWaitWaitsForADialButNotForALease(t *testing.T) {
 	s.at(1*ms, DialSucceeded{1}, "grant 1 conn 1 a after 1ms")
 }
 
+func TestAtItsOwnCapAWorkspaceIsToldItsOwnLongestLease(t *testing.T) {
+	l := limits(4, 2)
+	l.MaxWaitersPerWorkspace = 1
+	s := start(t, l)
+	s.lent(1, "slow")
+	s.at(1*ms, acquire(2, "a"), "dial 2 a")
+	s.at(1*ms, DialSucceeded{2}, "grant 2 conn 2 a")
+	s.at(2*ms, acquire(3, "a"), "dial 3 a")
+	s.at(2*ms, DialSucceeded{3}, "grant 3 conn 3 a")
+	s.at(3*ms, noWait(4, "a"), "reject 4: workspace limit of a: open 3 of 4, own 2 of 2, waiting 1 own 1, lease 2ms a")
+	s.at(4*ms, acquire(5, "a"))
+	s.at(4*ms, acquire(6, "a"), "reject 6: queue limit of a: open 3 of 4, own 2 of 2, waiting 2 own 2, lease 3ms a")
+	s.at(5*ms, Cancel{5}, "reject 5: workspace limit of a: open 3 of 4, own 2 of 2, waiting 1 own 1, lease 4ms a")
+	s.at(6*ms, acquire(7, "b"), "dial 4 b")
+	s.at(6*ms, noWait(8, "c"), "reject 8: budget limit of c: open 4 of 4, own 0 of 2, waiting 2 own 1, lease 6ms slow")
+}
+
+func TestAtItsCapAWorkspaceWithoutALeaseIsToldOfNone(t *testing.T) {
+	s := start(t, limits(4, 1))
+	s.lent(1, "slow")
+	s.lent(2, "a")
+	s.at(1*ms, unclean(2, 2), "close 2 a not_reusable")
+	s.at(2*ms, noWait(3, "a"), "reject 3: workspace limit of a: open 2 of 4, own 1 of 1, waiting 1 own 1")
+}
+
 func TestNoWaitWaitsForAnEvictionThatIsMeantForIt(t *testing.T) {
 	s := start(t, limits(1, 1))
 	s.parked(1, "a")

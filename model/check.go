@@ -36,10 +36,11 @@ func (s *State) checkCounts() error {
 			return fmt.Errorf("I4: connection %d belongs to a forgotten entry of workspace %q", id, c.workspace.id)
 		case c.state == inUse && leased[c.lease]:
 			return fmt.Errorf("I5: lease %d has two connections", c.lease)
-		case c.state == inUse && c.listed.in != &s.leases:
-			return fmt.Errorf("I5: connection %d is in use but not among the leases", id)
+		case (c.state == inUse) != s.leases.has(c) || s.leases.has(c) != c.workspace.leases.has(c):
+			return fmt.Errorf("I5: connection %d: in use %t, among the leases %t, among its workspace's %t",
+				id, c.state == inUse, s.leases.has(c), c.workspace.leases.has(c))
 		case c.state == closing && c.listed.in != nil && c.listed.in != &s.onTheWay,
-			(c.state == idle || c.state == dialing) && c.listed.in != nil:
+			c.state != closing && c.listed.in != nil:
 			return fmt.Errorf("I5: connection %d is in the wrong list for its state", id)
 		}
 		if c.state == inUse {
@@ -47,20 +48,20 @@ func (s *State) checkCounts() error {
 			leased[c.lease] = true
 		}
 	}
-	if total != s.counts || leases != s.leases.size {
-		return fmt.Errorf("I1: counted %v, kept %v and %d leases", total, s.counts, s.leases.size)
+	if total != s.counts || leases != s.leases.size() {
+		return fmt.Errorf("I1: counted %v, kept %v and %d leases", total, s.counts, s.leases.size())
 	}
 	for _, w := range s.workspaces {
-		if each[w] != w.counts {
-			return fmt.Errorf("I2: workspace %q: counted %v, kept %v", w.id, each[w], w.counts)
+		if each[w] != w.counts || each[w][inUse] != w.leases.size() {
+			return fmt.Errorf("I2: workspace %q: counted %v, kept %v and %d leases", w.id, each[w], w.counts, w.leases.size())
 		}
 	}
 	if s.effective > s.limits.Budget {
 		return fmt.Errorf("I1: effective budget %d above the budget %d", s.effective, s.limits.Budget)
 	}
-	for n := s.leases.head; n != nil && n.next != nil; n = n.next {
-		if n.item.since > n.next.item.since {
-			return fmt.Errorf("leases out of order at connection %d", n.item.id)
+	for _, c := range s.conns {
+		if c.state == inUse && (byLease(c, s.leases.min()) || byLease(c, c.workspace.leases.min())) {
+			return fmt.Errorf("the lease of connection %d is older than the head of a heap", c.id)
 		}
 	}
 	return nil

@@ -17,7 +17,8 @@ func DescribeMessage(m Message) string {
 		return fmt.Sprintf("release %d conn %d %s%s%s", m.Lease, m.Conn, m.Health,
 			when(m.At != 0, " at "+m.At.String()), when(m.PassedOn != 0, fmt.Sprintf(" passed-on %d", m.PassedOn)))
 	case Reused:
-		return fmt.Sprintf("reused %d conn %d passed-on %d", m.Lease, m.Conn, m.PassedOn)
+		return fmt.Sprintf("reused %d conn %d%s passed-on %d", m.Lease, m.Conn,
+			when(m.Since != 0, " since "+m.Since.String()), m.PassedOn)
 	case Horizon:
 		if m.At == Never {
 			return "horizon never"

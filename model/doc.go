@@ -60,7 +60,8 @@
 //	    workspace's queue, unless the queue is full, the workspace's last dial
 //	    failed for good and backs off (and it is not paused), or it would not wait
 //	    (NoWait) and neither a dial under way nor one that could start, now or
-//	    after an eviction, would serve it: then it is refused at once.
+//	    after an eviction, would serve it: then it is refused at once. The error
+//	    names the longest lease: of the workspace's own if it is at its cap.
 //	 2. A connection that comes free (released clean, or freshly dialed) and that
 //	    nothing ends (draining, paused, its lifetime over, the budget or the cap
 //	    exceeded after SetLimits) goes to the first waiter of its workspace,

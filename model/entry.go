@@ -17,7 +17,7 @@ type Entry struct {
 	detail uint8  // Health, FailureKind
 	who    uint64 // lease, operation, Budget
 	conn   uint64 // connection, PerWorkspace
-	when   int64  // At of a Release or a Horizon
+	when   int64  // At of a Release or a Horizon, Since of a Reused
 	more   uint64 // PassedOn
 	text   string // workspace, Err
 }
@@ -54,7 +54,8 @@ func (e *Entry) Set(at time.Duration, m Message) {
 		e.kind, e.who, e.conn, e.detail = entryRelease, uint64(m.Lease), uint64(m.Conn), uint8(m.Health)
 		e.when, e.more = int64(m.At), m.PassedOn
 	case Reused:
-		e.kind, e.who, e.conn, e.more = entryReused, uint64(m.Lease), uint64(m.Conn), m.PassedOn
+		e.kind, e.who, e.conn = entryReused, uint64(m.Lease), uint64(m.Conn)
+		e.when, e.more = int64(m.Since), m.PassedOn
 	case Horizon:
 		e.kind, e.when = entryHorizon, int64(m.At)
 	case DialSucceeded:
@@ -94,7 +95,7 @@ func (e Entry) Message() Message {
 	case entryRelease:
 		return Release{Lease: lease, Conn: conn, Health: Health(e.detail), At: time.Duration(e.when), PassedOn: e.more}
 	case entryReused:
-		return Reused{Lease: lease, Conn: conn, PassedOn: e.more}
+		return Reused{Lease: lease, Conn: conn, Since: time.Duration(e.when), PassedOn: e.more}
 	case entryHorizon:
 		return Horizon{time.Duration(e.when)}
 	case entryDialSucceeded:

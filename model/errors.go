@@ -71,7 +71,8 @@ type ConnectionLimitError struct {
 	// WaitingWorkspace the same for its workspace.
 	Waiting, WaitingWorkspace int
 	// LongestLease is how long the oldest lease had been held, by
-	// LongestLeaseWorkspace.
+	// LongestLeaseWorkspace. If the workspace is at its own cap, only its own leases
+	// count. Zero when there is none.
 	LongestLease          time.Duration
 	LongestLeaseWorkspace WorkspaceID
 	// Cause is what ended the wait: the context's error, ErrAcquireTimeout, or

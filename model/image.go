@@ -24,8 +24,8 @@ type Image struct {
 	// Workspaces are all that are remembered. Those that are inactive stand in the
 	// order in which they became so.
 	Workspaces []WorkspaceImage
-	// Conns are all that hold a slot. Those in use stand in the order of their
-	// leases, those on their way to be free in the order in which they were closed.
+	// Conns are all that hold a slot. Those on their way to be free stand in the
+	// order in which they were closed.
 	Conns []ConnImage
 	// Waiters stand in the order of their arrival.
 	Waiters []WaiterImage
@@ -144,9 +144,6 @@ func (s *State) Image() Image {
 			i.Workspaces = append(i.Workspaces, w.image())
 		}
 	}
-	for n := s.leases.head; n != nil; n = n.next {
-		i.Conns = append(i.Conns, n.item.image())
-	}
 	for n := s.onTheWay.head; n != nil; n = n.next {
 		i.Conns = append(i.Conns, n.item.image())
 	}
@@ -217,22 +214,18 @@ func (i Image) Sorted() Image {
 		return 0 // they stand in the order in which they became inactive
 	})
 	slices.SortStableFunc(i.Conns, func(a, b ConnImage) int {
-		if listedA, listedB := a.listed(), b.listed(); listedA != 0 || listedB != 0 {
-			return cmp.Compare(listedB, listedA)
+		switch listedA, listedB := a.listed(), b.listed(); {
+		case listedA && listedB:
+			return 0
+		case listedA:
+			return -1
+		case listedB:
+			return 1
 		}
 		return cmp.Compare(a.ID, b.ID)
 	})
 	return i
 }
 
-// listed tells whether its place among the connections means something: in which
-// list.
-func (c ConnImage) listed() int {
-	switch {
-	case c.State == connStateNames[inUse]:
-		return 2
-	case c.State == connStateNames[closing] && !c.Lingers:
-		return 1
-	}
-	return 0
-}
+// listed tells whether its place among the connections means something.
+func (c ConnImage) listed() bool { return c.State == connStateNames[closing] && !c.Lingers }

@@ -72,8 +72,10 @@ type Release struct {
 // Reused tells that the connection of a lease is in other hands than before: it
 // was passed on from one holder to the next, and it is not given back.
 type Reused struct {
-	Lease    LeaseID
-	Conn     ConnID
+	Lease LeaseID
+	Conn  ConnID
+	// Since is when its holder got it. Zero means now.
+	Since    time.Duration
 	PassedOn uint64 // as in Release
 }
 

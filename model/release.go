@@ -10,7 +10,8 @@ func (s *State) release(m Release) {
 	if c == nil {
 		return
 	}
-	c.listed.remove()
+	s.leases.remove(c)
+	c.workspace.leases.remove(c)
 	c.lastUsed = s.now
 	if m.At > 0 {
 		c.lastUsed = min(m.At, s.now)
@@ -43,10 +44,30 @@ func (s *State) reused(m Reused) {
 	if c == nil {
 		return
 	}
-	c.since, c.workspace.lastUsed = s.now, s.now
-	c.listed.remove()
-	s.leases.pushBack(&c.listed)
+	c.since = s.now
+	if m.Since > 0 {
+		c.since = min(m.Since, s.now)
+	}
+	c.workspace.lastUsed = max(c.workspace.lastUsed, c.since)
+	s.leases.set(c)
+	c.workspace.leases.set(c)
 	s.count(m.PassedOn)
+}
+
+// byLease orders leases by age, the oldest first, ties by id.
+func byLease(a, b *conn) bool {
+	if a.since != b.since {
+		return a.since < b.since
+	}
+	return a.id < b.id
+}
+
+func newLeases() heap[*conn] {
+	return heap[*conn]{less: byLease, place: func(c *conn) *int { return &c.inLeases }}
+}
+
+func newWorkspaceLeases() heap[*conn] {
+	return heap[*conn]{less: byLease, place: func(c *conn) *int { return &c.inWorkspaceLeases }}
 }
 
 // count counts acquires that were hits without a message.
@@ -110,7 +131,8 @@ func (s *State) owedElsewhere(first *waiter) bool {
 func (s *State) lend(c *conn, lease LeaseID) {
 	s.move(c, inUse)
 	c.lease, c.since = lease, s.now
-	s.leases.pushBack(&c.listed)
+	s.leases.set(c)
+	c.workspace.leases.set(c)
 	c.workspace.lastUsed = s.now
 	s.settle(c.workspace)
 }

@@ -103,7 +103,8 @@ func (s *State) restoreConns(images []ConnImage) error {
 			c.lastUsed = i.Since
 			unused = append(unused, c)
 		case c.state == inUse:
-			s.leases.pushBack(&c.listed)
+			s.leases.set(c)
+			w.leases.set(c)
 		case c.state == closing && !i.Lingers:
 			s.onTheWay.pushBack(&c.listed)
 		}

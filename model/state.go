@@ -24,7 +24,7 @@ type State struct {
 	retired    list[*workspace]           // neither active nor paused; at most maxRetired
 
 	idle     idleSet
-	leases   list[*conn] // in use, the oldest lease first
+	leases   heap[*conn] // in use, the oldest lease first
 	onTheWay list[*conn] // closing, and still expected to be free soon; oldest first
 
 	waiters map[LeaseID]*waiter
@@ -78,16 +78,18 @@ type conn struct {
 	end       time.Duration // while idle: when its lifetime or idle time is over
 	endReason CloseReason
 
-	inLRU, inEnds int         // places in the heaps of idleSet
-	listed        node[*conn] // in State.leases or State.onTheWay
-	eviction      *operation  // that closes it, if any
+	inLRU, inEnds               int         // places in the heaps of idleSet
+	inLeases, inWorkspaceLeases int         // places in State.leases and workspace.leases
+	listed                      node[*conn] // in State.onTheWay
+	eviction                    *operation  // that closes it, if any
 }
 
 // workspace is what is known of a workspace.
 type workspace struct {
 	id     WorkspaceID
 	counts [connStates]int
-	idle   []*conn // by last use, ties by id; the last is lent first
+	idle   []*conn     // by last use, ties by id; the last is lent first
+	leases heap[*conn] // its part of State.leases
 	queue  list[*waiter]
 	paused bool
 	pauses []*operation // unfinished ones
@@ -118,6 +120,7 @@ func NewState(limits Limits) *State {
 		workspaces: make(map[WorkspaceID]*workspace),
 		waiters:    make(map[LeaseID]*waiter),
 		idle:       newIdleSet(),
+		leases:     newLeases(),
 		suspect:    -1,
 		horizon:    Never,
 		pace:       newPace(limits),
@@ -200,7 +203,7 @@ func (s *State) coming() int { return s.effective - s.open() + s.onTheWay.size }
 func (s *State) lookup(id WorkspaceID) *workspace {
 	w := s.workspaces[id]
 	if w == nil {
-		w = &workspace{id: id, lastUsed: s.now}
+		w = &workspace{id: id, leases: newWorkspaceLeases(), lastUsed: s.now}
 		w.listed.item = w
 		s.workspaces[id] = w
 	}

@@ -181,7 +181,8 @@ func (o order) message(l *ledger, next uint64) model.Message {
 		}
 	case reuse:
 		if c := choose(l.in(inUse), o.pick); c != nil {
-			return model.Reused{Lease: c.lease, Conn: c.id, PassedOn: uint64(o.pick % 3)}
+			since := max(0, l.now+o.pass+ms(1-o.pick*o.pick)) // 0 is now
+			return model.Reused{Lease: c.lease, Conn: c.id, Since: since, PassedOn: uint64(o.pick % 3)}
 		}
 	case horizon:
 		if c := choose(l.in(idle), o.pick); c != nil && o.pick%2 == 1 {

@@ -19,6 +19,9 @@ func (r *reference) receive(m model.Message) {
 	case model.Reused:
 		if c := r.find(m.Conn, refInUse); c != nil && c.lease == m.Lease {
 			c.leasedAt = r.now
+			if m.Since > 0 {
+				c.leasedAt = min(m.Since, r.now)
+			}
 			r.passedOn(m.PassedOn)
 		} else {
 			r.counters.StaleMessages++
@@ -235,6 +238,10 @@ func (r *reference) leave(w refWaiter) {
 }
 
 func (r *reference) limitError(id model.WorkspaceID, limit model.Limit) error {
+	whose := anyWorkspace
+	if limit == model.WorkspaceLimit || limit == model.QueueLimit && r.count(id, anyState) >= r.limits.PerWorkspace {
+		whose = id
+	}
 	return &model.ConnectionLimitError{
 		MaxConnections:     r.limits.Budget,
 		CurrentConnections: r.open(),
@@ -246,7 +253,7 @@ func (r *reference) limitError(id model.WorkspaceID, limit model.Limit) error {
 		CurrentWorkspace:   r.count(id, anyState),
 		Waiting:            r.waiting(anyWorkspace),
 		WaitingWorkspace:   r.waiting(id),
-		LongestLease:       r.longestLease(),
+		LongestLease:       r.longestLease(whose),
 	}
 }
 

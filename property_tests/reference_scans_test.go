@@ -160,10 +160,10 @@ func (r *reference) find(id model.ConnID, state refState) *refConn {
 	return nil
 }
 
-func (r *reference) longestLease() time.Duration {
+func (r *reference) longestLease(whose model.WorkspaceID) time.Duration {
 	longest := time.Duration(0)
 	for _, c := range r.connections {
-		if c.state == refInUse {
+		if c.state == refInUse && (whose == anyWorkspace || whose == c.workspace) {
 			longest = max(longest, r.now-c.leasedAt)
 		}
 	}
@@ -189,7 +189,7 @@ func (r *reference) Stats(now time.Duration) model.BudgetStats {
 		PerWorkspace:    r.limits.PerWorkspace,
 		Counts:          r.counts(anyWorkspace),
 		Counters:        r.counters,
-		LongestLease:    r.longestLease(),
+		LongestLease:    r.longestLease(anyWorkspace),
 		Draining:        r.draining,
 	}
 	if len(r.waiters) > 0 {

@@ -202,7 +202,14 @@ func parseMessage(text string) (model.Message, error) {
 		}
 		m = released
 	case "reused":
-		m = model.Reused{Lease: model.LeaseID(number(0)), Conn: model.ConnID(number(1)), PassedOn: passedOn(words)}
+		reused := model.Reused{Lease: model.LeaseID(number(0)), Conn: model.ConnID(number(1)), PassedOn: passedOn(words)}
+		if i := slices.Index(words, "since"); i >= 0 && i+1 < len(words) {
+			var err error
+			if reused.Since, err = time.ParseDuration(words[i+1]); err != nil {
+				return nil, err
+			}
+		}
+		m = reused
 	case "horizon":
 		at := model.Never
 		if last != "never" {
