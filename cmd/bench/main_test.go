@@ -1,16 +1,67 @@
 package bench
 
 import (
+	"context"
+	"fmt"
 	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"testing"
 
 	"github.com/sirupsen/logrus"
 	"go.uber.org/goleak"
+
+	"github.com/tenantpool/tenantpool/pools/localpg"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(withSharedServer{m}) }
+
+// withSharedServer stops the shared server after the tests.
+type withSharedServer struct{ *testing.M }
+
+func (m withSharedServer) Run() int {
+	code := m.M.Run()
+	if shared != nil {
+		if err := shared.Stop(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+	}
+	return code
+}
+
+// shared is nil until a test needs it.
+var shared *localpg.Server
+
+// sharedServer is for tests that do not need a server of their own. They create
+// databases of their own and drop them.
+func sharedServer(t *testing.T) *localpg.Server {
+	t.Helper()
+	if shared == nil {
+		var err error
+		if shared, err = localpg.Start(context.Background(), localpg.Options{MaxConnections: 30}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return shared
+}
+
+func dsnOf(s *localpg.Server) string {
+	return fmt.Sprintf("postgres://%s:%s@%s/%s?sslmode=disable",
+		s.User, s.Password, net.JoinHostPort(s.Host, fmt.Sprint(s.Port)), s.Database)
+}
+
+// needProgramOf skips the test of a strategy whose program is not installed.
+func needProgramOf(t *testing.T, strategy string) {
+	t.Helper()
+	if strategy != (pgBouncer{}).label() {
+		return
+	}
+	if _, err := findBouncer(); err != nil {
+		t.Skip(err)
+	}
+}
 
 // silent is a terminal that nobody looks at.
 var silent = Terminal{

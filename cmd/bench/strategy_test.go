@@ -9,10 +9,20 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
+// newStage is on the shared server, ownStage on one that grants the budget and no more.
 func newStage(t *testing.T, databases int) *stage {
 	t.Helper()
+	o := small()
+	o.DSN = dsnOf(sharedServer(t))
+	return setUpStage(t, o, databases)
+}
+
+func ownStage(t *testing.T, databases int) *stage { return setUpStage(t, small(), databases) }
+
+func setUpStage(t *testing.T, o Options, databases int) *stage {
+	t.Helper()
 	openTemp(t)
-	s, err := setUp(t.Context(), small(), databases, quietLog(), silent)
+	s, err := setUp(t.Context(), o, databases, quietLog(), silent)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -65,34 +75,37 @@ func TestEachStrategyCountsTheConnectionsThatItMakes(t *testing.T) {
 		return n
 	}
 	for _, how := range strategies() {
-		before := sessions()
-		p, err := how.open(t.Context(), s)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for i := range 24 { // more workspaces than the LRU of pools keeps
-			lease, err := p.acquire(t.Context(), i%8)
+		t.Run(how.label(), func(t *testing.T) {
+			needProgramOf(t, how.label())
+			before := sessions()
+			p, err := how.open(t.Context(), s)
 			if err != nil {
-				t.Fatalf("%s: %v", how.label(), err)
-			}
-			if err := lease.query(t.Context(), "select 1"); err != nil {
-				t.Errorf("%s: %v", how.label(), err)
-			}
-			lease.release()
-		}
-		made := p.made()
-		if err := p.close(t.Context()); err != nil {
-			t.Error(err)
-		}
-		var open int
-		for open = -1; open != 0; { // bounded by the test's own deadline
-			if err := conn.QueryRow(t.Context(), "SELECT count(*) FROM pg_stat_activity WHERE datname = ANY($1)", s.databases).Scan(&open); err != nil {
 				t.Fatal(err)
 			}
-		}
-		if counted := sessions() - before; made == 0 || made != counted {
-			t.Errorf("%s: it made %d connections, the server counted %d", how.label(), made, counted)
-		}
+			for i := range 24 { // more workspaces than the LRU of pools keeps
+				lease, err := p.acquire(t.Context(), i%8)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := lease.query(t.Context(), "select 1"); err != nil {
+					t.Error(err)
+				}
+				lease.release()
+			}
+			made := p.made()
+			if err := p.close(t.Context()); err != nil {
+				t.Error(err)
+			}
+			var open int
+			for open = -1; open != 0; { // bounded by the test's own deadline
+				if err := conn.QueryRow(t.Context(), "SELECT count(*) FROM pg_stat_activity WHERE datname = ANY($1)", s.databases).Scan(&open); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if counted := sessions() - before; made == 0 || made != counted {
+				t.Errorf("it made %d connections, the server counted %d", made, counted)
+			}
+		})
 	}
 }
 
@@ -117,7 +130,7 @@ func TestPgBouncerWithoutItsProgramHasNoTurn(t *testing.T) {
 
 // Each of 22 pools keeps a connection, and the server has 20.
 func TestPoolsThatKnowNothingOfEachOtherAreRefusedAndCounted(t *testing.T) {
-	s := newStage(t, 22)
+	s := ownStage(t, 22)
 	observer, err := pgx.Connect(t.Context(), s.watcher) // it has its place, as in a turn
 	if err != nil {
 		t.Fatal(err)
