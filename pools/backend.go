@@ -27,6 +27,8 @@ type backend struct {
 	began            span
 	dialed, welcomed time.Time
 	cancel           *cancelHandler
+	// dirty: a user had the session in his hands, and it was not reset since.
+	dirty bool
 	// handles are those of future leases; the holder's.
 	handles []Conn
 	closer  *closer

@@ -126,6 +126,19 @@ func Open(ctx context.Context, cfg model.Config, opts ...Option) (*Manager, erro
 // model.ErrClosed, ErrPaused or ErrDialing. Where ctx ended the wait it also
 // wraps ctx.Err().
 func (m *Manager) Acquire(ctx context.Context, id model.WorkspaceID) (*Conn, error) {
+	return dirtied(m.lend(ctx, id))
+}
+
+// dirtied marks the session of a connection that a user gets into his hands.
+func dirtied(conn *Conn, err error) (*Conn, error) {
+	if err == nil {
+		conn.backend.dirty = true
+	}
+	return conn, err
+}
+
+// lend is Acquire for the manager itself, which leaves the session as it was.
+func (m *Manager) lend(ctx context.Context, id model.WorkspaceID) (*Conn, error) {
 	if ctx.Err() == nil {
 		if lease, ok := m.supervisor.AcquireSeated(workspaceShare, id); ok {
 			return newConn(lease), nil
@@ -211,12 +224,18 @@ func (m *Manager) System() *Workspace {
 		key:       "system",
 		databases: m.databases,
 		acquire: func(ctx context.Context, id model.WorkspaceID) (*Conn, error) {
-			if within(m.closing, 0) {
-				return nil, fmt.Errorf("acquire system database: %w", model.ErrClosed)
-			}
-			return m.acquire(ctx, systemShare, id)
+			return dirtied(m.lendSystem(ctx, id))
 		},
 	}
+}
+
+// lendSystem is System's Acquire for the manager itself, which leaves the session as
+// it was. What may take long goes here, and not to the connections of acquireOwn.
+func (m *Manager) lendSystem(ctx context.Context, id model.WorkspaceID) (*Conn, error) {
+	if within(m.closing, 0) {
+		return nil, fmt.Errorf("acquire system database: %w", model.ErrClosed)
+	}
+	return m.acquire(ctx, systemShare, id)
 }
 
 // Evict closes the workspace's idle connections and blocks until the server has

@@ -45,6 +45,12 @@ import (
 // that deallocates one of pgx's statements costs the next who uses it an error. What
 // an extension keeps in the session, as dblink its connections, stays.)
 //
+// What earlier holders of the connection left in its session is undone first, in the
+// same round trip, and LISTEN with it. If that fails, or if they left a statement of
+// SQL's PREPARE, the connection is closed and the statement runs on another one.
+// Beyond reach are libraries that they loaded (LOAD), the seed of random(), and the
+// statements that they prepared through pgx, which EXECUTE finds.
+//
 // The error wraps a *model.SQLError when the server refused the statement; ctx.Err()
 // when ctx ended it; and is otherwise one of Acquire's.
 func (m *Manager) Query(ctx context.Context, q model.Query) (model.QueryResult, error) {
@@ -52,23 +58,50 @@ func (m *Manager) Query(ctx context.Context, q model.Query) (model.QueryResult, 
 	if err != nil {
 		return model.QueryResult{}, fmt.Errorf("query workspace %q: %w", q.Workspace, err)
 	}
-	conn, err := m.Acquire(ctx, q.Workspace)
-	if err != nil {
-		return model.QueryResult{}, err
+	result, lent, err := runClean(ctx, m.lend, q, params)
+	if err != nil && lent {
+		err = fmt.Errorf("query workspace %q: %w", q.Workspace, err)
 	}
-	s := &statement{backend: conn.backend, query: q, params: params}
-	s.result = model.QueryResult{Columns: []model.Column{}, Rows: [][]any{}}
+	return result, err
+}
+
+// runClean runs one statement in a clean session of a connection that lend lends.
+// lent is false if there was none; then the error is lend's.
+func runClean(
+	ctx context.Context, lend func(context.Context, model.WorkspaceID) (*Conn, error), q model.Query, params [][]byte,
+) (result model.QueryResult, lent bool, err error) {
+	for tries := 1; ; tries++ {
+		conn, err := lend(ctx, q.Workspace)
+		if err != nil {
+			return model.QueryResult{}, false, err
+		}
+		result, unrun, err := runOn(ctx, conn, q, params)
+		if err == nil || !unrun || ctx.Err() != nil || tries == triesAtMost {
+			return result, true, err
+		}
+	}
+}
+
+// triesAtMost bounds how many connections are closed, one after the other, because
+// their sessions cannot be reset. No workspace has more than that idle.
+const triesAtMost = 50
+
+// runOn runs the statement on this connection, and gives it back. unrun: it was not
+// carried out, nor will be, because the session could not be prepared for it.
+func runOn(ctx context.Context, conn *Conn, q model.Query, params [][]byte) (result model.QueryResult, unrun bool, err error) {
+	s := newStatement(conn.backend, q, params)
 	defer func() {
 		health := conn.backend.health()
 		if health == model.Clean && !s.clean {
 			health = model.Unclean
 		}
+		conn.backend.dirty = !s.clean
 		conn.release(health)
 	}()
 	if err := s.run(ctx); err != nil {
-		return model.QueryResult{}, fmt.Errorf("query workspace %q: %w", q.Workspace, err)
+		return model.QueryResult{}, s.unrun, err
 	}
-	return s.result, nil
+	return s.result, false, nil
 }
 
 // maxParameters is what the protocol can count.

@@ -20,15 +20,18 @@ import (
 // only so can the server be told to stop after so many rows (pgconn always asks
 // for all), and because all of it is sent at once and costs one round trip:
 //
-//	[BEGIN READ ONLY] statement Sync | [ROLLBACK;] resetSession
+//	[reset] [BEGIN READ ONLY] statement Sync | [ROLLBACK;] reset
 //
-// The server answers each half with a ReadyForQuery.
+// The server answers each half with a ReadyForQuery. After an error it skips the rest
+// of the half, so the statement never runs in a session that was not reset. The first
+// reset is a transaction of its own, which the statement's failure does not undo.
 type statement struct {
 	backend *backend
 	query   model.Query
 	params  [][]byte
+	before  []string // the commands before the statement that are not yet answered
 
-	begun     bool // what is answered now is the statement, not the BEGIN before it
+	unrun     bool // one of them was refused, so the statement was skipped
 	completed bool // the statement was carried out
 	failure   error
 	oids      []uint32
@@ -55,6 +58,18 @@ const (
 	endingTurn = 100 * time.Millisecond
 )
 
+func newStatement(b *backend, q model.Query, params [][]byte) *statement {
+	s := &statement{backend: b, query: q, params: params}
+	s.result = model.QueryResult{Columns: []model.Column{}, Rows: [][]any{}}
+	if b.dirty {
+		s.before = resetFirst
+	}
+	if q.ReadOnly {
+		s.before = append(s.before[:len(s.before):len(s.before)], "BEGIN READ ONLY")
+	}
+	return s
+}
+
 func (s *statement) run(ctx context.Context) error {
 	if s.query.MaxBytes > 0 {
 		s.frontend().SetMaxBodyLen(s.query.MaxBytes + bodyAtMost)
@@ -64,7 +79,7 @@ func (s *statement) run(ctx context.Context) error {
 		return s.outcome(ctx, err)
 	}
 	err := s.receive(ctx)
-	s.clean = err == nil && !s.spoiled
+	s.clean = err == nil && !s.spoiled && !s.unrun
 	if err := s.outcome(ctx, err); err != nil {
 		return err
 	}
@@ -89,6 +104,9 @@ func (s *statement) outcome(ctx context.Context, err error) error {
 		err = errors.New("the server did not say what became of the statement")
 	}
 	err = sqlError(err)
+	if s.unrun {
+		err = fmt.Errorf("the statement did not run, because its session could not be prepared for it: %w", err)
+	}
 	if ctx.Err() != nil && !errors.Is(err, ctx.Err()) {
 		err = fmt.Errorf("%w: %w", ctx.Err(), err)
 	}
@@ -105,22 +123,26 @@ func (s *statement) frontend() *pgproto3.Frontend { return s.conn().Frontend() }
 // send writes it all, unless ctx ends first.
 func (s *statement) send(ctx context.Context) error {
 	to := s.frontend()
-	command := func(sql string, params [][]byte, maxRows uint32) {
+	command := func(sql string, params [][]byte, maxRows uint32, describe bool) {
 		to.SendParse(&pgproto3.Parse{Query: sql})
 		to.SendBind(&pgproto3.Bind{Parameters: params})
-		to.SendDescribe(&pgproto3.Describe{ObjectType: 'P'})
+		if describe {
+			to.SendDescribe(&pgproto3.Describe{ObjectType: 'P'})
+		}
 		to.SendExecute(&pgproto3.Execute{MaxRows: maxRows})
 	}
-	afterwards := resetSession
+	for _, sql := range s.before {
+		command(sql, nil, 0, false)
+	}
+	afterwards := resetAfterwards
 	if s.query.ReadOnly {
-		command("BEGIN READ ONLY", nil, 0)
 		afterwards = "ROLLBACK; " + afterwards
 	}
 	maxRows := uint32(0)
 	if s.query.MaxRows > 0 && s.query.MaxRows < math.MaxInt32 {
 		maxRows = uint32(s.query.MaxRows) + 1 // to know whether there are more
 	}
-	command(s.query.SQL, s.params, maxRows)
+	command(s.query.SQL, s.params, maxRows, true)
 	to.SendSync(&pgproto3.Sync{})
 	to.SendQuery(&pgproto3.Query{String: afterwards})
 
@@ -152,6 +174,7 @@ func (s *statement) receive(ctx context.Context) error {
 		}
 		message, err := s.conn().ReceiveMessage(reading)
 		if err != nil {
+			s.unrun = s.unrun || len(s.before) > 0 && errors.As(err, new(*pgconn.PgError)) // the end of the session
 			if reading.Err() != nil && !s.conn().IsClosed() {
 				continue // nothing came in this turn
 			}
@@ -174,6 +197,9 @@ func (s *statement) receive(ctx context.Context) error {
 
 // answer takes a message of the first half.
 func (s *statement) answer(message pgproto3.BackendMessage) error {
+	if len(s.before) > 0 {
+		return s.answerBefore(message)
+	}
 	switch m := message.(type) {
 	case *pgproto3.RowDescription:
 		if s.oids != nil {
@@ -192,10 +218,6 @@ func (s *statement) answer(message pgproto3.BackendMessage) error {
 	case *pgproto3.NotificationResponse:
 		return s.notified(m)
 	case *pgproto3.CommandComplete:
-		if s.query.ReadOnly && !s.begun {
-			s.begun = true
-			return nil
-		}
 		tag := pgconn.NewCommandTag(string(m.CommandTag))
 		s.result.Command, s.result.RowsAffected = tag.String(), tag.RowsAffected()
 		s.spoiled = slices.Contains(spoilers, strings.SplitN(tag.String(), " ", 2)[0])
@@ -207,6 +229,20 @@ func (s *statement) answer(message pgproto3.BackendMessage) error {
 	case *pgproto3.CopyInResponse, *pgproto3.CopyOutResponse, *pgproto3.CopyBothResponse:
 		return &pgconn.PgError{Code: "0A000", Message: "COPY from or to the client is not possible here",
 			Hint: "use INSERT with parameters, or SELECT"}
+	}
+	return nil
+}
+
+// answerBefore takes a message that comes before the statement's own.
+func (s *statement) answerBefore(message pgproto3.BackendMessage) error {
+	switch m := message.(type) {
+	case *pgproto3.CommandComplete:
+		s.before = s.before[1:]
+	case *pgproto3.ErrorResponse:
+		s.unrun = true
+		s.failure = pgconn.ErrorResponseToPgError(m)
+	case *pgproto3.NotificationResponse:
+		return s.notified(m)
 	}
 	return nil
 }

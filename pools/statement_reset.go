@@ -2,6 +2,8 @@ package pools
 
 import (
 	"errors"
+	"slices"
+	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgproto3"
@@ -9,11 +11,23 @@ import (
 
 // resetSession is DISCARD ALL without DISCARD PLANS and DEALLOCATE ALL, which would
 // take away the statements that pgx has prepared for the connection's other users.
-// It asks instead whether there are any that SQL prepared: a function or a trigger
-// may do so under the name of one of pgx's, which would then run another's SQL.
-const resetSession = `SET SESSION AUTHORIZATION DEFAULT; RESET ROLE; RESET ALL; CLOSE ALL; UNLISTEN *; ` +
-	`SELECT pg_catalog.pg_advisory_unlock_all(), EXISTS (SELECT FROM pg_catalog.pg_prepared_statements WHERE from_sql); ` +
-	`DISCARD TEMP; DISCARD SEQUENCES`
+// Instead it fails if there are any that SQL prepared: a function or a trigger may do
+// so under the name of one of pgx's, which would then run another's SQL.
+var resetSession = []string{
+	`SET SESSION AUTHORIZATION DEFAULT`, `RESET ROLE`, `RESET ALL`, `CLOSE ALL`, `UNLISTEN *`,
+	`SELECT pg_catalog.pg_advisory_unlock_all()`,
+	`SELECT CASE WHEN EXISTS (SELECT FROM pg_catalog.pg_prepared_statements WHERE from_sql) ` +
+		`THEN 'this session has statements of PREPARE, and is not used again' END::pg_catalog.int4`,
+	`DISCARD TEMP`, `DISCARD SEQUENCES`,
+}
+
+var (
+	// resetFirst is one transaction, whatever modes the session left to it by default:
+	// a deferrable one, for example, would wait for others.
+	resetFirst = slices.Concat(
+		[]string{`BEGIN ISOLATION LEVEL READ COMMITTED NOT DEFERRABLE`}, resetSession, []string{`COMMIT`})
+	resetAfterwards = strings.Join(resetSession, "; ")
+)
 
 // spoilers are the commands that may change the prepared statements, or what else
 // cannot be undone. A DO block or a procedure may contain any of them.
@@ -25,13 +39,6 @@ func (s *statement) resetAnswer(message pgproto3.BackendMessage) error {
 	switch m := message.(type) {
 	case *pgproto3.ErrorResponse:
 		return pgconn.ErrorResponseToPgError(m)
-	case *pgproto3.DataRow:
-		if len(m.Values) != 2 {
-			return errForeignRow
-		}
-		if string(m.Values[1]) != "f" {
-			s.spoiled = true
-		}
 	case *pgproto3.NotificationResponse:
 		return s.notified(m)
 	}

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/tenantpool/tenantpool/model"
 )
@@ -30,7 +29,7 @@ func (m *Manager) CreateWorkspace(ctx context.Context, id model.WorkspaceID) err
 	case hasCode(err, duplicateDatabase, uniqueViolation): // the latter when two create it at once
 		return fmt.Errorf("create workspace %q: %w (%q)", id, model.ErrWorkspaceExists, name)
 	case err != nil:
-		return fmt.Errorf("create workspace %q: %w", id, refusal(err))
+		return fmt.Errorf("create workspace %q: %w", id, err)
 	}
 	// Created is created: ctx may end now.
 	ctx, stop := afterwards(ctx)
@@ -68,7 +67,7 @@ func (m *Manager) DeleteWorkspace(ctx context.Context, id model.WorkspaceID) (er
 	case hasCode(err, noSuchDatabase):
 		return fmt.Errorf("delete workspace %q: %w (%q)", id, model.ErrNoWorkspace, name)
 	case err != nil:
-		return fmt.Errorf("delete workspace %q: %w", id, refusal(err))
+		return fmt.Errorf("delete workspace %q: %w", id, err)
 	}
 	return nil
 }
@@ -110,7 +109,7 @@ func (m *Manager) Workspaces(ctx context.Context) ([]model.WorkspaceID, error) {
 	return ids, nil
 }
 
-// administer runs a statement in the system database. While it fails because
+// administer runs a statement in a clean session of the system database. While it fails because
 // somebody else uses the database in question it is repeated, for a short time: to
 // create one the server copies template1, which must not be in use (as by another
 // CREATE DATABASE's check, or somebody's psql), and to drop one nobody may be
@@ -118,7 +117,7 @@ func (m *Manager) Workspaces(ctx context.Context) ([]model.WorkspaceID, error) {
 func (m *Manager) administer(ctx context.Context, sql string) error {
 	deadline := time.Now().Add(inUseAtMost)
 	for pause := 50 * time.Millisecond; ; pause *= 2 {
-		_, err := m.System().Exec(ctx, sql)
+		_, _, err := runClean(ctx, m.lendSystem, model.Query{Workspace: m.System().ID(), SQL: sql}, nil)
 		if !hasCode(err, objectInUse) || time.Now().Add(pause).After(deadline) {
 			return err
 		}
@@ -128,16 +127,6 @@ func (m *Manager) administer(ctx context.Context, sql string) error {
 			return fmt.Errorf("%w: %w", ctx.Err(), err)
 		}
 	}
-}
-
-// refusal is what the server said about a statement, in the vocabulary of package
-// model. What it says at a login is a DialError's.
-func refusal(err error) error {
-	var dial *model.DialError
-	if errors.As(err, &dial) {
-		return err
-	}
-	return sqlError(err)
 }
 
 // inUseAtMost bounds the repetitions; one more attempt may begin just before.
@@ -156,7 +145,7 @@ const (
 
 func hasCode(err error, codes ...string) bool {
 	var dial *model.DialError
-	var refused *pgconn.PgError
+	var refused *model.SQLError
 	return !errors.As(err, &dial) && errors.As(err, &refused) && slices.Contains(codes, refused.Code)
 }
 
