@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"database/sql"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -22,13 +23,19 @@ import (
 	"github.com/tenantpool/tenantpool/pools/localpg"
 )
 
-// server is one PostgreSQL for all tests of the package, with the workspaces w0,
-// w1, ... (creating a hundred databases takes most of the tests' time). The
-// application role may have serverGrants connections unless a test calls grant.
+// server is the PostgreSQL of the test that runs. It is the roomy one, with the
+// workspaces w0 to w59 and serverGrants connections for the application role, or,
+// after grant, the strict one, with w0 to w99.
 var server *localpg.Server
 
+// strict has exactly as many connections as the last grant gave it. It starts with
+// the first.
+var strict struct {
+	*localpg.Server
+	grants int
+}
+
 const (
-	serverWorkspaces  = 100
 	serverGrants      = 100
 	superuserReserved = 3
 )
@@ -41,20 +48,34 @@ func run(m *testing.M) int {
 		return m.Run()
 	}
 	var err error
-	server, err = localpg.Start(context.Background(), localpg.Options{MaxConnections: serverGrants + superuserReserved})
-	if err == nil {
-		err = server.CreateDatabases(context.Background(), databaseNames(serverWorkspaces)...)
-	}
-	if err != nil {
+	if server, err = start(serverGrants, 60); err != nil {
 		fmt.Fprintln(os.Stderr, "these tests need a PostgreSQL:", err)
 		return 1
 	}
+	roomy := server
 	defer func() {
-		if err := server.Stop(); err != nil {
+		err := roomy.Stop()
+		if strict.Server != nil {
+			err = errors.Join(err, strict.Stop())
+		}
+		if err != nil {
 			fmt.Fprintln(os.Stderr, err)
 		}
 	}()
 	return m.Run()
+}
+
+// start starts a server with databases for that many workspaces, which is most of
+// the time it takes.
+func start(connections, workspaces int) (*localpg.Server, error) {
+	server, err := localpg.Start(context.Background(), localpg.Options{MaxConnections: connections + superuserReserved, InMemory: true})
+	if err != nil {
+		return nil, err
+	}
+	if err := server.CreateDatabases(context.Background(), databaseNames(workspaces)...); err != nil {
+		return nil, errors.Join(err, server.Stop())
+	}
+	return server, nil
 }
 
 // fuzzesOnly tells whether this process runs or lists fuzz targets and no tests. A
@@ -64,9 +85,9 @@ func fuzzesOnly() bool {
 	return is("list") != "" || is("fuzz") != "" && is("run") == "^$"
 }
 
-// grant restarts the server so that, for this test, the application role can
-// have exactly so many connections, and returns the watcher, a superuser's
-// session that is part of the sum.
+// grant has the test run on the strict server, where the application role can have
+// exactly so many connections. It returns the watcher, a superuser's session that is
+// part of the sum.
 //
 // PostgreSQL lets a role in while, with it, at least
 // superuser_reserved_connections of the max_connections are free (InitPostgres:
@@ -78,23 +99,26 @@ func fuzzesOnly() bool {
 // lets the role have exactly that many connections; the next is refused.
 func grant(t *testing.T, connections int) (watch *sql.DB) {
 	t.Helper()
-	setMaxConnections(t, connections+1)
-	t.Cleanup(func() { setMaxConnections(t, serverGrants) })
+	roomy := server
+	t.Cleanup(func() { server = roomy })
+	if strict.Server == nil {
+		var err error
+		if strict.Server, err = start(connections+1, 100); err != nil {
+			t.Fatal(err)
+		}
+		strict.grants = connections
+	}
+	server = strict.Server
+	if strict.grants != connections {
+		statements(t, superuser(t), fmt.Sprintf("ALTER SYSTEM SET max_connections = %d", connections+1+superuserReserved))
+		restart(t, localpg.Fast)
+		strict.grants = connections
+	}
 	watch = superuser(t)
 	if err := watch.Ping(); err != nil { // it stays connected
 		t.Fatal(err)
 	}
 	return watch
-}
-
-func setMaxConnections(t *testing.T, connections int) {
-	t.Helper()
-	db := superuser(t)
-	if _, err := db.Exec(fmt.Sprintf("ALTER SYSTEM SET max_connections = %d", connections+superuserReserved)); err != nil {
-		t.Fatal(err)
-	}
-	_ = db.Close()
-	restart(t, localpg.Fast)
 }
 
 // restart returns when the server answers again.

@@ -90,6 +90,7 @@ func TestReservedConnectionsAreAReasonToWarn(t *testing.T) {
 	}
 	other, err := localpg.Start(t.Context(), localpg.Options{
 		MaxConnections: 43, Settings: map[string]string{"reserved_connections": "10"}, // 3 are the superuser's
+		InMemory: true,
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -32,7 +32,7 @@ func FuzzStatements(f *testing.F) {
 	own := server
 	if own == nil { // a search runs no tests, and TestMain started no server
 		var err error
-		if own, err = localpg.Start(context.Background(), localpg.Options{}); err != nil {
+		if own, err = localpg.Start(context.Background(), localpg.Options{InMemory: true}); err != nil {
 			f.Fatal(err)
 		}
 		f.Cleanup(func() { _ = own.Stop() })

@@ -6,7 +6,8 @@
 //
 // The server listens on 127.0.0.1 only, has no unix socket, and asks every
 // client for a random password (scram-sha-256). Its data lies in a temporary
-// folder and is not meant to survive a power cut: fsync is off.
+// folder, in memory with Options.InMemory, and is not meant to survive a power
+// cut: fsync is off.
 //
 // # What happens when the program dies
 //

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -15,10 +16,14 @@ const (
 )
 
 // nameFolder decides where the server will live, without making it: in the
-// folder for temporary files, or in /tmp if the account cannot go there. Its
-// last part also marks the server's processes.
-func nameFolder(who account) (string, error) {
+// folder for temporary files, or in /tmp if the account cannot go there; before
+// both in memory, if that is wanted and there is room. Its last part also marks
+// the server's processes.
+func nameFolder(who account, inMemory bool) (string, error) {
 	parents := []string{os.TempDir(), "/tmp"}
+	if shm := memory(); inMemory && shm != "" {
+		parents = slices.Insert(parents, 0, shm)
+	}
 	for _, parent := range parents {
 		absolute, err := filepath.Abs(parent)
 		if err != nil {

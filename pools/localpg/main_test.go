@@ -31,6 +31,7 @@ func TestMain(m *testing.M) {
 // started is a server that the test's end stops.
 func started(t *testing.T, options Options) *Server {
 	t.Helper()
+	options.InMemory = true
 	server, err := Start(deadline(t), options)
 	if err != nil {
 		t.Fatal(err)

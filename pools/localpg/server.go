@@ -60,7 +60,7 @@ func start(ctx context.Context, options Options, machine machine) (*Server, erro
 	if err != nil {
 		return nil, err
 	}
-	folder, err := nameFolder(who)
+	folder, err := nameFolder(who, options.InMemory)
 	if err != nil {
 		return nil, err
 	}

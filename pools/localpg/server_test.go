@@ -4,6 +4,7 @@ package localpg
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -275,6 +276,20 @@ func TestAFailedStartLeavesNothing(t *testing.T) {
 	})
 }
 
+func TestAServerInMemoryLiesInMemoryIfThereIsRoom(t *testing.T) {
+	t.Setenv("TMPDIR", openTemp(t))
+	who, err := serverAccount()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for inMemory, want := range map[bool]string{false: os.TempDir(), true: cmp.Or(memory(), os.TempDir())} {
+		folder, err := nameFolder(who, inMemory)
+		if err != nil || filepath.Dir(folder) != want {
+			t.Errorf("in memory %v: %s, want it in %s (%v)", inMemory, folder, want, err)
+		}
+	}
+}
+
 func TestRootsFolderIsWhereTheServerMayGo(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("only root starts the server as another user")
@@ -284,7 +299,11 @@ func TestRootsFolderIsWhereTheServerMayGo(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Setenv("TMPDIR", closed)
-	s := started(t, Options{})
+	s, err := Start(deadline(t), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = s.Stop() }()
 	if filepath.Dir(s.folder) != "/tmp" {
 		t.Errorf("the folder is %s", s.folder)
 	}

@@ -23,6 +23,7 @@ func TestWatch(t *testing.T) {
 	server, err := localpg.Start(ctx, localpg.Options{
 		MaxConnections: 6, // 3 for the role, 1 for the watch, 2 reserved
 		Settings:       map[string]string{"superuser_reserved_connections": "2"},
+		InMemory:       true,
 	})
 	if err != nil {
 		t.Fatal(err)
