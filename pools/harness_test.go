@@ -36,6 +36,7 @@ var strict struct {
 }
 
 const (
+	serverWorkspaces  = 60
 	serverGrants      = 100
 	superuserReserved = 3
 )
@@ -48,7 +49,7 @@ func run(m *testing.M) int {
 		return m.Run()
 	}
 	var err error
-	if server, err = start(serverGrants, 60); err != nil {
+	if server, err = start(serverGrants, serverWorkspaces); err != nil {
 		fmt.Fprintln(os.Stderr, "these tests need a PostgreSQL:", err)
 		return 1
 	}
