@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"testing"
-	"time"
 
 	"github.com/tenantpool/tenantpool/pools"
 )
@@ -27,7 +26,7 @@ func TestADatabaseGoesAwayAndComesBack(t *testing.T) {
 
 	connect := fmt.Sprintf(`CONNECT ON DATABASE %q`, database(victim))
 	fault{
-		name: "the right to CONNECT to a database revoked, granted again",
+		name: "the right to CONNECT to a database revoked, granted again", variant: true,
 		begin: func(t *testing.T) {
 			admin(t, fmt.Sprintf(`REVOKE %s FROM PUBLIC, %s`, connect, server.User))
 			terminate(t, database(victim))
@@ -91,9 +90,5 @@ func TestTheDiskIsFull(t *testing.T) {
 			return err
 		},
 		shows: []cause{"53100"},
-		lasts: 2 * time.Second,
 	}.run(t)
-	for i := range workspaces {
-		must(t, onDatabase(t.Context(), i, `TRUNCATE bulk`))
-	}
 }

@@ -19,7 +19,7 @@ type filled struct {
 }
 
 // fillTime is how long filling is tried.
-const fillTime = 15 * time.Second
+func fillTime() time.Duration { return 15*time.Second + slack() }
 
 // lendable is how many connections can be lent at once. One more is the manager's own.
 func lendable() int {
@@ -31,7 +31,7 @@ func lendable() int {
 // connection to somebody who asks it whose it is. Who fails tries again. The
 // server is asked meanwhile how many backends that are.
 func fill(m *pools.Manager, since time.Time, look func()) filled {
-	ctx, stop := context.WithTimeout(context.Background(), fillTime)
+	ctx, stop := context.WithTimeout(context.Background(), fillTime())
 	defer stop()
 	cfg := config()
 	f := filled{why: map[cause]int{}}

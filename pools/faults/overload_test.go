@@ -51,7 +51,7 @@ func TestTwentyThousandAtOnceAreRefusedAtOnceOrServedInTheirOrder(t *testing.T) 
 	m := openFor40(t, func(cfg *model.Config) {
 		cfg.MaxConnectionsPerDB = 1 // so that a workspace's requests follow each other
 		cfg.MaxWaiters = waiters
-		cfg.AcquireTimeout = time.Minute
+		cfg.AcquireTimeout = 10 * time.Minute
 	})
 	var held []*pools.Conn
 	for i := range workspaces {
@@ -84,7 +84,7 @@ func TestTwentyThousandAtOnceAreRefusedAtOnceOrServedInTheirOrder(t *testing.T) 
 		for n := range perWave {
 			wait(n%workspaces, wave)
 		}
-		if !eventually(mustBeQuiet, func() bool { return waiting(t, m) == (wave+1)*perWave }) {
+		if !eventually(mustHappen, func() bool { return waiting(t, m) == (wave+1)*perWave }) {
 			t.Fatalf("%d wait after %d waves", waiting(t, m), wave+1)
 		}
 	}
@@ -105,7 +105,7 @@ func TestTwentyThousandAtOnceAreRefusedAtOnceOrServedInTheirOrder(t *testing.T) 
 	for range crowd - waiters {
 		slowest = max(slowest, <-refusals)
 	}
-	if slowest > time.Second { // most of it is waiting for a processor
+	if slowest > time.Second+slack() { // most of it is waiting for a processor
 		t.Errorf("a refusal took %v", slowest)
 	}
 
@@ -137,11 +137,11 @@ func waiting(t *testing.T, m *pools.Manager) int {
 
 // Requests that come too many must not keep the others from being served.
 func TestThroughputDoesNotCollapseUnderTwentyThousandAtOnce(t *testing.T) {
-	m := openFor40(t, func(*model.Config) {})
-	rounds, each := 1, 2*time.Second
-	if *long {
-		rounds, each = 5, 10*time.Second
+	if !long {
+		t.Skip("only with TENANTPOOL_TEST_LONG=1")
 	}
+	m := openFor40(t, func(*model.Config) {})
+	const rounds, each = 5, 10 * time.Second
 	var calm, stormy []float64
 	for range rounds {
 		calm = append(calm, goodput(m, peakCrowd, each, t))

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -114,11 +115,22 @@ func (tr *traffic) note(began time.Time, within time.Duration, err error) {
 	t.causes[why]++
 }
 
+// shows tells whether a request has failed because of any of these. Without any, yes.
+func (t tally) shows(any []cause) bool {
+	return len(any) == 0 || slices.ContainsFunc(any, func(c cause) bool { return t.causes[c] > 0 })
+}
+
+func (tr *traffic) hasShown(any []cause) bool {
+	tr.lock.Lock()
+	defer tr.lock.Unlock()
+	return tr.counted.shows(any)
+}
+
 // untilNoneFails returns when no request has failed for so long, or in vain when
 // that takes more than twice as long as it may.
 func (tr *traffic) untilNoneFails(quiet time.Duration) {
 	began := time.Now()
-	eventually(2*mustBeBack, func() bool {
+	eventually(2*mustBeBack+slack(), func() bool {
 		tr.lock.Lock()
 		defer tr.lock.Unlock()
 		return time.Since(began) > quiet && time.Since(tr.counted.lastFailure) > quiet
@@ -139,7 +151,7 @@ func (tr *traffic) stop(t *testing.T) tally {
 	go func() { tr.wg.Wait(); close(done) }()
 	select {
 	case <-done:
-	case <-time.After(requestTime + 10*time.Second):
+	case <-time.After(requestTime + mustBeQuiet + slack()):
 		stacks := make([]byte, 1<<20)
 		t.Fatalf("requests hang:\n%s", stacks[:runtime.Stack(stacks, true)])
 	}

@@ -133,7 +133,7 @@ func (w *wire) between(cfg *model.Config) {
 
 // shortTimes keeps scenes short; the long form has the defaults.
 func shortTimes(cfg *model.Config) {
-	if !*long {
+	if !long {
 		cfg.DialTimeout = dialTime
 	}
 }
@@ -342,6 +342,16 @@ func (w *wire) each(do func(*pair)) {
 	for p := range w.pairs {
 		do(p)
 	}
+}
+
+// sessions counts the pairs that lead to a workspace's database and have been tested.
+func (w *wire) sessions() (n int) {
+	w.each(func(p *pair) {
+		if p.tenants() {
+			n++
+		}
+	})
+	return n
 }
 
 func (w *wire) connections() (n int) {
