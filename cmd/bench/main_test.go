@@ -40,7 +40,7 @@ func sharedServer(t *testing.T) *localpg.Server {
 	t.Helper()
 	if shared == nil {
 		var err error
-		if shared, err = localpg.Start(context.Background(), localpg.Options{MaxConnections: 30}); err != nil {
+		if shared, err = localpg.Start(context.Background(), localpg.Options{MaxConnections: 30, InMemory: true}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -68,6 +68,7 @@ func run(m *testing.M) int {
 func startServer() (err error) {
 	server, err = localpg.Start(context.Background(), localpg.Options{
 		MaxConnections: connections + ofTheTest + superuserReserved,
+		InMemory:       true,
 		Settings:       map[string]string{"wal_level": "replica"}, // for the scene in recovery
 	})
 	if err != nil {
