@@ -8,15 +8,13 @@ import (
 	"github.com/jackc/pgx/v5/stdlib"
 )
 
-// pgxConn has a name of its own so that, embedded, it does not hide its method
-// Conn.
-type pgxConn = stdlib.Conn
-
-// driverConn is pgx's driver connection, but its Close is Release, and its
-// errors know of the context.
+// driverConn is a database/sql connection. Its first use acquires a connection, and
+// its Close gives that back; its errors know of the context. database/sql uses it from
+// one goroutine at a time.
 type driverConn struct {
-	*pgxConn
-	lent *Conn
+	acquire func(context.Context) (*Conn, error)
+	lent    *Conn        // nil before the first use
+	pgx     *stdlib.Conn // of lent
 }
 
 // What database/sql looks for in a driver connection.
@@ -28,13 +26,27 @@ var _ interface {
 	driver.QueryerContext
 	driver.NamedValueChecker
 	driver.Pinger
-	driver.SessionResetter
 	driver.Validator
 	Conn() *pgx.Conn
 } = (*driverConn)(nil)
 
+// use makes sure that there is a connection. After an error the next use tries again.
+func (c *driverConn) use(ctx context.Context) error {
+	if c.lent != nil {
+		return nil
+	}
+	lent, err := c.acquire(ctx)
+	if err != nil {
+		return err
+	}
+	c.lent, c.pgx = lent, lent.backend.driver
+	return nil
+}
+
 func (c *driverConn) Close() error {
-	c.lent.Release()
+	if c.lent != nil {
+		c.lent.Release()
+	}
 	return nil
 }
 
@@ -43,23 +55,59 @@ func (c *driverConn) Close() error {
 // manager decides who is next.
 func (c *driverConn) IsValid() bool { return false }
 
+// CheckNamedValue leaves all values to pgx.
+func (c *driverConn) CheckNamedValue(*driver.NamedValue) error { return nil }
+
+// Conn is for Raw, which has no context: if it is the first use, only
+// Config.AcquireTimeout bounds it. It is nil if no connection could be acquired.
+func (c *driverConn) Conn() *pgx.Conn {
+	if c.use(context.Background()) != nil {
+		return nil
+	}
+	return c.pgx.Conn()
+}
+
 // Ping returns the error itself. pgx's returns driver.ErrBadConn for all of them,
 // also for the context's, and closes the connection; database/sql does not
 // repeat a Ping.
-func (c *driverConn) Ping(ctx context.Context) error { return c.lent.Ping(ctx) }
+func (c *driverConn) Ping(ctx context.Context) error {
+	if err := c.use(ctx); err != nil {
+		return err
+	}
+	return c.lent.Ping(ctx)
+}
+
+// Prepare and Begin are of the interface, but database/sql uses those with a context.
+
+func (c *driverConn) Prepare(query string) (driver.Stmt, error) {
+	return c.PrepareContext(context.Background(), query)
+}
+
+func (c *driverConn) Begin() (driver.Tx, error) {
+	return c.BeginTx(context.Background(), driver.TxOptions{})
+}
 
 func (c *driverConn) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
-	result, err := c.pgxConn.ExecContext(ctx, query, args)
+	if err := c.use(ctx); err != nil {
+		return nil, err
+	}
+	result, err := c.pgx.ExecContext(ctx, query, args)
 	return result, because(ctx, err)
 }
 
 func (c *driverConn) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
-	rows, err := c.pgxConn.QueryContext(ctx, query, args)
+	if err := c.use(ctx); err != nil {
+		return nil, err
+	}
+	rows, err := c.pgx.QueryContext(ctx, query, args)
 	return newDriverRows(ctx, rows, err)
 }
 
 func (c *driverConn) PrepareContext(ctx context.Context, query string) (driver.Stmt, error) {
-	s, err := c.pgxConn.PrepareContext(ctx, query)
+	if err := c.use(ctx); err != nil {
+		return nil, err
+	}
+	s, err := c.pgx.PrepareContext(ctx, query)
 	if err != nil {
 		return nil, because(ctx, err)
 	}
@@ -67,7 +115,10 @@ func (c *driverConn) PrepareContext(ctx context.Context, query string) (driver.S
 }
 
 func (c *driverConn) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx, error) {
-	tx, err := c.pgxConn.BeginTx(ctx, opts)
+	if err := c.use(ctx); err != nil {
+		return nil, err
+	}
+	tx, err := c.pgx.BeginTx(ctx, opts)
 	if err != nil {
 		return nil, because(ctx, err)
 	}
@@ -101,7 +152,7 @@ func (t driverTx) Commit() error { return because(t.ctx, t.Tx.Commit()) }
 func (t driverTx) Rollback() error {
 	ctx, stop := rollbackContext(t.ctx)
 	defer stop()
-	_, err := t.conn.pgxConn.Conn().Exec(ctx, "rollback")
+	_, err := t.conn.pgx.Conn().Exec(ctx, "rollback")
 	return err
 }
 
@@ -118,6 +169,9 @@ func newDriverRows(ctx context.Context, rows driver.Rows, err error) (driver.Row
 	return &driverRows{rows.(*stdlib.Rows), ctx}, nil
 }
 
-// Close's error may be that of rows not yet read. (What Next returns is known to
-// database/sql itself as the context's.)
+// Next knows of the context, too: database/sql often asks for its error before it
+// has noticed itself that the context is done.
+func (r *driverRows) Next(dest []driver.Value) error { return because(r.ctx, r.Rows.Next(dest)) }
+
+// Close's error may be that of rows not yet read.
 func (r *driverRows) Close() error { return because(r.ctx, r.Rows.Close()) }

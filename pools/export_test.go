@@ -22,3 +22,9 @@ func SortRefusal(said *pgconn.PgError) (model.FailureKind, error) {
 	f := newRefusal(said)
 	return f.kind, f
 }
+
+// CloseDBs closes the *sql.DBs that the manager's Close leaves to their holders.
+func CloseDBs(m *Manager) { m.databases.closeAll() }
+
+// MaxUnconnected bounds the *sql.DBs of workspaces to which no connection has succeeded.
+const MaxUnconnected = maxUnconnected

@@ -174,6 +174,7 @@ func open(t *testing.T, cfg model.Config, opts ...pools.Option) *manager {
 	}
 	t.Cleanup(func() {
 		closeManager(t, m)
+		pools.CloseDBs(m)
 		eventually(t, "the manager's goroutines end", func() bool { return runtime.NumGoroutine() <= before })
 	})
 	return &manager{m, log}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"sync"
 	"time"
 
@@ -100,6 +101,7 @@ func Open(ctx context.Context, cfg model.Config, opts ...Option) (*Manager, erro
 		share(cfg.SystemLimits(), system, true),
 	)
 	m.databases = startDatabases()
+	runtime.AddCleanup(m, (*databases).closeAll, m.databases) // it runs after Close only
 	if err := m.checkServer(ctx, cfg.MaxConnections); err != nil {
 		// Nothing was lent; only a login that hangs can keep this from ending.
 		_ = m.Close(ctx)
@@ -212,8 +214,11 @@ func (m *Manager) noteLimit(id model.WorkspaceID, err error) {
 // Workspace returns a handle on the workspace. It costs nothing and needs no
 // closing; a bad id is reported by the handle's methods.
 func (m *Manager) Workspace(id model.WorkspaceID) *Workspace {
-	return &Workspace{id: id, key: "workspace " + string(id), acquire: m.Acquire, databases: m.databases}
+	return &Workspace{id: id, key: workspaceKey(id), acquire: m.Acquire, databases: m.databases}
 }
+
+// workspaceKey differs from the system database's, whatever the id.
+func workspaceKey(id model.WorkspaceID) string { return "workspace " + string(id) }
 
 // System returns a handle on the system database, which has a share of the
 // connections for itself (see model.Config.SystemShare), all but one of which the
@@ -272,14 +277,12 @@ func (m *Manager) Stats(ctx context.Context) (model.Stats, error) {
 // Close stops lending (waiters get model.ErrClosed), closes connections as they
 // are released, and blocks until the server has let go of the last one. If ctx
 // is done first, the error wraps ctx.Err() and says what is still open; that
-// closes when it is released, and Close may be called again to wait for it. It
-// also closes every *sql.DB of Workspace.DB; rows and transactions of theirs may
-// end before.
+// closes when it is released, and Close may be called again to wait for it.
 func (m *Manager) Close(ctx context.Context) error {
 	m.closeOnce.Do(func() {
 		close(m.closing)
 		m.endDumps()
-		m.databases.stop()
+		m.databases.end()
 	})
 	if err := m.supervisor.Drain(ctx); err != nil {
 		return fmt.Errorf("close connection manager: %w", err)

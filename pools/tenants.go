@@ -69,6 +69,7 @@ func (m *Manager) DeleteWorkspace(ctx context.Context, id model.WorkspaceID) (er
 	case err != nil:
 		return fmt.Errorf("delete workspace %q: %w", id, err)
 	}
+	m.databases.noteGone(workspaceKey(id))
 	return nil
 }
 

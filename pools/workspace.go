@@ -3,6 +3,7 @@ package pools
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -129,19 +130,41 @@ func (w *Workspace) Ping(ctx context.Context) error {
 	return conn.Ping(ctx)
 }
 
-// DB returns a *sql.DB over the workspace's connections, so that code written
-// for database/sql runs unchanged. It blocks as Acquire does only when it is
-// used. It keeps no connection that is not in use, whatever SetMaxIdleConns says
-// (with SetMaxOpenConns besides: none for longer than a second; leave
-// SetConnMaxIdleTime alone), and evictions do not concern it. The same one is
-// returned each time; it belongs to the Manager, which closes it. It costs one
-// parked goroutine until then. Do not close it.
+// DB returns a *sql.DB over the workspace's connections, so that code written for
+// database/sql runs unchanged. All callers share it: the same one is returned each
+// time, and it belongs to the Manager. Do not close it; for a tool that closes what it
+// is given, as goose and golang-migrate do, see [Workspace.Connector].
 //
-// Its errors are those of Acquire and of the methods of Conn; a query that ctx
-// ended wraps ctx.Err(). A statement of Prepare is prepared anew for each use
-// outside of a transaction, which costs two more round trips; connections cache
-// the statements of plain queries, which are therefore faster.
+// DB never blocks. A connection is acquired by the first use of a database/sql
+// connection and released after it (a *sql.Conn or *sql.Tx: at its end), so the
+// errors are those of [Manager.Acquire] and of the methods of [Conn]; where ctx ended
+// a query they wrap ctx.Err(). The *sql.DB holds no connection that is not in use,
+// whatever SetMaxIdleConns says.
+//
+// Until its first success it is one of at most 1,024: asking for more closes the one
+// that was least recently asked for and is not in use, whose holder then gets
+// database/sql's "database is closed". After a success it stays open. Each costs a
+// goroutine and 3 KiB.
+//
+// After Manager.Close its errors wrap model.ErrClosed. Its goroutine ends when it is
+// closed, which its holder may do then, or when the Manager is garbage collected.
+//
+// A statement of Prepare is prepared anew for each use outside of a transaction, which
+// costs two more round trips; connections cache the statements of plain queries, which
+// are therefore faster.
 //
 // In Raw, the driver connection is no *stdlib.Conn; it has the method
-// Conn() *pgx.Conn.
+// Conn() *pgx.Conn. If that is the first use of the *sql.Conn it acquires, bounded by
+// Config.AcquireTimeout only, and returns nil if that fails.
 func (w *Workspace) DB() *sql.DB { return w.databases.get(w) }
+
+// Connector returns a connector for a *sql.DB of one's own over the workspace's
+// connections:
+//
+//	db := sql.OpenDB(workspace.Connector())
+//	defer db.Close()
+//
+// Its owner may close it at any time, which closes no connection of the Manager and
+// harms nobody else; otherwise it is as that of [Workspace.DB]. It costs a goroutine
+// until it is closed, so do not open one for each request.
+func (w *Workspace) Connector() driver.Connector { return connector{w.Acquire} }

@@ -96,7 +96,7 @@ func soak(t *testing.T, lasts time.Duration) (soaked, []sample) {
 	secrets := &secretSeeker{}
 	m := openSoak(t, secrets)
 	for i := range workspaces { // each *sql.DB keeps one goroutine from here on
-		m.Workspace(workspace(i)).DB()
+		defer m.Workspace(workspace(i)).DB().Close()
 	}
 	view := watchServer()
 	tr := startTraffic(m, churning)
@@ -129,7 +129,7 @@ func soak(t *testing.T, lasts time.Duration) (soaked, []sample) {
 	if others := counted.failed - lost; others > counted.requests/mayFail {
 		t.Errorf("%d of %d requests failed although nothing had happened to their session: %v", others, counted.requests, counted.causes)
 	}
-	fault{}.leaveNothing(t, m, goroutines, heap)
+	fault{}.leaveNothing(t, m, goroutines+workspaces, heap)
 	if secrets.found {
 		t.Error("the log holds the password")
 	}

@@ -2,5 +2,4 @@
 
 package localpg
 
-// Memory returns "": no folder is known to lie in memory here.
-func Memory() string { return "" }
+func memory() string { return "" }
