@@ -1,6 +1,7 @@
 package property_tests
 
 import (
+	"os"
 	"slices"
 	"testing"
 
@@ -113,12 +114,12 @@ func check(t *testing.T, m mix, watch ...property) {
 	})
 }
 
-// often checks six times as much as rapid does by itself: the rarest differences
-// show up in one of some hundred logs.
+// often checks six times as much as rapid does by itself, in the long form: the rarest
+// differences show up in one of some hundred logs.
 func often(t *testing.T, property func(*rapid.T)) {
-	times := 6
-	if testing.Short() || underRaceDetector { // which finds nothing in one goroutine
-		times = 1
+	times := 1
+	if os.Getenv("TENANTPOOL_TEST_LONG") == "1" && !underRaceDetector { // which finds nothing in one goroutine
+		times = 6
 	}
 	for range times {
 		rapid.Check(t, property)

@@ -119,7 +119,7 @@ func (rig *handlersRig) refused(role Role, path, body string, status int, words 
 // soon waits for a condition.
 func soon(t *testing.T, what string, is func() bool) {
 	t.Helper()
-	ctx, stop := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, stop := context.WithTimeout(t.Context(), patience)
 	defer stop()
 	for !is() {
 		select {
