@@ -20,8 +20,13 @@ import (
 // The server ends the request's own connection after it has signalled the
 // backend. So once that end was seen no later query can be hit. When it was not,
 // unsure is set and the connection is not used again.
+//
+// Where nothing runs (WaitForNotification, ReceiveMessage), or nothing is left to run,
+// there is nothing to cancel: whoever waits for the server's next message is woken, and
+// the connection stays as it is.
 type cancelHandler struct {
-	conn *pgconn.PgConn
+	network *network
+	conn    *pgconn.PgConn
 	// ended is closed when the query has ended, stopped when no request is under
 	// way any more.
 	ended, stopped chan struct{}
@@ -35,6 +40,9 @@ const (
 	cancelWithin = 500 * time.Millisecond
 	// cancelAgain is the first pause between two requests; it doubles.
 	cancelAgain = 25 * time.Millisecond
+	// wakeAfter is the time for a query to be written whose context ended just before,
+	// or to be seen to have ended. Waking it then would cost the connection.
+	wakeAfter = time.Millisecond
 )
 
 func (h *cancelHandler) build(conn *pgconn.PgConn) ctxwatch.Handler {
@@ -52,12 +60,23 @@ func (h *cancelHandler) HandleCancel(context.Context) {
 func (h *cancelHandler) HandleUnwatchAfterCancel() {
 	close(h.ended)
 	<-h.stopped
+	h.network.last().woken.Store(false)
 	_ = h.conn.Conn().SetDeadline(time.Time{})
 }
 
 // request asks until the query has ended.
 func (h *cancelHandler) request(deadline time.Time) {
 	defer close(h.stopped)
+	session := h.network.last()
+	if session.answered.Load() && within(h.ended, wakeAfter) {
+		return
+	}
+	if session.answered.Load() {
+		session.woken.Store(true)
+		_ = h.conn.Conn().SetReadDeadline(time.Now())
+		<-h.ended
+		return
+	}
 	ctx, stop := context.WithDeadline(context.Background(), deadline)
 	defer stop()
 	for pause := cancelAgain; ; pause *= 2 {

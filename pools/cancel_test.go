@@ -25,12 +25,17 @@ END LOOP; END $$`
 // returns the statement's error, and how long that took to come.
 func whileItSleeps(t *testing.T, watch *sql.DB, conn *pools.Conn) (took time.Duration, err error) {
 	t.Helper()
+	return cancelWhileItSleeps(t, watch, conn, stubborn)
+}
+
+func cancelWhileItSleeps(t *testing.T, watch *sql.DB, conn *pools.Conn, statement string) (took time.Duration, err error) {
+	t.Helper()
 	pid := conn.Conn().PgConn().PID()
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
 	ended := make(chan error, 1)
 	go func() {
-		_, err := conn.Exec(ctx, stubborn)
+		_, err := conn.Exec(ctx, statement)
 		ended <- err
 	}()
 	eventually(t, "it sleeps", func() bool {

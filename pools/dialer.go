@@ -4,10 +4,12 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"io"
 	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgproto3"
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/sirupsen/logrus"
 
@@ -82,12 +84,17 @@ func (d *dialer) Dial(calledOff context.Context, id model.WorkspaceID) (actor.Co
 
 // login returns the backend also with an error, as far as it got.
 func (d *dialer) login(ctx context.Context, database string) (*backend, error) {
-	b := &backend{network: &network{}, cancel: &cancelHandler{}, closer: d.closer, dialed: time.Now()}
+	b := &backend{network: &network{}, closer: d.closer, dialed: time.Now()}
+	b.cancel = &cancelHandler{network: b.network}
 	config := d.config.Copy()
 	config.Database = database
 	config.DialFunc = b.network.dial
 	config.OnPgError = b.network.noteError
 	config.BuildContextWatcherHandler = b.cancel.build
+	build := config.BuildFrontend
+	config.BuildFrontend = func(server io.Reader, to io.Writer) *pgproto3.Frontend {
+		return build(&answers{Reader: server, session: b.network.last()}, to)
+	}
 	conn, err := stdlib.GetConnector(*config).Connect(context.WithValue(ctx, attempt{}, true))
 	if err != nil {
 		return b, err

@@ -40,6 +40,11 @@ type exactConn struct {
 	broken atomic.Bool
 	// lost: the server or the network ended the session, not we.
 	lost atomic.Bool
+	// answered: the server is ready for the next query (see answers), and was sent
+	// nothing since.
+	answered atomic.Bool
+	// woken: a reader is to give up, which says nothing about the network.
+	woken atomic.Bool
 }
 
 func newExactConn(raw net.Conn) *exactConn {
@@ -48,7 +53,7 @@ func newExactConn(raw net.Conn) *exactConn {
 
 func (c *exactConn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
-	if errors.Is(err, os.ErrDeadlineExceeded) {
+	if errors.Is(err, os.ErrDeadlineExceeded) && !c.woken.Load() {
 		// Nothing came although the server was told to stop: a network that is
 		// silent here may be so on other connections too.
 		c.lost.Store(true)
@@ -58,6 +63,7 @@ func (c *exactConn) Read(p []byte) (int, error) {
 }
 
 func (c *exactConn) Write(p []byte) (int, error) {
+	c.answered.Store(false)
 	n, err := c.Conn.Write(p)
 	if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
 		c.broken.Store(true) // what the server sent before may still arrive: not an end

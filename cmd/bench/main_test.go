@@ -15,7 +15,12 @@ import (
 	"github.com/tenantpool/tenantpool/pools/localpg"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(withSharedServer{m}) }
+func TestMain(m *testing.M) {
+	if memory := localpg.Memory(); memory != "" && os.Getenv("TMPDIR") == "" {
+		_ = os.Setenv("TMPDIR", memory) // for the servers that a bench starts
+	}
+	goleak.VerifyTestMain(withSharedServer{m})
+}
 
 // withSharedServer stops the shared server after the tests.
 type withSharedServer struct{ *testing.M }

@@ -48,7 +48,7 @@ func TestBenchReportsJSONAndDrawsAChart(t *testing.T) {
 
 func TestAnInterruptedBenchRemovesEverything(t *testing.T) {
 	t.Parallel()
-	p := start(t, "bench", "--workload", "zipf", "--workspaces", "6", "--budget", "20", "--workers", "4", "--for", "2s", "--rounds", "1000",
+	p := start(t, "bench", "--workload", "zipf", "--workspaces", "6", "--budget", "20", "--workers", "4", "--for", "500ms", "--rounds", "1000",
 		"--strategies", "tenantpool,pgbouncer")
 	p.await("zipf, round 1: tenantpool")
 	p.endsInterrupted("tenantpool: bench: interrupted before it was done") // in the middle of PgBouncer's turn

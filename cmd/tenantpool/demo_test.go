@@ -53,7 +53,7 @@ func check(t *testing.T, r report) {
 
 func TestDemo(t *testing.T) {
 	t.Parallel()
-	p := start(t, "demo", "--for", "3s", "--workspaces", "30", "--budget", "20", "--workers", "16", "--report", "json", "--addr", "127.0.0.1:0")
+	p := start(t, "demo", "--for", "2s", "--workspaces", "30", "--budget", "20", "--workers", "16", "--report", "json", "--addr", "127.0.0.1:0")
 	if status := p.exit(); status != 0 {
 		t.Errorf("exit status %d", status)
 	}
@@ -72,7 +72,7 @@ func TestDemo(t *testing.T) {
 	if r.Evictions == 0 || r.Dials == 0 || r.Hits == 0 {
 		t.Errorf("%d evictions, %d dials, %d hits", r.Evictions, r.Dials, r.Hits)
 	}
-	if r.Seconds < 3 || r.P50Ms <= 0 || r.P99Ms < r.P50Ms || r.AcquireP99Ms < r.AcquireP50Ms || r.AcquireP50Ms > r.P50Ms {
+	if r.Seconds < 2 || r.P50Ms <= 0 || r.P99Ms < r.P50Ms || r.AcquireP99Ms < r.AcquireP50Ms || r.AcquireP50Ms > r.P50Ms {
 		t.Errorf("times make no sense: %+v", r)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,6 +15,8 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"github.com/tenantpool/tenantpool/pools/localpg"
 )
 
 // asProgram makes the test binary run the real main, so that tests can start the
@@ -25,11 +28,44 @@ func TestMain(m *testing.M) {
 		main()
 		return
 	}
-	goleak.VerifyTestMain(m)
+	if memory := localpg.Memory(); memory != "" && os.Getenv("TMPDIR") == "" {
+		_ = os.Setenv("TMPDIR", memory) // for the servers that demo and bench start
+	}
+	goleak.VerifyTestMain(withSharedServer{m})
+}
+
+// withSharedServer stops the shared server after the tests.
+type withSharedServer struct{ *testing.M }
+
+func (m withSharedServer) Run() int {
+	code := m.M.Run()
+	if shared != nil {
+		if err := shared.Stop(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+	}
+	return code
+}
+
+// shared is nil until a test needs it.
+var shared *localpg.Server
+
+// sharedServer is for tests of programs that do not start a server themselves. Each
+// has a DB_PREFIX of its own there.
+func sharedServer(t *testing.T) *localpg.Server {
+	t.Helper()
+	if shared == nil {
+		var err error
+		if shared, err = localpg.Start(context.Background(), localpg.Options{MaxConnections: 40, InMemory: true}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return shared
 }
 
 // patience bounds every wait; the machine may be busy.
-const patience = 2 * time.Minute
+const patience = 5 * time.Minute
 
 // program is a running tenantpool.
 type program struct {

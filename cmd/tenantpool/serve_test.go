@@ -3,6 +3,8 @@ package main
 import (
 	"archive/zip"
 	"bytes"
+	"context"
+	"crypto/rand"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -13,6 +15,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/tenantpool/tenantpool/pools/localpg"
 	"github.com/tenantpool/tenantpool/web"
@@ -63,12 +67,14 @@ func TestServeSaysThatItsPortIsTaken(t *testing.T) {
 	}
 }
 
-// served is a running tenantpool serve, on a PostgreSQL of its own.
+// served is a running tenantpool serve.
 type served struct {
 	*program
 	url string
 	key web.PrivateKey
 	pg  *localpg.Server
+	// prefix is that of its databases.
+	prefix string
 	// logged is closed when all that it said has been read.
 	logged  chan struct{}
 	tokens  []string     // all that were used
@@ -80,19 +86,11 @@ const metricsToken = "scrape-scrape-scrape"
 
 func startServe(t *testing.T) *served {
 	t.Helper()
-	t.Setenv("TMPDIR", openTemp(t))
-	pg, err := localpg.Start(t.Context(), localpg.Options{MaxConnections: 40})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := pg.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
-	s := &served{key: web.NewPrivateKey(), pg: pg}
+	pg := sharedServer(t)
+	s := &served{key: web.NewPrivateKey(), pg: pg, prefix: strings.ToLower(rand.Text()[:8])}
 	for name, value := range map[string]string{
-		"DB_HOST": pg.Host, "DB_PORT": fmt.Sprint(pg.Port), "DB_USER": pg.User, "DB_PASSWORD": pg.Password, "DB_NAME": pg.Database,
+		"DB_PREFIX": s.prefix,
+		"DB_HOST":   pg.Host, "DB_PORT": fmt.Sprint(pg.Port), "DB_USER": pg.User, "DB_PASSWORD": pg.Password, "DB_NAME": pg.Database,
 		"DB_SSLMODE": "disable", "DB_MAX_CONNECTIONS": "20",
 		"PASETO_PUBLIC_KEY": web.NewPrivateKey().Public().String() + "," + s.key.Public().String(),
 		"METRICS_TOKEN":     metricsToken, "TENANTPOOL_ADDR": "127.0.0.1:0",
@@ -170,6 +168,34 @@ func (s *served) askWith(token, path, body string) (int, string) {
 	return response.StatusCode, string(bytes.TrimSpace(all))
 }
 
+// asSuperuser runs a statement in one of the server's databases, past tenantpool.
+// Its session lasts until the function that it returns is called.
+func (s *served) asSuperuser(database, statement string) (end func()) {
+	s.t.Helper()
+	cfg, err := pgx.ParseConfig(s.pg.SuperuserDSN())
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	cfg.Database = database
+	conn, err := pgx.ConnectConfig(s.t.Context(), cfg)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if _, err := conn.Exec(s.t.Context(), statement); err != nil {
+		s.t.Fatal(err)
+	}
+	return func() { _ = conn.Close(context.Background()) }
+}
+
+// A statement that ends when the test lets it: waitForLock waits for a lock that
+// holdLock's session has.
+const waitForLock = `{"workspaceId":"shop","sql":"SELECT 'still here' FROM pg_advisory_xact_lock(1)"}`
+
+func (s *served) holdLock() (giveUp func()) {
+	s.t.Helper()
+	return s.asSuperuser(s.prefix+"_ws_shop", "SELECT pg_advisory_lock(1)")
+}
+
 func TestServeServesDrainsAndExitsWith0(t *testing.T) {
 	s := startServe(t)
 	for _, step := range []struct {
@@ -193,11 +219,12 @@ func TestServeServesDrainsAndExitsWith0(t *testing.T) {
 		}
 	}
 	// SIGTERM in the middle of a statement.
+	giveUp := s.holdLock()
 	answered := make(chan string, 1)
 	asking := *s
 	asking.tokens, asking.answers = nil, bytes.Buffer{} // not looked at: the others are enough
 	go func() {
-		status, body := asking.ask(web.Service, "/api/workspace.query", `{"workspaceId":"shop","sql":"SELECT pg_sleep(1), 'still here'"}`)
+		status, body := asking.ask(web.Service, "/api/workspace.query", waitForLock)
 		answered <- fmt.Sprint(status, " ", body)
 	}()
 	eventually(t, "the statement runs", func() bool {
@@ -210,6 +237,11 @@ func TestServeServesDrainsAndExitsWith0(t *testing.T) {
 	if err := s.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
+	eventually(t, "it is not ready any more", func() bool {
+		status, _ := s.ask("", "/readyz", "")
+		return status != http.StatusOK
+	})
+	giveUp()
 	if got := <-answered; !strings.HasPrefix(got, "200 ") || !strings.Contains(got, "still here") {
 		t.Errorf("the statement under way: %s", got)
 	}
@@ -270,6 +302,9 @@ func TestNoAnswerPageMetricOrLogLineHoldsASecret(t *testing.T) {
 	ask(403, web.Viewer, "/api/admin.drain", `{"confirm":"drain"}`)
 	ask(404, "", "/api/"+s.tokens[0], "") // somebody has mistaken the place
 	// A role may change its own password. Logins fail from now on.
+	defer func() {
+		s.asSuperuser(s.pg.Database, fmt.Sprintf("ALTER ROLE %s PASSWORD '%s'", s.pg.User, s.pg.Password))()
+	}()
 	ask(200, web.Service, "/api/workspace.query", `{"workspaceId":"shop","sql":"ALTER ROLE CURRENT_USER PASSWORD 'another'"}`)
 	ask(200, web.Operator, "/api/admin.evictWorkspace", `{"workspaceId":"shop"}`)
 	ask(502, web.Service, "/api/workspace.query", `{"workspaceId":"shop","sql":"SELECT 1"}`)
@@ -383,12 +418,12 @@ func TestServeGivesAndWritesDumps(t *testing.T) {
 		status, _ := s.ask(web.Service, "/api/workspace.query", `{"workspaceId":"shop","sql":"SELECT 1"}`)
 		return status == 200
 	})
-	const sleep = `{"workspaceId":"shop","sql":"SELECT pg_sleep(2)"}`
+	giveUp := s.holdLock()
 	answered := make(chan int, 1)
 	asking := *s
 	asking.tokens, asking.answers = nil, bytes.Buffer{}
 	go func() {
-		status, _ := asking.ask(web.Service, "/api/workspace.query", sleep)
+		status, _ := asking.ask(web.Service, "/api/workspace.query", waitForLock)
 		answered <- status
 	}()
 	eventually(t, "it is taken", func() bool {
@@ -404,8 +439,9 @@ func TestServeGivesAndWritesDumps(t *testing.T) {
 	if status, stdout, stderr := called(t, "replay", files[0]); status != 0 || !strings.Contains(stdout, "shop") {
 		t.Errorf("replay: exit status %d, %s%s", status, stdout, stderr)
 	}
+	giveUp()
 	if status := <-answered; status != 200 {
-		t.Errorf("the one that slept: %d", status)
+		t.Errorf("the one that waited for a lock: %d", status)
 	}
 	status, content := s.ask(web.Operator, "/api/admin.dump", `{}`)
 	archive, err := zip.NewReader(strings.NewReader(content), int64(len(content)))

@@ -5,21 +5,11 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/tenantpool/tenantpool/pools/localpg"
 	"github.com/tenantpool/tenantpool/web"
 )
 
 func TestServeWarnsOfASuperuserAndOfAPrivateKey(t *testing.T) {
-	t.Setenv("TMPDIR", openTemp(t))
-	pg, err := localpg.Start(t.Context(), localpg.Options{MaxConnections: 40})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := pg.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
+	pg := sharedServer(t)
 	superuser := map[string]string{}
 	for field := range strings.FieldsSeq(pg.SuperuserDSN()) {
 		name, value, _ := strings.Cut(field, "=")

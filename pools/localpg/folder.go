@@ -21,7 +21,7 @@ const (
 // the server's processes.
 func nameFolder(who account, inMemory bool) (string, error) {
 	parents := []string{os.TempDir(), "/tmp"}
-	if shm := memory(); inMemory && shm != "" {
+	if shm := Memory(); inMemory && shm != "" {
 		parents = slices.Insert(parents, 0, shm)
 	}
 	for _, parent := range parents {

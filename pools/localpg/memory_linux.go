@@ -2,9 +2,10 @@ package localpg
 
 import "syscall"
 
-// memory returns a folder whose files lie in memory, or "" where there is none
-// with room for a server of a few hundred databases.
-func memory() string {
+// Memory returns a folder whose files lie in memory, or "" where there is none
+// with room for a server of a few hundred databases. Programs that start a server
+// put it there if they are given the folder as TMPDIR.
+func Memory() string {
 	const (
 		folder = "/dev/shm"
 		room   = 3 << 30 // a database takes 8 MB

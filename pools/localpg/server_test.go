@@ -282,7 +282,7 @@ func TestAServerInMemoryLiesInMemoryIfThereIsRoom(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for inMemory, want := range map[bool]string{false: os.TempDir(), true: cmp.Or(memory(), os.TempDir())} {
+	for inMemory, want := range map[bool]string{false: os.TempDir(), true: cmp.Or(Memory(), os.TempDir())} {
 		folder, err := nameFolder(who, inMemory)
 		if err != nil || filepath.Dir(folder) != want {
 			t.Errorf("in memory %v: %s, want it in %s (%v)", inMemory, folder, want, err)
