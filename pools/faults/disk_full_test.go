@@ -16,7 +16,7 @@ const unlimited = "unlimited"
 func limitFiles(t *testing.T, bytes string) {
 	t.Helper()
 	if _, err := exec.LookPath("prlimit"); err != nil {
-		t.Skip("there is no prlimit (of util-linux):", err)
+		t.Skip("prlimit is not installed: apt-get install util-linux, or the like")
 	}
 	for range 2 { // those that began meanwhile, too
 		pids, err := server.Processes()

@@ -38,7 +38,7 @@ func Start(t testing.TB) *Browser {
 	t.Helper()
 	binary := find()
 	if binary == "" {
-		t.Skip("there is no Chromium: install it (Debian: apt-get install chromium) or name its program in CHROME_BIN")
+		t.Skip("Chromium is not installed: apt-get install chromium, or the like; or name its program in CHROME_BIN")
 	}
 	options := append(slices.Clone(chromedp.DefaultExecAllocatorOptions[:]),
 		chromedp.ExecPath(binary),
