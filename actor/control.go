@@ -23,15 +23,50 @@ func (s *Supervisor) Pause(ctx context.Context, share ShareIndex, id model.Works
 	return s.operate(ctx, share, model.Pause{Operation: op, Workspace: id}, "pause", id)
 }
 
+// Renew closes the workspace's idle connections now and those that are lent, or
+// being dialed, when they come free: an Acquire that begins after it gets no
+// connection that was there before. It waits until the server has let go of the
+// idle ones, and returns how many; it does not wait for leases. If ctx is done
+// first, the renewal is in force all the same.
+func (s *Supervisor) Renew(ctx context.Context, share ShareIndex, id model.WorkspaceID) (closed int, err error) {
+	op := model.OperationID(s.lastOp.Add(1))
+	return s.operate(ctx, share, model.Renew{Operation: op, Workspace: id}, "renew", id)
+}
+
+// RenewAll is Renew for all workspaces of all shares.
+func (s *Supervisor) RenewAll(ctx context.Context) (closed int, err error) {
+	done := make([]<-chan int, len(s.shares))
+	for i := range s.shares {
+		op := model.OperationID(s.lastOp.Add(1))
+		done[i] = s.begin(ShareIndex(i), model.Renew{Operation: op, All: true})
+	}
+	for _, each := range done {
+		n, err := await(ctx, s, each, notAllClosed)
+		if err != nil {
+			return 0, fmt.Errorf("renew all workspaces: %w", err)
+		}
+		closed += n
+	}
+	return closed, nil
+}
+
 func (s *Supervisor) operate(ctx context.Context, share ShareIndex, m model.Message, verb string, id model.WorkspaceID) (int, error) {
-	done := make(chan int, 1)
-	s.send(envelope{share: s.shares[share], message: m, operation: done})
-	n, err := await(ctx, s, done, "not all of its connections are closed yet")
+	n, err := await(ctx, s, s.begin(share, m), notAllClosed)
 	if err != nil {
 		return 0, fmt.Errorf("%s workspace %q: %w", verb, id, err)
 	}
 	return n, nil
 }
+
+// begin tells a share's core of an operation. The channel gets the number closed.
+func (s *Supervisor) begin(share ShareIndex, m model.Message) <-chan int {
+	done := make(chan int, 1)
+	s.send(envelope{share: s.shares[share], message: m, operation: done})
+	return done
+}
+
+// notAllClosed is what an operation has not waited for.
+const notAllClosed = "not all of its connections are closed yet"
 
 // await waits for the answer to an envelope. An answer counts even if ctx or the
 // supervisor ends at the same moment; without one, pending says what ctx did not

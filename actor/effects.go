@@ -2,7 +2,6 @@ package actor
 
 import (
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/tenantpool/tenantpool/model"
@@ -29,7 +28,7 @@ func (s *Supervisor) carryOut(sh *share, effect model.Effect) {
 		s.noteClose(sh, e)
 		c := sh.slots[e.Conn]
 		delete(sh.slots, e.Conn)
-		c.seats.slots = slices.DeleteFunc(c.seats.slots, func(other *slot) bool { return other == c })
+		c.seats.forget(c)
 		s.settle(c.seats)
 		go s.close(sh, e, c.conn)
 	case model.OperationDone:

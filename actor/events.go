@@ -132,6 +132,12 @@ func (s *Supervisor) notePause(sh *share, id model.WorkspaceID, pause bool) {
 	})
 }
 
+func (s *Supervisor) noteRenew(sh *share, m model.Renew) {
+	s.publish(func() model.Event {
+		return model.Event{Kind: model.EventRenewed, System: sh.system, Workspace: m.Workspace}
+	})
+}
+
 // noteLimits sums up the shares. The cap is that of the workspaces.
 func (s *Supervisor) noteLimits(limits []model.SetLimits) {
 	s.publish(func() model.Event {

@@ -1,6 +1,7 @@
 package actor
 
 import (
+	"slices"
 	"time"
 
 	"github.com/tenantpool/tenantpool/model"
@@ -164,14 +165,33 @@ func (sh *share) seatsOf(id model.WorkspaceID) *seats {
 }
 
 // settle keeps closed in step with what it is made of. It forgets the seats of a
-// workspace that has gone. Only a new waiter, a pause or a lower cap closes
-// seats: then what lies in them comes home.
+// workspace that has gone. Only a new waiter, a pause, a renewal or a lower cap
+// closes seats: then what lies in them comes home.
 func (s *Supervisor) settle(ts *seats) {
-	closed := ts.waiting > 0 || ts.paused || len(ts.slots) > ts.share.perWorkspace
+	closed := ts.waiting > 0 || ts.paused || ts.stale > 0 || len(ts.slots) > ts.share.perWorkspace
 	if was := ts.closed.Swap(closed); closed && !was {
 		s.recall(ts)
 	}
 	if len(ts.slots) == 0 && ts.waiting == 0 {
 		ts.share.directory.remove(ts)
+	}
+}
+
+// renew makes every slot of the workspace stale. While one of them is out, its
+// seats are closed, so that it comes home after its present lease; what lies in a
+// seat comes home now, before the core is told of the Renew.
+func (s *Supervisor) renew(ts *seats) {
+	for _, c := range ts.slots {
+		c.stale = true
+	}
+	ts.stale = len(ts.slots)
+	s.settle(ts)
+}
+
+// forget takes a slot out that is about to close.
+func (ts *seats) forget(c *slot) {
+	ts.slots = slices.DeleteFunc(ts.slots, func(other *slot) bool { return other == c })
+	if c.stale {
+		ts.stale--
 	}
 }

@@ -19,7 +19,7 @@ type envelope struct {
 	request  request
 
 	dialed    *dialed    // with DialSucceeded and DialFailed
-	operation chan<- int // with Evict and Pause: gets the number closed
+	operation chan<- int // with Evict, Renew and Pause: gets the number closed
 }
 
 // dialed is what a dial came to. A failed one may leave a connection.
@@ -104,6 +104,14 @@ func (s *Supervisor) message(e envelope) {
 		sh.operations[m.Operation] = e.operation
 		if ts := sh.directory.find(m.Workspace); ts != nil {
 			s.recall(ts)
+		}
+	case model.Renew:
+		sh.operations[m.Operation] = e.operation
+		s.noteRenew(sh, m)
+		if m.All {
+			sh.directory.all(s.renew)
+		} else if ts := sh.directory.find(m.Workspace); ts != nil {
+			s.renew(ts)
 		}
 	case model.Pause:
 		sh.operations[m.Operation] = e.operation

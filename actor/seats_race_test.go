@@ -36,6 +36,7 @@ type keenServer struct {
 type keenConn struct {
 	server    *keenServer
 	workspace model.WorkspaceID
+	dialed    time.Duration // when its dial began
 	held      atomic.Bool
 	leases    []*span // its holder's
 	closeAt   time.Duration
@@ -48,6 +49,7 @@ type span struct{ asked, releasing, released time.Duration }
 func (s *keenServer) now() time.Duration { return time.Since(s.begin) }
 
 func (s *keenServer) Dial(ctx context.Context, id model.WorkspaceID) (actor.Conn, error) {
+	dialed := s.now()
 	s.dials.Add(1)
 	if n := s.open.Add(1); n > s.budget {
 		s.t.Errorf("%d connections are open, the budget is %d", n, s.budget)
@@ -55,7 +57,7 @@ func (s *keenServer) Dial(ctx context.Context, id model.WorkspaceID) (actor.Conn
 	if s.slow {
 		dawdle(ctx)
 	}
-	c := &keenConn{server: s, workspace: id}
+	c := &keenConn{server: s, workspace: id, dialed: dialed}
 	select {
 	case s.conns <- c:
 	default:

@@ -35,6 +35,7 @@ type slot struct {
 	lease model.LeaseID // on which the core has it
 	seen  uint64        // the turn that the core was last told of
 	known time.Duration // see share.lent
+	stale bool          // there was a Renew of its workspace since it was dialed
 	// listed: it is in share.lent, between these two.
 	listed        bool
 	before, after *slot

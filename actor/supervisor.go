@@ -69,7 +69,7 @@ type share struct {
 	sawAll bool
 	// lookAt is when lent is looked through, every lookEvery, or Never.
 	lookAt, lookEvery time.Duration
-	// operations holds who gets the answer to an Evict or a Pause.
+	// operations holds who gets the answer to an Evict, a Renew or a Pause.
 	operations map[model.OperationID]chan<- int
 	wakeAt     time.Duration
 	drained    bool

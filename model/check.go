@@ -81,6 +81,9 @@ func (s *State) checkIdle() error {
 		if c.state == idle && (byUse(c, s.idle.lru.min()) || byEnd(c, s.idle.ends.min())) {
 			return fmt.Errorf("I6: connection %d comes before the head of a heap", c.id)
 		}
+		if c.state == idle && c.stale() {
+			return fmt.Errorf("I11: connection %d is idle, but dialed before connection %d, the last before a Renew", c.id, c.workspace.renewed+1)
+		}
 	}
 	for _, w := range s.workspaces {
 		if !slices.IsSortedFunc(w.idle, func(a, b *conn) int {

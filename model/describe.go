@@ -32,6 +32,11 @@ func DescribeMessage(m Message) string {
 		return fmt.Sprintf("closed %d", m.Conn)
 	case Evict:
 		return fmt.Sprintf("evict %d %s", m.Operation, m.Workspace.shown())
+	case Renew:
+		if m.All {
+			return fmt.Sprintf("renew-all %d", m.Operation)
+		}
+		return fmt.Sprintf("renew %d %s", m.Operation, m.Workspace.shown())
 	case Pause:
 		return fmt.Sprintf("pause %d %s", m.Operation, m.Workspace.shown())
 	case Resume:

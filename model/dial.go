@@ -68,6 +68,9 @@ func (s *State) dialFailed(m DialFailed) {
 	}
 	w := c.workspace
 	s.counters.DialFailures++
+	if m.Kind == Permanent && c.stale() {
+		m.Kind = Transient // what it failed on may have passed: that is why somebody renews
+	}
 	switch m.Kind {
 	case ServerDown:
 		s.suspect = s.now

@@ -6,7 +6,7 @@
 // same messages always give the same effects: a log of (now, message) replays
 // any bug. Package actor runs it.
 //
-//	          Acquire Cancel Release Evict Pause Resume SetLimits Drain
+//	       Acquire Cancel Release Evict Renew Pause Resume SetLimits Drain
 //	                                 |
 //	DialSucceeded DialFailed Closed  v         Tick
 //	----------------------------> State <----------------
@@ -63,8 +63,8 @@
 //	    after an eviction, would serve it: then it is refused at once. The error
 //	    names the longest lease: of the workspace's own if it is at its cap.
 //	 2. A connection that comes free (released clean, or freshly dialed) and that
-//	    nothing ends (draining, paused, its lifetime over, the budget or the cap
-//	    exceeded after SetLimits) goes to the first waiter of its workspace,
+//	    nothing ends (draining, paused, stale, its lifetime over, the budget or the
+//	    cap exceeded after SetLimits) goes to the first waiter of its workspace,
 //	    unless the slot is owed to an older waiter of another workspace: more
 //	    than max(0, coming) needy waiters arrived earlier than that first waiter
 //	    by more than Patience, and dialRoom exceeds max(0, coming). Then it is
@@ -91,6 +91,12 @@
 //	    the first message from then on (WakeAt asks for one). A Grant asks to
 //	    verify one that was idle for VerifyAfter, or since before the server was
 //	    down or a connection was lost.
+//	 7. Renew makes every connection of its workspace stale that was dialed before,
+//	    or is being dialed. Idle ones close at once, the others when they come free
+//	    (rule 2). A stale dial under way still counts as one for its waiter; when it
+//	    succeeds, its connection closes and the waiter is uncovered again. A Renew
+//	    forgets the workspace's dial back-off, and a permanent failure of a stale
+//	    dial counts as a transient one.
 //
 // # Invariants
 //
@@ -117,6 +123,7 @@
 //	    the last slot is free.
 //	I10 Memory is bounded by the budget, the waiters, the paused workspaces and
 //	    a constant; workspaces that are gone cost nothing.
+//	I11 No stale connection is idle, or granted after the Renew.
 //
 // [State.Check] verifies the structural ones; package property_tests the rest.
 //

@@ -13,7 +13,7 @@ import (
 type Entry struct {
 	At     time.Duration
 	kind   entryKind
-	flag   bool   // NoWait, SlotHeld
+	flag   bool   // NoWait, SlotHeld, All
 	detail uint8  // Health, FailureKind
 	who    uint64 // lease, operation, Budget
 	conn   uint64 // connection, PerWorkspace
@@ -35,6 +35,7 @@ const (
 	entryDialFailed
 	entryClosed
 	entryEvict
+	entryRenew
 	entryPause
 	entryResume
 	entrySetLimits
@@ -69,6 +70,8 @@ func (e *Entry) Set(at time.Duration, m Message) {
 		e.kind, e.conn = entryClosed, uint64(m.Conn)
 	case Evict:
 		e.kind, e.who, e.text = entryEvict, uint64(m.Operation), string(m.Workspace)
+	case Renew:
+		e.kind, e.who, e.text, e.flag = entryRenew, uint64(m.Operation), string(m.Workspace), m.All
 	case Pause:
 		e.kind, e.who, e.text = entryPause, uint64(m.Operation), string(m.Workspace)
 	case Resume:
@@ -106,6 +109,8 @@ func (e Entry) Message() Message {
 		return Closed{conn}
 	case entryEvict:
 		return Evict{OperationID(e.who), workspace}
+	case entryRenew:
+		return Renew{OperationID(e.who), workspace, e.flag}
 	case entryPause:
 		return Pause{OperationID(e.who), workspace}
 	case entryResume:
@@ -133,6 +138,7 @@ var entryKinds = [...]struct {
 	entryDialFailed:    {"DialFailed", readDialFailed},
 	entryClosed:        {"Closed", read[Closed]},
 	entryEvict:         {"Evict", read[Evict]},
+	entryRenew:         {"Renew", read[Renew]},
 	entryPause:         {"Pause", read[Pause]},
 	entryResume:        {"Resume", read[Resume]},
 	entrySetLimits:     {"SetLimits", read[SetLimits]},

@@ -43,6 +43,9 @@ const (
 	// EventPaused, EventResumed: a workspace was, and had not been before.
 	EventPaused  EventKind = "paused"
 	EventResumed EventKind = "resumed"
+	// EventRenewed: a workspace was, or all if Workspace is empty: no connection
+	// that is open is lent any more after its present lease.
+	EventRenewed EventKind = "renewed"
 	// EventLimitsSet: the limits were changed.
 	EventLimitsSet EventKind = "limits_set"
 	// EventDraining: the manager lends nothing any more.

@@ -50,8 +50,8 @@ type ConnImage struct {
 	Since     time.Duration // since when it is in that state, or if idle not used
 	// Lingers: it is closing, but no longer expected to be gone soon.
 	Lingers bool `json:",omitzero"`
-	// Eviction is the Evict that closes it, if any.
-	Eviction *OperationImage `json:",omitzero"`
+	// ClosedBy is the Evict or Renew that closes it, if any.
+	ClosedBy *OperationImage `json:",omitzero"`
 }
 
 // WorkspaceImage is a workspace of an Image.
@@ -59,6 +59,7 @@ type WorkspaceImage struct {
 	ID        WorkspaceID
 	Paused    bool             `json:",omitzero"`
 	Pauses    []OperationImage `json:",omitzero"` // without an answer
+	Renewed   ConnID           `json:",omitzero"` // the last one dialed before the last Renew
 	Backoff   BackoffImage     `json:",omitzero"`
 	LastUsed  time.Duration
 	Dials     uint64 `json:",omitzero"`
@@ -73,7 +74,7 @@ type WaiterImage struct {
 	NoWait    bool `json:",omitzero"`
 }
 
-// OperationImage is an Evict or a Pause without an answer, and how many
+// OperationImage is an Evict, a Renew or a Pause without an answer, and how many
 // connections it closes.
 type OperationImage struct {
 	ID     OperationID
@@ -165,7 +166,7 @@ func (b *backoff) image() BackoffImage {
 
 func (w *workspace) image() WorkspaceImage {
 	i := WorkspaceImage{
-		ID: w.id, Paused: w.paused, Backoff: w.backoff.image(),
+		ID: w.id, Paused: w.paused, Renewed: w.renewed, Backoff: w.backoff.image(),
 		LastUsed: w.lastUsed, Dials: w.dials, Evictions: w.evictions,
 	}
 	for _, op := range w.pauses {
@@ -183,8 +184,8 @@ func (c *conn) image() ConnImage {
 		i.Lease = c.lease
 	case closing:
 		i.Lingers = c.listed.in == nil
-		if op := c.eviction; op != nil {
-			i.Eviction = &OperationImage{op.id, op.closed}
+		if op := c.closedBy; op != nil {
+			i.ClosedBy = &OperationImage{op.id, op.closed}
 		}
 	}
 	return i

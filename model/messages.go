@@ -10,7 +10,7 @@ type ConnID uint64
 // the Acquire chooses it and never uses one twice.
 type LeaseID uint64
 
-// OperationID names an Evict or a Pause, so that its OperationDone is
+// OperationID names an Evict, a Renew or a Pause, so that its OperationDone is
 // recognised. Whoever sends the message chooses it and uses none twice at a time.
 type OperationID uint64
 
@@ -107,6 +107,16 @@ type Evict struct {
 	Workspace WorkspaceID
 }
 
+// Renew closes the idle connections of one workspace, or of all, now and the others
+// when they come free. A connection whose Dial came before the Renew is granted to
+// nobody after it. It also forgets the dial back-off. OperationDone follows when those
+// that were idle are closed; leases that are out are not waited for.
+type Renew struct {
+	Operation OperationID
+	Workspace WorkspaceID // unless All
+	All       bool        `json:",omitzero"`
+}
+
 // Pause keeps the connections of one workspace closed: its new waiters wait,
 // its leases come home, then its connections close. OperationDone follows when
 // it has none left.
@@ -137,6 +147,7 @@ func (DialSucceeded) message() {}
 func (DialFailed) message()    {}
 func (Closed) message()        {}
 func (Evict) message()         {}
+func (Renew) message()         {}
 func (Pause) message()         {}
 func (Resume) message()        {}
 func (SetLimits) message()     {}
@@ -188,11 +199,11 @@ type Close struct {
 	For WorkspaceID
 }
 
-// OperationDone tells that an Evict's connections are closed, or that a paused
-// workspace has none left (or was resumed before that).
+// OperationDone tells that the connections that an Evict or a Renew found idle are
+// closed, or that a paused workspace has none left (or was resumed before that).
 type OperationDone struct {
 	Operation OperationID
-	// Closed is how many idle connections an Evict closed, or how many
+	// Closed is how many idle connections an Evict or a Renew closed, or how many
 	// connections the workspace had when it was paused.
 	Closed int
 }
@@ -239,6 +250,8 @@ const (
 	Shrink
 	// DrainAsked: by Drain.
 	DrainAsked
+	// Renewed: dialed before a Renew.
+	Renewed
 
 	// CloseReasons is how many there are.
 	CloseReasons
@@ -246,7 +259,7 @@ const (
 
 var closeReasonNames = [CloseReasons]string{
 	"make_room", "yield", "lifetime_over", "idle_time_over", "not_reusable",
-	"dial_leftover", "evict_asked", "pause_asked", "shrink", "drain_asked",
+	"dial_leftover", "evict_asked", "pause_asked", "shrink", "drain_asked", "renewed",
 }
 
 func (r CloseReason) String() string {

@@ -1,10 +1,10 @@
 package model
 
-// operation is an Evict or a Pause that has not been answered yet.
+// operation is an Evict, a Renew or a Pause that has not been answered yet.
 type operation struct {
 	id      OperationID
 	closed  int // how many connections it closes in all
-	pending int // of an Evict: how many of them have not gone yet
+	pending int // of an Evict or a Renew: how many of them have not gone yet
 }
 
 func (s *State) operationDone(op *operation) {
@@ -14,15 +14,45 @@ func (s *State) operationDone(op *operation) {
 func (s *State) evict(m Evict) {
 	op := &operation{id: m.Operation}
 	if w := s.workspaces[m.Workspace]; w != nil {
-		op.closed, op.pending = len(w.idle), len(w.idle)
-		for _, c := range w.idle {
-			c.eviction = op
-		}
-		s.closeIdle(w, len(w.idle), EvictAsked)
+		s.closeFoundIdle(w, op, EvictAsked)
 	}
 	if op.pending == 0 {
 		s.operationDone(op)
 	}
+}
+
+// closeFoundIdle closes all idle connections of a workspace for an operation.
+func (s *State) closeFoundIdle(w *workspace, op *operation, reason CloseReason) {
+	op.closed += len(w.idle)
+	op.pending += len(w.idle)
+	for _, c := range w.idle {
+		c.closedBy = op
+	}
+	s.closeIdle(w, len(w.idle), reason)
+}
+
+// renew makes all connections of a workspace stale, those included that are being
+// dialed: they may have logged in before whatever the Renew is for. For all
+// workspaces it takes time linear in the number of known ones.
+func (s *State) renew(m Renew) {
+	op := &operation{id: m.Operation}
+	if m.All {
+		for _, w := range s.byID() {
+			s.renewWorkspace(w, op)
+		}
+	} else if w := s.workspaces[m.Workspace]; w != nil {
+		s.renewWorkspace(w, op)
+	}
+	if op.pending == 0 {
+		s.operationDone(op)
+	}
+}
+
+func (s *State) renewWorkspace(w *workspace, op *operation) {
+	w.renewed = s.lastConn
+	w.backoff = backoff{}
+	s.closeFoundIdle(w, op, Renewed)
+	s.settle(w)
 }
 
 func (s *State) pause(m Pause) {
@@ -57,7 +87,7 @@ func (s *State) Paused(id WorkspaceID) bool {
 
 // finishOperations answers what a connection that has gone was the last of.
 func (s *State) finishOperations(c *conn) {
-	if op := c.eviction; op != nil {
+	if op := c.closedBy; op != nil {
 		op.pending--
 		if op.pending == 0 {
 			s.operationDone(op)

@@ -86,6 +86,8 @@ func (s *State) free(c *conn, granted *uint64) {
 		s.close(c, DrainAsked)
 	case w.paused:
 		s.close(c, PauseAsked)
+	case c.stale():
+		s.close(c, Renewed)
 	case c.bornPlusLifetime(s.limits) <= s.now:
 		s.close(c, LifetimeOver)
 	case s.open()-s.counts[closing] > s.limits.Budget || w.open()-w.counts[closing] > s.limits.PerWorkspace:

@@ -69,8 +69,11 @@ func (s *State) restoreWorkspace(i WorkspaceImage) error {
 	if err := i.Backoff.validate(); err != nil {
 		return fmt.Errorf("workspace %q: %w", i.ID, err)
 	}
+	if i.Renewed > s.lastConn {
+		return fmt.Errorf("workspace %q was renewed up to connection %d, beyond the last one, %d", i.ID, i.Renewed, s.lastConn)
+	}
 	w := s.lookup(i.ID)
-	w.paused, w.backoff = i.Paused, i.Backoff.backoff()
+	w.paused, w.renewed, w.backoff = i.Paused, i.Renewed, i.Backoff.backoff()
 	w.lastUsed, w.dials, w.evictions = i.LastUsed, i.Dials, i.Evictions
 	for _, op := range i.Pauses {
 		w.pauses = append(w.pauses, op.operation())
@@ -79,7 +82,7 @@ func (s *State) restoreWorkspace(i WorkspaceImage) error {
 }
 
 func (s *State) restoreConns(images []ConnImage) error {
-	evictions := make(map[OperationImage]*operation)
+	operations := make(map[OperationImage]*operation)
 	var unused []*conn
 	for _, i := range images {
 		w, state := s.workspaces[i.Workspace], slices.Index(connStateNames[:], i.State)
@@ -108,14 +111,14 @@ func (s *State) restoreConns(images []ConnImage) error {
 		case c.state == closing && !i.Lingers:
 			s.onTheWay.pushBack(&c.listed)
 		}
-		if i.Eviction != nil {
-			op := evictions[*i.Eviction]
+		if i.ClosedBy != nil {
+			op := operations[*i.ClosedBy]
 			if op == nil {
-				op = i.Eviction.operation()
-				evictions[*i.Eviction] = op
+				op = i.ClosedBy.operation()
+				operations[*i.ClosedBy] = op
 			}
 			op.pending++
-			c.eviction = op
+			c.closedBy = op
 		}
 	}
 	slices.SortFunc(unused, func(a, b *conn) int {

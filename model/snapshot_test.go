@@ -127,7 +127,7 @@ func TestNames(t *testing.T) {
 	}
 	want := []string{
 		"make_room", "yield", "lifetime_over", "idle_time_over", "not_reusable",
-		"dial_leftover", "evict_asked", "pause_asked", "shrink", "drain_asked", "unknown",
+		"dial_leftover", "evict_asked", "pause_asked", "shrink", "drain_asked", "renewed", "unknown",
 		"transient", "permanent", "server_down", "server_full", "unknown",
 		"budget", "workspace", "queue", "unknown",
 	}

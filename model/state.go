@@ -81,7 +81,7 @@ type conn struct {
 	inLRU, inEnds               int         // places in the heaps of idleSet
 	inLeases, inWorkspaceLeases int         // places in State.leases and workspace.leases
 	listed                      node[*conn] // in State.onTheWay
-	eviction                    *operation  // that closes it, if any
+	closedBy                    *operation  // the Evict or Renew that closes it, if any
 }
 
 // workspace is what is known of a workspace.
@@ -93,6 +93,9 @@ type workspace struct {
 	queue  list[*waiter]
 	paused bool
 	pauses []*operation // unfinished ones
+	// renewed is the last connection dialed before the last Renew. Invariant: no
+	// connection up to it is idle (I11).
+	renewed ConnID
 
 	need    int    // see updateNeed
 	needKey uint64 // number of the first needy waiter
@@ -172,6 +175,8 @@ func (s *State) Step(now time.Duration, m Message) []Effect {
 		s.closed(m)
 	case Evict:
 		s.evict(m)
+	case Renew:
+		s.renew(m)
 	case Pause:
 		s.pause(m)
 	case Resume:
@@ -198,6 +203,9 @@ func (s *State) open() int { return len(s.conns) }
 
 // coming is how many slots are free or on their way to be.
 func (s *State) coming() int { return s.effective - s.open() + s.onTheWay.size }
+
+// stale tells whether the connection was dialed before a Renew of its workspace.
+func (c *conn) stale() bool { return c.id <= c.workspace.renewed }
 
 // lookup returns the workspace's entry, and makes one if there is none.
 func (s *State) lookup(id WorkspaceID) *workspace {

@@ -35,6 +35,27 @@ func (m *Manager) Resume(ctx context.Context, id model.WorkspaceID) error {
 	return m.supervisor.Resume(ctx, workspaceShare, id)
 }
 
+// Renew replaces the workspace's connections while its traffic goes on: after a
+// migration, a change of the password or a failover. Idle ones close now, those that
+// are lent when they are released, and those being dialed when their dial ends: an
+// Acquire that begins after Renew has returned gets a connection dialed after the
+// call. Renew blocks until the server has let go of the idle ones; closed is how many
+// there were. It does not wait for leases. If ctx is done first, the renewal is in
+// force all the same, and the error wraps ctx.Err().
+//
+// It also forgets that dials of the workspace failed. The errors are those of Pause.
+func (m *Manager) Renew(ctx context.Context, id model.WorkspaceID) (closed int, err error) {
+	if _, err := m.naming(id); err != nil {
+		return 0, fmt.Errorf("renew: %w", err)
+	}
+	return m.supervisor.Renew(ctx, workspaceShare, id)
+}
+
+// RenewAll is Renew for all workspaces and the system database.
+func (m *Manager) RenewAll(ctx context.Context) (closed int, err error) {
+	return m.supervisor.RenewAll(ctx)
+}
+
 // Events tells what happens from now on, through a channel with room for that
 // many. Whoever does not keep up loses events, and is told how many by the next
 // one; lending never waits for it. The channel is closed when ctx is done or the

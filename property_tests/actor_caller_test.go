@@ -22,9 +22,11 @@ func (r *actorRun) request(caller int, q actorRequest) {
 		ctx, cancel = context.WithCancel(ctx)
 		defer time.AfterFunc(q.cancelAfter, cancel).Stop()
 	}
+	var renewed int
 	r.with(func() {
 		r.note("caller %d: acquire %s", caller, q.workspace)
 		r.now.waiting++
+		renewed = r.renewed[q.workspace]
 	})
 	begin := time.Now()
 	l, err := r.supervisor.Acquire(ctx, actorShare, q.workspace, actor.Wait{NoWait: q.noWait, AtMost: q.atMost})
@@ -56,6 +58,9 @@ func (r *actorRun) request(caller int, q actorRequest) {
 		}
 		r.note("caller %d: granted %s, connection %d", caller, q.workspace, c.number)
 		r.checkGrant(caller, q, c, l.Waited(), took)
+		if c.number < renewed {
+			r.fault("I11: caller %d got connection %d, the Renew before its acquire came after dial %d", caller, c.number, renewed-1)
+		}
 		c.held = true
 	})
 	time.Sleep(q.hold)

@@ -59,7 +59,7 @@ type actorControl struct {
 	at        time.Duration
 	kind      actorControlKind
 	workspace model.WorkspaceID
-	lasts     time.Duration // a pause until its resume, and the patience of an evict
+	lasts     time.Duration // a pause until its resume, and the patience of an evict or a renew
 	budget    int
 	cap       int
 }
@@ -70,6 +70,7 @@ const (
 	actorEvict actorControlKind = iota
 	actorPause
 	actorLimits
+	actorRenew
 	actorControlKinds
 )
 
@@ -250,6 +251,8 @@ func (c actorControl) GoString() string {
 	switch c.kind {
 	case actorEvict:
 		return fmt.Sprintf("at %v evict %s, patience %v", c.at, c.workspace, c.lasts)
+	case actorRenew:
+		return fmt.Sprintf("at %v renew %s, patience %v", c.at, c.workspace, c.lasts)
 	case actorPause:
 		return fmt.Sprintf("at %v pause %s for %v", c.at, c.workspace, c.lasts)
 	default:

@@ -265,6 +265,13 @@ func (r *actorRun) control(c actorControl) {
 				r.evictsUnknown++
 			}
 		})
+	case actorRenew:
+		var before int // dials
+		r.with(func() { before = r.began })
+		_, err = r.supervisor.Renew(ctx, actorShare, c.workspace)
+		if err == nil {
+			r.with(func() { r.renewed[c.workspace] = max(r.renewed[c.workspace], before) })
+		}
 	case actorPause:
 		_, err = r.supervisor.Pause(ctx, actorShare, c.workspace)
 		if err == nil {

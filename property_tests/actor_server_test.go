@@ -18,9 +18,11 @@ type actorServer struct {
 	plan  actorPlan
 	begin time.Time
 
-	mu        sync.Mutex
-	now       actorCounts // what is true at this moment
-	byID      map[model.WorkspaceID]int
+	mu   sync.Mutex
+	now  actorCounts // what is true at this moment
+	byID map[model.WorkspaceID]int
+	// renewed is how many dials had begun at the last Renew that has returned.
+	renewed   map[model.WorkspaceID]int
 	conns     []*actorConn
 	began     int // dials
 	failed    int // of them, without a connection
@@ -63,6 +65,7 @@ func newActorServer(p actorPlan) *actorServer {
 		plan:      p,
 		begin:     time.Now(),
 		byID:      make(map[model.WorkspaceID]int),
+		renewed:   make(map[model.WorkspaceID]int),
 		limits:    []actorLimitsAt{{-1, p.limits.Budget, p.limits.PerWorkspace}},
 		drainedAt: model.Never,
 	}

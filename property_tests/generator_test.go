@@ -64,6 +64,8 @@ const (
 	staleReused
 	horizon
 	horizonNever
+	renew
+	renewAll
 )
 
 // mix says how often each kind is drawn, in parts of the total.
@@ -82,6 +84,7 @@ var (
 	seated = mix{
 		{acquire, 16}, {releaseClean, 8}, {releaseEarlier, 16}, {dialSucceeds, 20}, {closes, 16}, {cancel, 2},
 		{acquireNoWait, 2}, {releaseUnclean, 1}, {tick, 1}, {reuse, 4}, {horizon, 10}, {horizonNever, 2}, {setLimits, 1},
+		{renew, 1},
 	}
 	// crowded has more who ask than can be served.
 	crowded = mix{{acquire, 24}, {releaseClean, 14}, {dialSucceeds, 12}, {closes, 12}, {cancel, 4}, {acquireNoWait, 4}, {tick, 1}}
@@ -90,7 +93,8 @@ var (
 		{acquire, 14}, {releaseClean, 20}, {dialSucceeds, 20}, {closes, 16}, {tickAtWake, 3},
 		{acquireNoWait, 4}, {cancel, 3}, {releaseUnclean, 1}, {releaseLost, 1},
 		{dialFailsTransient, 1}, {dialFailsPermanent, 1}, {dialFailsServerDown, 1}, {dialFailsServerFull, 1},
-		{evict, 2}, {pause, 1}, {resume, 2}, {setLimits, 2}, {tick, 1}, {tickBeforeWake, 1}, {clockGoesBack, 1},
+		{evict, 2}, {renew, 2}, {renewAll, 1},
+		{pause, 1}, {resume, 2}, {setLimits, 2}, {tick, 1}, {tickBeforeWake, 1}, {clockGoesBack, 1},
 		{staleRelease, 1}, {doubleRelease, 1}, {staleDialSucceeded, 1}, {staleDialFailed, 1},
 		{staleClosed, 1}, {cancelUnknown, 1},
 		{releaseEarlier, 4}, {reuse, 2}, {staleReused, 1}, {horizon, 3}, {horizonNever, 1},
@@ -102,6 +106,7 @@ var (
 		{acquire, 12}, {dialSucceeds, 8}, {dialFailsTransient, 2}, {dialFailsServerDown, 2}, {dialFailsServerFull, 2},
 		{dialFailsPermanent, 2}, {closes, 12}, {releaseClean, 10}, {tickAtWake, 6}, {acquireNoWait, 4}, {cancel, 3},
 		{releaseLost, 1}, {pause, 1}, {resume, 1}, {tick, 1},
+		{renew, 1}, {renewAll, 1},
 	}
 )
 
@@ -211,6 +216,10 @@ func (o order) message(l *ledger, next uint64) model.Message {
 		}
 	case evict:
 		return model.Evict{Operation: model.OperationID(next), Workspace: o.workspace}
+	case renew:
+		return model.Renew{Operation: model.OperationID(next), Workspace: o.workspace}
+	case renewAll:
+		return model.Renew{Operation: model.OperationID(next), All: true}
 	case pause:
 		return model.Pause{Operation: model.OperationID(next), Workspace: o.workspace}
 	case resume:

@@ -134,9 +134,11 @@ func (r *historyRun) disturb(s *actor.Supervisor, l model.Limits, done <-chan st
 		ctx := context.Background()
 		id := workspaceNames[rand.IntN(historyWorkspaces)]
 		var failed error
-		switch rand.IntN(6) {
+		switch rand.IntN(7) {
 		case 0:
 			_, failed = s.Evict(ctx, actorShare, id)
+		case 6:
+			_, failed = s.Renew(ctx, actorShare, id)
 		case 1:
 			pausing, cancel := context.WithTimeout(ctx, 200*time.Microsecond)
 			_, _ = s.Pause(pausing, actorShare, id)

@@ -47,6 +47,7 @@ type ledgerConn struct {
 	lease     model.LeaseID
 	leased    time.Duration // when its last holder got it
 	closedAt  time.Duration
+	stale     bool // there was a Renew since its dial began
 }
 
 type ledgerWaiter struct {
@@ -105,6 +106,11 @@ func (l *ledger) message(now time.Duration, m model.Message) {
 		}
 	case model.Evict:
 		l.started = append(l.started, m.Operation)
+	case model.Renew:
+		l.started = append(l.started, m.Operation)
+		for _, c := range l.conns {
+			c.stale = c.stale || m.All || c.workspace == m.Workspace
+		}
 	case model.Pause:
 		l.started = append(l.started, m.Operation)
 		if !slices.Contains(l.paused, m.Workspace) {

@@ -229,7 +229,7 @@ func TestAPauseIsDoneWhenNoConnectionIsLeft(t *testing.T) {
 	})
 }
 
-// Evict and Pause are answered exactly once, in the end.
+// Evict, Renew and Pause are answered exactly once, in the end.
 func TestOperationsAreAnsweredExactlyOnce(t *testing.T) {
 	often(t, func(t *rapid.T) {
 		r := newRun(t, someLimits(t))
@@ -246,6 +246,24 @@ func TestOperationsAreAnsweredExactlyOnce(t *testing.T) {
 			}
 		}
 	})
+}
+
+// I11: whoever asked for a Renew, and whoever asks after it, gets a connection that
+// was dialed after it.
+func TestNoConnectionFromBeforeARenewIsLentAfterIt(t *testing.T) {
+	check(t, everything, property{before: func(l *ledger, e model.Effect) string {
+		if grant, ok := e.(model.Grant); ok && l.known(grant.Conn).stale {
+			return "its dial began before a Renew"
+		}
+		return ""
+	}, after: func(l *ledger, _ entry) string {
+		for _, c := range l.in(idle) {
+			if c.stale {
+				return fmt.Sprintf("conn %d was dialed before a Renew, and is idle", c.id)
+			}
+		}
+		return ""
+	}})
 }
 
 // A paused workspace keeps no connection that is not in somebody's hands.

@@ -2,7 +2,6 @@ package property_tests
 
 import (
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/tenantpool/tenantpool/model"
@@ -40,6 +39,8 @@ func (r *reference) receive(m model.Message) {
 		}
 	case model.Evict:
 		r.evict(m)
+	case model.Renew:
+		r.renew(m)
 	case model.Pause:
 		r.pause(m)
 	case model.Resume:
@@ -172,6 +173,8 @@ func (r *reference) free(c *refConn, grants *uint64) {
 		r.close(c, model.DrainAsked)
 	case r.workspace(c.workspace).paused:
 		r.close(c, model.PauseAsked)
+	case c.stale:
+		r.close(c, model.Renewed)
 	case r.lifetimeEnd(c) <= r.now:
 		r.close(c, model.LifetimeOver)
 	case r.beyond(anyWorkspace) > 0 || r.beyond(c.workspace) > 0:
@@ -289,6 +292,9 @@ func (r *reference) dialFailed(m model.DialFailed) {
 	}
 	r.counters.DialFailures++
 	w := r.workspace(c.workspace)
+	if c.stale && m.Kind == model.Permanent {
+		m.Kind = model.Transient
+	}
 	switch m.Kind {
 	case model.Transient:
 		r.backOff(w, m)
@@ -339,15 +345,36 @@ func (r *reference) backOff(w *refWorkspace, m model.DialFailed) {
 }
 
 func (r *reference) evict(m model.Evict) {
-	idle := r.idleByUse(m.Workspace)
-	op := &refOperation{id: m.Operation, closed: len(idle)}
+	r.closeAll(m.Operation, r.idleByUse(m.Workspace), model.EvictAsked)
+}
+
+// closeAll closes idle connections for an operation.
+func (r *reference) closeAll(id model.OperationID, idle []*refConn, reason model.CloseReason) {
+	op := &refOperation{id: id, closed: len(idle)}
 	for _, c := range idle {
-		c.evict = op
-		r.close(c, model.EvictAsked)
+		c.closedBy = op
+		r.close(c, reason)
 	}
 	if len(idle) == 0 {
 		r.emit(model.OperationDone{Operation: op.id})
 	}
+}
+
+// renew is rule 7.
+func (r *reference) renew(m model.Renew) {
+	ids := []model.WorkspaceID{m.Workspace}
+	if m.All {
+		ids = r.ids()
+	}
+	var idle []*refConn
+	for _, id := range ids {
+		r.workspace(id).failures = 0
+		for _, c := range r.connections {
+			c.stale = c.stale || c.workspace == id
+		}
+		idle = append(idle, r.idleByUse(id)...)
+	}
+	r.closeAll(m.Operation, idle, model.Renewed)
 }
 
 func (r *reference) pause(m model.Pause) {
@@ -369,12 +396,7 @@ func (r *reference) setLimits(m model.SetLimits) {
 		r.effective = min(r.effective, m.Budget)
 	}
 	r.limits.Budget, r.limits.PerWorkspace = m.Budget, m.PerWorkspace
-	ids := make([]model.WorkspaceID, 0, len(r.workspaces))
-	for _, w := range r.workspaces {
-		ids = append(ids, w.id)
-	}
-	slices.SortFunc(ids, func(a, b model.WorkspaceID) int { return strings.Compare(string(a), string(b)) })
-	for _, id := range ids {
+	for _, id := range r.ids() {
 		for r.beyond(id) > 0 && len(r.idleByUse(id)) > 0 {
 			r.close(r.idleByUse(id)[0], model.Shrink)
 		}

@@ -77,6 +77,16 @@ func (r *reference) workspace(id model.WorkspaceID) *refWorkspace {
 	return w
 }
 
+// ids lists the workspaces in the order of their ids.
+func (r *reference) ids() []model.WorkspaceID {
+	ids := make([]model.WorkspaceID, 0, len(r.workspaces))
+	for _, w := range r.workspaces {
+		ids = append(ids, w.id)
+	}
+	slices.SortFunc(ids, func(a, b model.WorkspaceID) int { return strings.Compare(string(a), string(b)) })
+	return ids
+}
+
 func (r *reference) backingOff(w *refWorkspace) bool { return w.failures > 0 && r.now < w.retryAt }
 
 func (r *reference) need(id model.WorkspaceID) int {

@@ -58,7 +58,8 @@ type refConn struct {
 	lease     model.LeaseID // in use
 	leasedAt  time.Duration
 	closedAt  time.Duration
-	evict     *refOperation // that closed it
+	stale     bool          // there was a Renew since its Dial
+	closedBy  *refOperation // the Evict or Renew
 }
 
 type refWaiter struct {
@@ -245,8 +246,8 @@ func (r *reference) nextWithoutSlot() model.WorkspaceID {
 // gone frees a connection's slot, and ends the operations that waited for it.
 func (r *reference) gone(c *refConn) {
 	r.connections = slices.DeleteFunc(r.connections, func(other *refConn) bool { return other == c })
-	if op := c.evict; op != nil {
-		last := !slices.ContainsFunc(r.connections, func(other *refConn) bool { return other.evict == op })
+	if op := c.closedBy; op != nil {
+		last := !slices.ContainsFunc(r.connections, func(other *refConn) bool { return other.closedBy == op })
 		if last {
 			r.emit(model.OperationDone{Operation: op.id, Closed: op.closed})
 		}

@@ -40,12 +40,15 @@ const (
 	seatSetLimits
 	seatStats
 	seatEvict
+	seatRenew
+	seatRenewAll
 )
 
 func seatOrders() *rapid.Generator[[]seatOrder] {
 	kinds := []seatOrderKind{
 		seatAcquire, seatRelease, seatAcquire, seatRelease, seatAcquireSeated, seatPass, seatAcquire, seatRelease,
 		seatAcquire, seatRelease, seatAcquireSeated, seatReleaseUnclean, seatSetLimits, seatStats, seatEvict,
+		seatRenew, seatRenewAll,
 	}
 	passes := []time.Duration{0, 1, time.Microsecond, ms(1), ms(300), time.Second, ms(1700), 3 * time.Second}
 	return rapid.SliceOfN(rapid.Custom(func(t *rapid.T) seatOrder {
@@ -72,6 +75,7 @@ type seatConn struct {
 	workspace model.WorkspaceID
 	reason    model.CloseReason
 	lease     *actor.Lease // nil: idle
+	stale     bool         // there was a Renew since
 	freed     time.Duration
 }
 
@@ -227,7 +231,7 @@ func (r *seatRun) release(pick int, health model.Health) {
 	c := lent[pick%len(lent)]
 	l := c.lease
 	c.lease, c.freed = nil, r.now()
-	if health != model.Clean || r.held(anyWorkspace) > r.budget || r.held(c.workspace) > r.cap {
+	if health != model.Clean || c.stale || r.held(anyWorkspace) > r.budget || r.held(c.workspace) > r.cap {
 		r.forget(c)
 		r.gone[c] = true
 	}
@@ -256,6 +260,19 @@ func (r *seatRun) setLimits(budget, most int) {
 	}
 	idle := r.idle(anyWorkspace)
 	r.gaveWay(what, model.Shrink, max(0, min(len(idle), r.held(anyWorkspace)-budget)), idle, closed)
+}
+
+// renewed closes what is idle, and makes stale what is lent.
+func (r *seatRun) renewed(id model.WorkspaceID, n int, err error) {
+	idle := r.idle(id)
+	closed := r.sawClosed("renew "+string(id), model.Renewed)
+	if err != nil || n != len(idle) {
+		r.t.Fatalf("renew %q closed %d, error %v, of %v", id, n, err, idle)
+	}
+	r.gaveWay("renew "+string(id), model.Renewed, n, idle, closed)
+	for _, c := range r.open {
+		c.stale = c.stale || id == anyWorkspace || c.workspace == id
+	}
 }
 
 func (r *seatRun) stats() {
@@ -299,6 +316,12 @@ func (r *seatRun) do(o seatOrder) {
 			r.t.Fatalf("evict %s closed %d, error %v, of %v", o.workspace, n, err, idle)
 		}
 		r.gaveWay("evict", model.EvictAsked, n, idle, closed)
+	case seatRenew:
+		n, err := r.supervisor.Renew(context.Background(), actorShare, o.workspace)
+		r.renewed(o.workspace, n, err)
+	case seatRenewAll:
+		n, err := r.supervisor.RenewAll(context.Background())
+		r.renewed(anyWorkspace, n, err)
 	}
 	if o.settle {
 		synctest.Wait()

@@ -233,6 +233,10 @@ func parseMessage(text string) (model.Message, error) {
 		m = model.Closed{Conn: model.ConnID(number(0))}
 	case "evict":
 		m = model.Evict{Operation: model.OperationID(number(0)), Workspace: model.WorkspaceID(last)}
+	case "renew":
+		m = model.Renew{Operation: model.OperationID(number(0)), Workspace: model.WorkspaceID(last)}
+	case "renew-all":
+		m = model.Renew{Operation: model.OperationID(number(0)), All: true}
 	case "pause":
 		m = model.Pause{Operation: model.OperationID(number(0)), Workspace: model.WorkspaceID(last)}
 	case "resume":

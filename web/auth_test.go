@@ -22,6 +22,8 @@ var permitted = map[string][]Role{
 	"GET /api/admin.connectionStats":  {Viewer, Operator},
 	"GET /api/admin.events":           {Viewer, Operator},
 	"POST /api/admin.evictWorkspace":  {Operator},
+	"POST /api/admin.renewWorkspace":  {Operator},
+	"POST /api/admin.renewAll":        {Operator},
 	"POST /api/admin.pauseWorkspace":  {Operator},
 	"POST /api/admin.resumeWorkspace": {Operator},
 	"POST /api/admin.setLimits":       {Operator},

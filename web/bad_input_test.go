@@ -12,6 +12,8 @@ import (
 // goodBodies are what each route that takes a body accepts.
 var goodBodies = map[string]string{
 	"/api/admin.evictWorkspace":  `{"workspaceId":"ws_001"}`,
+	"/api/admin.renewWorkspace":  `{"workspaceId":"ws_001"}`,
+	"/api/admin.renewAll":        `{}`,
 	"/api/admin.pauseWorkspace":  `{"workspaceId":"ws_001","waitMs":1}`,
 	"/api/admin.resumeWorkspace": `{"workspaceId":"ws_001"}`,
 	"/api/admin.setLimits":       `{"maxConnections":50,"maxConnectionsPerDB":2}`,

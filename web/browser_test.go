@@ -275,7 +275,7 @@ func givesAViewerNoControls(t *testing.T, rig *dashboardRig) {
 	if n := page.Count("#operator-tools *, td.actions, th.actions, .danger"); n != 0 {
 		t.Errorf("%d controls", n)
 	}
-	for _, call := range []string{"evictWorkspace", "pauseWorkspace", "resumeWorkspace", "setLimits", "dump", "drain"} {
+	for _, call := range []string{"evictWorkspace", "renewWorkspace", "renewAll", "pauseWorkspace", "resumeWorkspace", "setLimits", "dump", "drain"} {
 		status := browsertest.Value[int](page, fmt.Sprintf(`fetch('api/admin.%s', {method: 'POST', body: '{}', headers: {
 			'Content-Type': 'application/json', Authorization: 'Bearer ' + sessionStorage.getItem('tenantpool.token')}}).then((answer) => answer.status)`, call))
 		if status != 403 {
@@ -308,6 +308,15 @@ func letsAnOperatorSteer(t *testing.T, rig *dashboardRig) {
 	page.AwaitText(`[data-workspace="ws_004"] .cell-idle`, "0")
 	told("evict ws_004")
 
+	page.Click(`button[aria-label="Renew ws_006"]`)
+	page.Click("dialog button[type=submit]")
+	page.AwaitText("#toasts", "ws_006 is renewed; 1 idle connection closed.")
+	page.Click("#renew-all")
+	page.AwaitText("dialog", "Renew all connections?")
+	page.Click("dialog button[type=submit]")
+	page.AwaitText("#toasts", "All are renewed; 11 idle connections closed.")
+	told("evict ws_004", "renew ws_006", "renew all")
+
 	page.Click(`button[aria-label="Pause ws_005"]`)
 	page.Click("dialog button[type=submit]")
 	page.AwaitText("#toasts", "ws_005 is paused")
@@ -316,7 +325,7 @@ func letsAnOperatorSteer(t *testing.T, rig *dashboardRig) {
 	page.Click(`button[aria-label="Resume ws_005"]`)
 	page.Click("dialog button[type=submit]")
 	page.AwaitText("#toasts", "ws_005 is resumed")
-	told("evict ws_004", "pause ws_005", "resume ws_005")
+	told("evict ws_004", "renew ws_006", "renew all", "pause ws_005", "resume ws_005")
 
 	page.Click("#limits")
 	page.Await("the present limits", "document.querySelector('#limit-all').value === '100' && document.querySelector('#limit-each').value === '3'")

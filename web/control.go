@@ -18,8 +18,12 @@ type workspaceRequest struct {
 	WorkspaceID model.WorkspaceID `json:"workspaceId"`
 }
 
-type evictAnswer struct {
-	WorkspaceID model.WorkspaceID `json:"workspaceId"`
+// emptyRequest need not be sent.
+type emptyRequest struct{}
+
+// closedAnswer is of an evict or a renewal.
+type closedAnswer struct {
+	WorkspaceID model.WorkspaceID `json:"workspaceId,omitempty"`
 	Closed      int               `json:"closed"`
 }
 
@@ -76,22 +80,41 @@ const (
 	drainTimeout = 10 * time.Minute
 )
 
-// evictWorkspace waits until the server has let go of the connections; they
-// close even if the client does not wait for that.
 func (s *Server) evictWorkspace(c echo.Context) error {
 	id, err := s.readWorkspace(c)
 	if err != nil {
 		return err
 	}
-	ctx, stop := context.WithTimeout(c.Request().Context(), controlTimeout)
-	defer stop()
-	closed, err := s.pool.Evict(ctx, id)
-	s.snapshots.forget()
-	s.audit(c, "evict", id, orFailed(fmt.Sprintf("%d closed", closed), err), err)
+	return s.closeIdle(c, "evict", id, func(ctx context.Context) (int, error) { return s.pool.Evict(ctx, id) })
+}
+
+func (s *Server) renewWorkspace(c echo.Context) error {
+	id, err := s.readWorkspace(c)
 	if err != nil {
 		return err
 	}
-	return c.JSON(http.StatusOK, evictAnswer{id, closed})
+	return s.closeIdle(c, "renew", id, func(ctx context.Context) (int, error) { return s.pool.Renew(ctx, id) })
+}
+
+func (s *Server) renewAll(c echo.Context) error {
+	if err := s.readNothing(c); err != nil {
+		return err
+	}
+	return s.closeIdle(c, "renew all", "", s.pool.RenewAll)
+}
+
+// closeIdle waits until the server has let go of the connections; they close even
+// if the client does not wait for that.
+func (s *Server) closeIdle(c echo.Context, action string, id model.WorkspaceID, act func(context.Context) (int, error)) error {
+	ctx, stop := context.WithTimeout(c.Request().Context(), controlTimeout)
+	defer stop()
+	closed, err := act(ctx)
+	s.snapshots.forget()
+	s.audit(c, action, id, orFailed(fmt.Sprintf("%d closed", closed), err), err)
+	if err != nil {
+		return err
+	}
+	return c.JSON(http.StatusOK, closedAnswer{id, closed})
 }
 
 // pauseWorkspace: the workspace is paused at once; the answer waits for its

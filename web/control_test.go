@@ -23,6 +23,17 @@ func TestEvictClosesAndAuditsOneLine(t *testing.T) {
 	}
 }
 
+func TestARenewalClosesAndAuditsOneLine(t *testing.T) {
+	rig := newHandlersRig(t)
+	rig.want(Operator, "/api/admin.renewWorkspace", `{"workspaceId":"ws_003"}`, http.StatusOK, `{"workspaceId":"ws_003","closed":2}`)
+	rig.want(Operator, "/api/admin.renewAll", `{}`, http.StatusOK, `{"closed":10}`)
+	rig.audited("renew", "ws_003", "2 closed", "")
+	rig.audited("renew all", "", "10 closed", "")
+	if calls := rig.pool.done(); !slices.Equal(calls, []string{"renew ws_003", "renew all"}) {
+		t.Errorf("%q", calls)
+	}
+}
+
 // audited wants exactly one audit line of the action on the workspace.
 func (rig *handlersRig) audited(action, workspace, result, failure string) {
 	rig.t.Helper()
@@ -49,15 +60,20 @@ func TestEachControlSaysInTheAuditThatItFailed(t *testing.T) {
 	closed := fmt.Errorf("evict workspace %q: %w", "ws_001", model.ErrClosed)
 	rig.pool.evict = func(context.Context, model.WorkspaceID) (int, error) { return 0, closed }
 	rig.pool.pause = rig.pool.evict
+	rig.pool.renew = rig.pool.evict
 	rig.pool.limit = func(context.Context, int, int) error { return closed }
 	for path, body := range map[string]string{
 		"evictWorkspace": `{"workspaceId":"ws_001"}`,
+		"renewWorkspace": `{"workspaceId":"ws_001"}`,
+		"renewAll":       `{}`,
 		"pauseWorkspace": `{"workspaceId":"ws_001"}`,
 		"setLimits":      `{"maxConnections":50}`,
 	} {
 		rig.refused(Operator, "/api/admin."+path, body, http.StatusServiceUnavailable, "closed")
 	}
 	rig.audited("evict", "ws_001", "failed", "manager is closed")
+	rig.audited("renew", "ws_001", "failed", "manager is closed")
+	rig.audited("renew all", "", "failed", "manager is closed")
 	rig.audited("pause", "ws_001", "failed", "manager is closed")
 	rig.audited("set limits", "", "failed", "manager is closed")
 }

@@ -20,20 +20,11 @@ const (
 	maxDump = 64 << 20
 )
 
-// dumpRequest is empty, and need not be sent.
-type dumpRequest struct{}
-
 // dump answers with the pool's dump, once all of it is there: a client never takes
 // half of one for a whole. There is one at a time, until it has been sent.
 func (s *Server) dump(c echo.Context) error {
-	if c.Request().Body != http.NoBody {
-		var r *dumpRequest
-		if err := s.readJSON(c, &r); err != nil {
-			return err
-		}
-		if r == nil {
-			return badRequest("the body must be a JSON object, not null")
-		}
+	if err := s.readNothing(c); err != nil {
+		return err
 	}
 	select {
 	case s.dumping <- struct{}{}:

@@ -18,6 +18,7 @@ type fakePool struct {
 	stats func(context.Context) (model.Stats, error)
 	ping  func(context.Context) error
 	evict func(context.Context, model.WorkspaceID) (int, error)
+	renew func(ctx context.Context, id model.WorkspaceID) (int, error) // of all: ""
 	pause func(context.Context, model.WorkspaceID) (int, error)
 	limit func(ctx context.Context, maxConnections, maxConnectionsPerDB int) error
 	dump  func(context.Context, io.Writer) error
@@ -150,16 +151,36 @@ func (p *fakePool) Evict(ctx context.Context, id model.WorkspaceID) (int, error)
 	if p.evict != nil {
 		return p.evict(ctx, id)
 	}
+	return p.closeIdle(func(w model.WorkspaceID) bool { return w == id }), nil
+}
+
+func (p *fakePool) Renew(ctx context.Context, id model.WorkspaceID) (int, error) {
+	p.did("renew " + string(id))
+	if p.renew != nil {
+		return p.renew(ctx, id)
+	}
+	return p.closeIdle(func(w model.WorkspaceID) bool { return w == id }), nil
+}
+
+func (p *fakePool) RenewAll(ctx context.Context) (int, error) {
+	p.did("renew all")
+	if p.renew != nil {
+		return p.renew(ctx, "")
+	}
+	return p.closeIdle(func(model.WorkspaceID) bool { return true }), nil
+}
+
+func (p *fakePool) closeIdle(of func(model.WorkspaceID) bool) (closed int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for i, w := range p.state.Workspaces.Active {
-		if w.ID == id {
+		if of(w.ID) {
 			p.state.Workspaces.Active[i].Idle = 0
 			p.state.Workspaces.Idle -= w.Idle
-			return w.Idle, nil
+			closed += w.Idle
 		}
 	}
-	return 0, nil
+	return closed
 }
 
 func (p *fakePool) Pause(ctx context.Context, id model.WorkspaceID) (int, error) {

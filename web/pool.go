@@ -23,6 +23,11 @@ type Pool interface {
 
 	// Evict closes the workspace's idle connections.
 	Evict(ctx context.Context, id model.WorkspaceID) (closed int, err error)
+	// Renew closes the workspace's idle connections now, and those that are lent when
+	// they come home; RenewAll does so for all workspaces and the system database. They
+	// wait for the idle ones.
+	Renew(ctx context.Context, id model.WorkspaceID) (closed int, err error)
+	RenewAll(ctx context.Context) (closed int, err error)
 	// Pause lets new acquires of the workspace wait, its leases come home and its
 	// connections close. If ctx is done first it stays paused all the same.
 	Pause(ctx context.Context, id model.WorkspaceID) (closed int, err error)

@@ -37,6 +37,21 @@ func (s *Server) readJSON(c echo.Context, into any) error {
 	return nil
 }
 
+// readNothing reads an emptyRequest, if there is one.
+func (s *Server) readNothing(c echo.Context) error {
+	if c.Request().Body == http.NoBody {
+		return nil
+	}
+	var r *emptyRequest
+	if err := s.readJSON(c, &r); err != nil {
+		return err
+	}
+	if r == nil {
+		return badRequest("the body must be a JSON object, not null")
+	}
+	return nil
+}
+
 // badBody says what is wrong in the words of the API.
 func (s *Server) badBody(err error) error {
 	var tooLarge *http.MaxBytesError

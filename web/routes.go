@@ -38,12 +38,14 @@ var routes = []route{
 
 	{http.MethodGet, statsPath, viewers, "The state of all connections at one moment.", nil, connectionStats{}, (*Server).connectionStats},
 	{http.MethodGet, "/api/admin.events", viewers, "What happens from now on, as server-sent events.", nil, eventAnswer{}, (*Server).events},
-	{http.MethodPost, "/api/admin.evictWorkspace", operators, "Closes a workspace's idle connections.", workspaceRequest{}, evictAnswer{}, (*Server).evictWorkspace},
+	{http.MethodPost, "/api/admin.evictWorkspace", operators, "Closes a workspace's idle connections.", workspaceRequest{}, closedAnswer{}, (*Server).evictWorkspace},
+	{http.MethodPost, "/api/admin.renewWorkspace", operators, "Replaces a workspace's connections: idle ones close now, lent ones when they come home.", workspaceRequest{}, closedAnswer{}, (*Server).renewWorkspace},
+	{http.MethodPost, "/api/admin.renewAll", operators, "Replaces the connections of all workspaces and of the system database.", emptyRequest{}, closedAnswer{}, (*Server).renewAll},
 	{http.MethodPost, "/api/admin.pauseWorkspace", operators, "Keeps a workspace's connections closed, until it is resumed.", pauseRequest{}, pauseAnswer{}, (*Server).pauseWorkspace},
 	{http.MethodPost, "/api/admin.resumeWorkspace", operators, "Ends a pause.", workspaceRequest{}, resumeAnswer{}, (*Server).resumeWorkspace},
 	{http.MethodPost, "/api/admin.setLimits", operators, "Changes the connection limits.", limitsRequest{}, limitsAnswer{}, (*Server).setLimits},
 	{http.MethodPost, "/api/admin.drain", operators, "Stops lending, for good, and closes all connections as they come home.", drainRequest{}, drainAnswer{}, (*Server).drain},
-	{http.MethodPost, dumpPath, operators, "What is needed to find out why somebody waited: statistics, the last messages, the runtime's trace; as a zip archive.", dumpRequest{}, nil, (*Server).dump},
+	{http.MethodPost, dumpPath, operators, "What is needed to find out why somebody waited: statistics, the last messages, the runtime's trace; as a zip archive.", emptyRequest{}, nil, (*Server).dump},
 
 	{http.MethodPost, "/api/workspace.query", services, "Runs one statement in a workspace that the token names.", queryRequest{}, queryAnswer{}, (*Server).query},
 	{http.MethodPost, "/api/workspace.create", operators, "Creates a workspace's database.", workspaceRequest{}, workspaceAnswer{}, (*Server).createWorkspace},

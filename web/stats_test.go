@@ -121,7 +121,7 @@ func TestEveryFigureOfTheStatisticsIsInItsPlace(t *testing.T) {
 		"longestWaitMs":1.5,"longestLease":{"workspaceId":"slow","ageMs":2000},
 		"hitRatio":0.75,
 		"counters":{"acquires":100,"hits":60,"handOffs":15,"freshGrants":5,"dials":7,"dialFailures":2,"serverRefusals":1,"evictions":201,"limitErrors":8,"rejects":9,"staleMessages":3},
-		"evictionsByReason":{"make_room":100,"yield":101,"lifetime_over":102,"idle_time_over":103,"not_reusable":104,"dial_leftover":105,"evict_asked":106,"pause_asked":107,"shrink":108,"drain_asked":109},
+		"evictionsByReason":{"make_room":100,"yield":101,"lifetime_over":102,"idle_time_over":103,"not_reusable":104,"dial_leftover":105,"evict_asked":106,"pause_asked":107,"shrink":108,"drain_asked":109,"renewed":110},
 		"acquireWait":{"boundsMs":[0.1,0.5,1,2.5,5,10,25,50,100,250,500,1000,2500,5000,10000],"counts":[0,0,1,0,0,0,0,0,0,0,0,0,0,0,0,1],"sumMs":3600001},
 		"dialTime":{"boundsMs":[0.1,0.5,1,2.5,5,10,25,50,100,250,500,1000,2500,5000,10000],"counts":[0,0,0,0,0,0,0,1,0,0,0,0,0,0,0,0],"sumMs":30},
 		"supervisorSaturation":0.25,"draining":true,"serverDown":"connection refused"}`

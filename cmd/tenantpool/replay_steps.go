@@ -203,6 +203,8 @@ func (s *story) own(m model.Message) bool {
 		return m.Workspace == s.workspace
 	case model.Evict:
 		return m.Workspace == s.workspace
+	case model.Renew:
+		return m.All || m.Workspace == s.workspace
 	case model.SetLimits, model.Drain:
 		return true
 	case model.Tick, model.Horizon, model.Reused:

@@ -39,6 +39,11 @@ func (s *story) message(now step) string {
 		return s.conn(m.Conn) + " is gone and its slot free"
 	case model.Evict:
 		return fmt.Sprintf("an operator closes the idle connections of %q", string(m.Workspace))
+	case model.Renew:
+		if m.All {
+			return "an operator renews the connections of all workspaces"
+		}
+		return fmt.Sprintf("an operator renews the connections of %q", string(m.Workspace))
 	case model.Pause:
 		return fmt.Sprintf("an operator pauses %q", string(m.Workspace))
 	case model.Resume:
@@ -140,6 +145,8 @@ func closeReason(e model.Close) string {
 		return idle + "the limits were lowered"
 	case model.DrainAsked:
 		return idle + "the share drains"
+	case model.Renewed:
+		return idle + "it was dialed before its workspace was renewed"
 	}
 	return e.Reason.String()
 }

@@ -15,9 +15,10 @@ export function buildControls({ limits, onRefusal }) {
   refused = onRefusal;
   $('operator-tools').replaceChildren(
     el('button', { type: 'button', id: 'limits', onclick: askLimits }, 'Limits…'),
+    el('button', { type: 'button', id: 'renew-all', onclick: askRenewAll }, 'Renew all…'),
     el('button', { type: 'button', id: 'dump', onclick: askDump }, 'Dump…'),
     el('button', { type: 'button', id: 'drain', class: 'danger', onclick: askDrain }, 'Drain…'));
-  return { evict: askEvict, pause: askPause, resume: askResume };
+  return { evict: askEvict, renew: askRenew, pause: askPause, resume: askResume };
 }
 
 export function removeControls() {
@@ -32,6 +33,26 @@ function askEvict(id) {
     yes: 'Evict',
     act: () => post('admin.evictWorkspace', { workspaceId: id }),
     done: (answer) => (answer.closed ? `${id}: ${plural(answer.closed, 'idle connection')} closed.` : `${id} had no idle connection.`),
+  });
+}
+
+function askRenew(id) {
+  ask({
+    title: `Renew ${id}?`,
+    text: 'Its idle connections are closed now and its leases’ connections when they come home, while requests go on over new ones: after a migration, a change of the password or a failover.',
+    yes: 'Renew',
+    act: () => post('admin.renewWorkspace', { workspaceId: id }),
+    done: (answer) => `${id} is renewed; ${plural(answer.closed, 'idle connection')} closed.`,
+  });
+}
+
+function askRenewAll() {
+  ask({
+    title: 'Renew all connections?',
+    text: 'All idle connections, of every workspace and of the system database, are closed now, the others when they come home, while requests go on over new ones. For a while each workspace’s first request dials again.',
+    yes: 'Renew all',
+    act: () => post('admin.renewAll', {}),
+    done: (answer) => `All are renewed; ${plural(answer.closed, 'idle connection')} closed.`,
   });
 }
 

@@ -12,7 +12,7 @@ const groups = {
   evictions: (event) => event.kind === 'evicted',
   dials: (event) => event.kind === 'dialed' || event.kind === 'dial_failed',
   trouble: (event) => ['dial_failed', 'limit_reached', 'draining', 'lost'].includes(event.kind),
-  operators: (event) => ['paused', 'resumed', 'limits_set', 'draining'].includes(event.kind) || ['evict_asked', 'pause_asked'].includes(event.reason),
+  operators: (event) => ['paused', 'resumed', 'renewed', 'limits_set', 'draining'].includes(event.kind) || ['evict_asked', 'pause_asked', 'renewed'].includes(event.reason),
 };
 
 let events = []; // the newest last
@@ -116,6 +116,7 @@ function tell(event) {
     case 'closed': return { label: 'closed', tone: 'calm', text: [who, idle, reason] };
     case 'limit_reached': return { label: 'refused', tone: 'bad', text: [who, `: ${event.error ?? 'the connection limit is reached'}`] };
     case 'paused': return { label: 'paused', tone: 'act', text: [who] };
+    case 'renewed': return { label: 'renewed', tone: 'act', text: [event.system || event.workspaceId ? who : 'all workspaces'] };
     case 'resumed': return { label: 'resumed', tone: 'act', text: [who] };
     case 'limits_set': return { label: 'limits', tone: 'act', text: [`${event.maxConnections ?? '?'} connections, ${event.maxConnectionsPerDB ?? '?'} per workspace`] };
     case 'draining': return { label: 'draining', tone: 'bad', text: ['No connection is lent any more'] };

@@ -48,6 +48,7 @@ const reasons = {
   make_room: 'to make room', yield: 'for an older waiter', lifetime_over: 'lifetime over', idle_time_over: 'idle for too long',
   not_reusable: 'not fit for another use', dial_leftover: 'left over from a failed dial', evict_asked: 'asked for by an operator',
   pause_asked: 'the workspace is paused', shrink: 'the limits were lowered', drain_asked: 'draining',
+  renewed: 'renewed',
 };
 
 export const reasonWords = (reason) => reasons[reason] ?? reason.replaceAll('_', ' ');

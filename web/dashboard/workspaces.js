@@ -26,7 +26,7 @@ const views = new Map(); // drawn rows by id
 let steer = null; // the operator's buttons, or null
 
 // buildWorkspaces draws the head. actions is null for viewers; else its methods
-// evict(id), pause(id) and resume(id) are behind each row's buttons.
+// evict(id), renew(id), pause(id) and resume(id) are behind each row's buttons.
 export function buildWorkspaces(actions) {
   steer = actions;
   rows = new Map();
@@ -134,7 +134,8 @@ function makeRow(id) {
   if (steer) {
     view.hold = el('button', { type: 'button', class: 'small', onclick: () => (rows.get(id)?.paused ? steer.resume(id) : steer.pause(id)) }, 'Pause');
     const evict = el('button', { type: 'button', class: 'small', 'aria-label': `Evict ${id}`, onclick: () => steer.evict(id) }, 'Evict');
-    view.tr.append(el('td', { role: 'cell', class: 'actions' }, evict, view.hold));
+    const renew = el('button', { type: 'button', class: 'small', 'aria-label': `Renew ${id}`, onclick: () => steer.renew(id) }, 'Renew');
+    view.tr.append(el('td', { role: 'cell', class: 'actions' }, evict, renew, view.hold));
   }
   return view;
 }
