@@ -170,19 +170,19 @@ func (s *served) askWith(token, path, body string) (int, string) {
 
 // asSuperuser runs a statement in one of the server's databases, past tenantpool.
 // Its session lasts until the function that it returns is called.
-func (s *served) asSuperuser(database, statement string) (end func()) {
-	s.t.Helper()
-	cfg, err := pgx.ParseConfig(s.pg.SuperuserDSN())
+func asSuperuser(t *testing.T, pg *localpg.Server, database, statement string) (end func()) {
+	t.Helper()
+	cfg, err := pgx.ParseConfig(pg.SuperuserDSN())
 	if err != nil {
-		s.t.Fatal(err)
+		t.Fatal(err)
 	}
 	cfg.Database = database
-	conn, err := pgx.ConnectConfig(s.t.Context(), cfg)
+	conn, err := pgx.ConnectConfig(t.Context(), cfg)
 	if err != nil {
-		s.t.Fatal(err)
+		t.Fatal(err)
 	}
-	if _, err := conn.Exec(s.t.Context(), statement); err != nil {
-		s.t.Fatal(err)
+	if _, err := conn.Exec(t.Context(), statement); err != nil {
+		t.Fatal(err)
 	}
 	return func() { _ = conn.Close(context.Background()) }
 }
@@ -193,7 +193,7 @@ const waitForLock = `{"workspaceId":"shop","sql":"SELECT 'still here' FROM pg_ad
 
 func (s *served) holdLock() (giveUp func()) {
 	s.t.Helper()
-	return s.asSuperuser(s.prefix+"_ws_shop", "SELECT pg_advisory_lock(1)")
+	return asSuperuser(s.t, s.pg, s.prefix+"_ws_shop", "SELECT pg_advisory_lock(1)")
 }
 
 func TestServeServesDrainsAndExitsWith0(t *testing.T) {
@@ -303,7 +303,7 @@ func TestNoAnswerPageMetricOrLogLineHoldsASecret(t *testing.T) {
 	ask(404, "", "/api/"+s.tokens[0], "") // somebody has mistaken the place
 	// A role may change its own password. Logins fail from now on.
 	defer func() {
-		s.asSuperuser(s.pg.Database, fmt.Sprintf("ALTER ROLE %s PASSWORD '%s'", s.pg.User, s.pg.Password))()
+		asSuperuser(t, s.pg, s.pg.Database, fmt.Sprintf("ALTER ROLE %s PASSWORD '%s'", s.pg.User, s.pg.Password))()
 	}()
 	ask(200, web.Service, "/api/workspace.query", `{"workspaceId":"shop","sql":"ALTER ROLE CURRENT_USER PASSWORD 'another'"}`)
 	ask(200, web.Operator, "/api/admin.evictWorkspace", `{"workspaceId":"shop"}`)
@@ -407,9 +407,13 @@ func TestTheDemoGoesToAnotherPortOnlyIfNobodyChoseOne(t *testing.T) {
 func TestServeGivesAndWritesDumps(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "dumps")
 	t.Setenv("TENANTPOOL_DUMP_DIR", dir)
-	t.Setenv("TENANTPOOL_DUMP_AFTER", "100ms")
+	// Longer than any wait for a dial, which would be the dump's reason.
+	pg, began := sharedServer(t), time.Now()
+	asSuperuser(t, pg, pg.Database, "SELECT 1")()
+	long := 200*time.Millisecond + 10*time.Since(began)
+	t.Setenv("TENANTPOOL_DUMP_AFTER", long.String())
+	t.Setenv("DB_ACQUIRE_TIMEOUT", (2 * long).String())
 	t.Setenv("DB_MAX_CONNECTIONS_PER_DB", "1")
-	t.Setenv("DB_ACQUIRE_TIMEOUT", "200ms")
 	s := startServe(t)
 	if status, body := s.ask(web.Operator, "/api/workspace.create", `{"workspaceId":"shop"}`); status != 201 {
 		t.Fatal(status, body)
