@@ -68,22 +68,25 @@ func TestAHundredWorkspacesShareABudgetOfFortyAndTheServerRefusesNothing(t *test
 		workspaces = 100
 		workers    = 64
 		budget     = 40
-		requests   = 3000
 	)
+	requests := times(400, 3000)
 	watch := grant(t, budget)
 	databases := count(t, watch, `SELECT count(*) FROM pg_database`)
 	m := open(t, config(budget))
 	fillSystem(t, m)
-	for i := range workspaces {
-		if _, err := m.Workspace(workspaceID(i)).Exec(t.Context(), `CREATE TABLE IF NOT EXISTS visits (at timestamptz DEFAULT now())`); err != nil {
-			t.Fatal(err)
-		}
-	}
-
 	peak := sampleBackends(t, watch)
-	var left, cancelled atomic.Int64
-	left.Store(requests)
 	var wg sync.WaitGroup
+	for i := range workspaces {
+		wg.Go(func() {
+			if _, err := m.Workspace(workspaceID(i)).Exec(t.Context(), `CREATE TABLE IF NOT EXISTS visits (at timestamptz DEFAULT now())`); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+
+	var left, cancelled atomic.Int64
+	left.Store(int64(requests))
 	for range workers {
 		wg.Go(func() {
 			for left.Add(-1) >= 0 {
@@ -112,7 +115,7 @@ func TestAHundredWorkspacesShareABudgetOfFortyAndTheServerRefusesNothing(t *test
 	if most > budget {
 		t.Errorf("the server had %d backends, the budget is %d", most, budget)
 	}
-	if st.Workspaces.Counters.Evictions() < 200 {
+	if st.Workspaces.Counters.Evictions() < uint64(requests)/15 {
 		t.Errorf("only %d evictions: the test shows nothing", st.Workspaces.Counters.Evictions())
 	}
 
@@ -192,7 +195,8 @@ func TestNinetyWorkspacesHoldAWarmConnectionEachAtTheSameTime(t *testing.T) {
 // One connection after the other is closed and another dialed in its slot, with
 // not one to spare: whoever frees a slot before the server has is refused.
 func TestASlotIsFreeWhenTheServerSaysSo(t *testing.T) {
-	const budget, workspaces, swaps = 20, 30, 600
+	const budget, workspaces = 20, 30
+	swaps := times(150, 600)
 	grant(t, budget)
 	m := open(t, config(budget))
 	fillSystem(t, m)
@@ -213,7 +217,7 @@ func TestASlotIsFreeWhenTheServerSaysSo(t *testing.T) {
 	if n := st.Counters.ServerRefusals; n != 0 {
 		t.Errorf("the server refused %d of %d dials", n, st.Counters.Dials)
 	}
-	if n := st.Counters.Evictions() - before.Counters.Evictions(); n < swaps/2 {
+	if n := st.Counters.Evictions() - before.Counters.Evictions(); n < uint64(swaps)/2 {
 		t.Errorf("only %d evictions in %d turns: the test shows nothing", n, swaps)
 	}
 }
@@ -246,7 +250,7 @@ func TestABudgetThatTheServerDoesNotGrantIsHeldAtWhatIsOpen(t *testing.T) {
 	var wg sync.WaitGroup
 	for worker := range 40 {
 		wg.Go(func() {
-			for i := range 20 {
+			for i := range times(6, 20) {
 				if err := m.Workspace(workspaceID((worker + i*7) % workspaces)).Ping(t.Context()); err != nil {
 					t.Error(err)
 				}

@@ -35,9 +35,11 @@ type cancelHandler struct {
 	unsure bool
 }
 
+// cancelWithin bounds how long a query may outlive its context. It is a variable
+// for tests, which cannot know how fast the machine forks.
+var cancelWithin = 500 * time.Millisecond
+
 const (
-	// cancelWithin bounds how long a query may outlive its context.
-	cancelWithin = 500 * time.Millisecond
 	// cancelAgain is the first pause between two requests; it doubles.
 	cancelAgain = 25 * time.Millisecond
 	// wakeAfter is the time for a query to be written whose context ended just before,

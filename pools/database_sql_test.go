@@ -270,9 +270,10 @@ func TestTheDBsOfManyWorkspacesShareTheBudget(t *testing.T) {
 	watch := superuser(t)
 	peak := sampleBackends(t, watch)
 	var wg sync.WaitGroup
+	rounds := times(6, 20)
 	for worker := range 30 {
 		wg.Go(func() {
-			for i := range 20 {
+			for i := range rounds {
 				id := (worker*7 + i*11) % workspaces
 				var name string
 				err := m.Workspace(workspaceID(id)).DB().QueryRowContext(t.Context(), `SELECT current_database()`).Scan(&name)
@@ -288,7 +289,7 @@ func TestTheDBsOfManyWorkspacesShareTheBudget(t *testing.T) {
 	if st.Counters.ServerRefusals != 0 || most > budget {
 		t.Errorf("%d refusals, at most %d backends", st.Counters.ServerRefusals, most)
 	}
-	if st.Counters.Acquires != 600 || st.Counters.Evictions() == 0 {
+	if st.Counters.Acquires != uint64(30*rounds) || st.Counters.Evictions() == 0 {
 		t.Errorf("the manager saw %d acquires and %d evictions", st.Counters.Acquires, st.Counters.Evictions())
 	}
 	backed(t, m)
@@ -308,6 +309,7 @@ func endsSoon(f func(context.Context) error) error {
 }
 
 func TestAQueryOfADBThatItsContextEndsSaysSo(t *testing.T) {
+	pools.CancelPatiently(t)
 	m := open(t, onePerWorkspace())
 	db := m.Workspace("w0").DB()
 	const sleep = `SELECT pg_sleep(60)`
@@ -412,6 +414,7 @@ func TestAQueryOfADBThatItsContextEndsSaysSo(t *testing.T) {
 }
 
 func TestATransactionWhoseContextEndsIsRolledBackAndItsConnectionLives(t *testing.T) {
+	pools.CancelPatiently(t)
 	m := open(t, onePerWorkspace())
 	db := m.Workspace("w0").DB()
 	if _, err := db.Exec(`CREATE TABLE IF NOT EXISTS rolled_back (n int)`); err != nil {
@@ -486,14 +489,13 @@ func TestADBOfAWorkspaceWithoutADatabaseDialsOncePerQuery(t *testing.T) {
 }
 
 func TestADBOfAFullBudgetAsksOnceAndGetsTheLimitError(t *testing.T) {
-	cfg := onePerWorkspace()
-	cfg.AcquireTimeout = time.Second
-	m := open(t, cfg)
+	m := open(t, onePerWorkspace())
 	conn, err := m.Acquire(t.Context(), "w0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer conn.Release()
+	pools.SetAcquireTimeout(m.Manager, 100*time.Millisecond)
 	var limit *model.ConnectionLimitError
 	if _, err := m.Workspace("w0").DB().Exec(`SELECT 1`); !errors.As(err, &limit) {
 		t.Errorf("%v", err)
@@ -588,7 +590,7 @@ func TestADBAndAnAcquireAndAnEvictInAWildMixLoseNothing(t *testing.T) {
 	for worker := range 16 {
 		wg.Go(func() {
 			rng := rand.New(rand.NewPCG(1, uint64(worker)))
-			for range 40 {
+			for range times(12, 40) {
 				w := m.Workspace(workspaceID(rng.IntN(20)))
 				var err error
 				switch rng.IntN(5) {

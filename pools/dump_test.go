@@ -267,21 +267,33 @@ func TestADumpThatCannotBeWrittenIsAnError(t *testing.T) {
 	}
 }
 
+// longerThanADial is a wait that is long here and now: the dials before the one that
+// the test is about write no dump.
+func longerThanADial(t *testing.T) time.Duration {
+	t.Helper()
+	return max(100*time.Millisecond, 20*dialsTake(t))
+}
+
 func TestALongWaitWritesADump(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "new", "dumps")
 	cfg := config(20)
 	cfg.MaxConnectionsPerDB = 1
-	cfg.AcquireTimeout = 200 * time.Millisecond
-	m := open(t, cfg, pools.WithDumps(dir, 100*time.Millisecond))
+	long := longerThanADial(t)
+	m := open(t, cfg, pools.WithDumps(dir, long))
 	held, err := m.Acquire(t.Context(), "w1")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer held.Release()
-	var limit *model.ConnectionLimitError
+	pools.SetAcquireTimeout(m.Manager, 2*long)
+	waits := make(chan error)
 	for range 3 { // one dump is enough for all
-		if _, err := m.Acquire(t.Context(), "w1"); !errors.As(err, &limit) {
-			t.Fatal(err)
+		go func() { waits <- second(m.Acquire(t.Context(), "w1")) }()
+	}
+	for range 3 {
+		var limit *model.ConnectionLimitError
+		if err := <-waits; !errors.As(err, &limit) {
+			t.Error(err)
 		}
 	}
 	eventually(t, "the log says so", func() bool { return strings.Contains(m.log.String(), "a dump was written") })
@@ -292,7 +304,7 @@ func TestALongWaitWritesADump(t *testing.T) {
 	if err := json.Unmarshal([]byte(m.log.line(t, "a dump was written")), &line); err != nil {
 		t.Fatal(err)
 	}
-	if waited, err := time.ParseDuration(line.Waited); err != nil || waited < 200*time.Millisecond || line.ID != "w1" || line.Level != "warning" || line.Error == "" {
+	if waited, err := time.ParseDuration(line.Waited); err != nil || waited < 2*long || line.ID != "w1" || line.Level != "warning" || line.Error == "" {
 		t.Errorf("%+v", line)
 	}
 	files, err := filepath.Glob(filepath.Join(dir, "*"))
@@ -309,7 +321,7 @@ func TestALongWaitWritesADump(t *testing.T) {
 		t.Fatal(err)
 	}
 	entries := dumped(t, content)
-	if a := readAbout(t, entries); !strings.HasPrefix(a.Why, `an acquire of workspace "w1" waited for 2`) || !strings.Contains(a.Why, "failed: ") {
+	if a := readAbout(t, entries); !strings.HasPrefix(a.Why, `an acquire of workspace "w1" waited for `) || !strings.Contains(a.Why, "failed: ") {
 		t.Errorf("why: %s", a.Why)
 	}
 	if len(entries) != 3 {
@@ -321,12 +333,13 @@ func TestALongWaitThatIsServedWritesADumpToo(t *testing.T) {
 	dir := t.TempDir()
 	cfg := config(20)
 	cfg.MaxConnectionsPerDB = 1
-	m := open(t, cfg, pools.WithDumps(dir, 50*time.Millisecond))
+	long := longerThanADial(t)
+	m := open(t, cfg, pools.WithDumps(dir, long))
 	held, err := m.Acquire(t.Context(), "w1")
 	if err != nil {
 		t.Fatal(err)
 	}
-	time.AfterFunc(100*time.Millisecond, held.Release)
+	time.AfterFunc(2*long, held.Release)
 	conn, err := m.Acquire(t.Context(), "w1")
 	if err != nil {
 		t.Fatal(err)

@@ -2,6 +2,10 @@ package pools
 
 import (
 	"context"
+	"crypto/sha256"
+	"hash"
+	"sync/atomic"
+	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -28,3 +32,36 @@ func CloseDBs(m *Manager) { m.databases.closeAll() }
 
 // MaxUnconnected bounds the *sql.DBs of workspaces to which no connection has succeeded.
 const MaxUnconnected = maxUnconnected
+
+// SetAcquireTimeout changes the timeout of acquires that begin later. A test opens
+// its connections first: how long that takes is the machine's affair.
+func SetAcquireTimeout(m *Manager, timeout time.Duration) { m.config.AcquireTimeout = timeout }
+
+// CancelPatiently has managers that are opened later, until the test's end, wait for a
+// cancelled query for as long as the server needs.
+func CancelPatiently(t *testing.T) {
+	before := cancelWithin
+	t.Cleanup(func() { cancelWithin = before })
+	cancelWithin = time.Minute
+}
+
+// CountHashes returns how many sums of SHA-256 logins have taken since, until the
+// test's end. The keys of a password take two for each iteration, and the rest of a
+// login less than twenty.
+func CountHashes(t *testing.T) *atomic.Int64 {
+	var n atomic.Int64
+	before := scramHash
+	t.Cleanup(func() { scramHash = before })
+	scramHash = func() hash.Hash { return &countedHash{sha256.New(), &n} }
+	return &n
+}
+
+type countedHash struct {
+	hash.Hash
+	sums *atomic.Int64
+}
+
+func (h *countedHash) Sum(b []byte) []byte {
+	h.sums.Add(1)
+	return h.Hash.Sum(b)
+}

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	_ "github.com/jackc/pgx/v5/stdlib"
 	"github.com/sirupsen/logrus"
 
@@ -33,6 +34,17 @@ var server *localpg.Server
 var strict struct {
 	*localpg.Server
 	grants int
+}
+
+// long asks for the long forms of tests that repeat something.
+var long = os.Getenv("TENANTPOOL_TEST_LONG") == "1"
+
+// times is how often a test repeats something.
+func times(short, inLongForm int) int {
+	if long {
+		return inLongForm
+	}
+	return short
 }
 
 const (
@@ -153,6 +165,7 @@ func configOf(server *localpg.Server, maxConnections int) model.Config {
 	cfg.SSLMode = "disable"
 	cfg.Prefix = "test"
 	cfg.MaxConnections = maxConnections
+	cfg.AcquireTimeout, cfg.DialTimeout = patience, patience
 	return cfg
 }
 
@@ -182,7 +195,7 @@ func open(t *testing.T, cfg model.Config, opts ...pools.Option) *manager {
 
 func closeManager(t *testing.T, m *pools.Manager) {
 	t.Helper()
-	ctx, stop := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, stop := context.WithTimeout(context.Background(), patience)
 	defer stop()
 	if err := m.Close(ctx); err != nil {
 		t.Error(err)
@@ -226,10 +239,30 @@ func (b *logBuffer) line(t *testing.T, words ...string) string {
 	return ""
 }
 
+// patience bounds every wait for what must come. It is no measure of how soon that
+// should be: a busy machine may take a hundred times as long as a quiet one.
+const patience = time.Minute
+
+// dialsTake measures how long the server takes to let somebody in, here and now: the
+// unit of what tests expect to happen soon.
+func dialsTake(t *testing.T) (slowest time.Duration) {
+	t.Helper()
+	for range 3 {
+		began := time.Now()
+		conn, err := pgx.Connect(t.Context(), server.SuperuserDSN())
+		if err != nil {
+			t.Fatal(err)
+		}
+		slowest = max(slowest, time.Since(began))
+		_ = conn.Close(t.Context())
+	}
+	return slowest
+}
+
 // eventually waits for a condition, with a deadline.
 func eventually(t *testing.T, what string, condition func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(patience)
 	for !condition() {
 		if time.Now().After(deadline) {
 			stacks := make([]byte, 1<<20)
@@ -281,7 +314,7 @@ func count(t *testing.T, db *sql.DB, query string, args ...any) int {
 // fillBudget proves that the whole budget can be lent at once: no slot is lost.
 func fillBudget(t *testing.T, m *manager, workspaces int) {
 	t.Helper()
-	ctx, stop := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, stop := context.WithTimeout(t.Context(), patience)
 	defer stop()
 	budget := stats(t, m).Workspaces.Budget
 	held := make(chan *pools.Conn, budget)

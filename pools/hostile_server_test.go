@@ -2,6 +2,7 @@ package pools_test
 
 import (
 	"net"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -44,7 +45,7 @@ func (p pretender) serve(conn net.Conn) {
 		}
 		switch message.(type) {
 		case *pgproto3.Sync, *pgproto3.Query:
-			if say(append(p.answer, &pgproto3.ReadyForQuery{TxStatus: 'I'})) != nil {
+			if say(append(slices.Clone(p.answer), &pgproto3.ReadyForQuery{TxStatus: 'I'})) != nil {
 				return
 			}
 		}
@@ -55,18 +56,18 @@ func (p pretender) serve(conn net.Conn) {
 // the program.
 func TestAnAnswerThatMakesNoSenseIsAFailedDial(t *testing.T) {
 	column := &pgproto3.RowDescription{Fields: []pgproto3.FieldDescription{{Name: []byte("now"), DataTypeOID: 1184, DataTypeSize: 8, Format: 1}}}
-	for name, answer := range map[string][]pgproto3.BackendMessage{
+	together(map[string][]pgproto3.BackendMessage{
 		"nothing":        {},
 		"no rows":        {column, &pgproto3.CommandComplete{CommandTag: []byte("SELECT 0")}},
 		"an empty row":   {column, &pgproto3.DataRow{}, &pgproto3.CommandComplete{CommandTag: []byte("SELECT 1")}},
 		"NULL":           {column, &pgproto3.DataRow{Values: [][]byte{nil}}, &pgproto3.CommandComplete{CommandTag: []byte("SELECT 1")}},
 		"another type":   {column, &pgproto3.DataRow{Values: [][]byte{[]byte("now")}}, &pgproto3.CommandComplete{CommandTag: []byte("SELECT 1")}},
 		"another column": {column, &pgproto3.DataRow{Values: [][]byte{make([]byte, 8), nil}}, &pgproto3.CommandComplete{CommandTag: []byte("SELECT 1")}},
-	} {
+	}, func(name string, answer []pgproto3.BackendMessage) {
 		if err := openOnly(t, pretender{allIsWell, answer}.start(t)); err == nil {
 			t.Errorf("%s: a manager was opened", name)
 		}
-	}
+	})
 }
 
 // The error goes to a terminal when serve does not start.

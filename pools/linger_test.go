@@ -19,29 +19,22 @@ import (
 // The rest of a result that nobody reads is not sent: the server is told to
 // stop. (FROM generate_series(...) would be slow for another reason: it stores
 // the rows in a file, before the query returns and until it ends.)
-func TestAReleaseWithAHundredMillionUnreadRowsFreesItsSlotSoon(t *testing.T) {
+func TestAReleaseWithATrillionUnreadRowsFreesItsSlotSoon(t *testing.T) {
 	m := open(t, config(20))
-	var slowest time.Duration
-	for i := range 30 {
+	for i := range times(8, 30) {
 		conn, err := m.Acquire(t.Context(), "w0")
 		if err != nil {
 			t.Fatal(err)
 		}
-		rows, err := conn.Query(t.Context(), `SELECT generate_series(1, 100000000), repeat('x', 20)`)
+		rows, err := conn.Query(t.Context(), `SELECT generate_series(1, 1000000000000), repeat('x', 20)`)
 		if err != nil {
 			t.Fatal(err)
 		}
-		for range i * 100 {
+		for range i * 300 {
 			rows.Next()
 		}
-		began := time.Now()
 		conn.Release()
 		eventually(t, "its slot is free", func() bool { return stats(t, m).Workspaces.Open() == 0 })
-		slowest = max(slowest, time.Since(began))
-	}
-	t.Logf("the slowest took %v", slowest)
-	if slowest > time.Second {
-		t.Errorf("a slot was free after %v", slowest)
 	}
 }
 
@@ -105,7 +98,7 @@ func TestABackendThatWillNotGoKeepsItsSlotAndOthersGoOn(t *testing.T) {
 		var wg sync.WaitGroup
 		for worker := range 30 {
 			wg.Go(func() {
-				for i := range 20 {
+				for i := range times(6, 20) {
 					if err := m.Workspace(workspaceID((worker + 7*i) % workspaces)).Ping(t.Context()); err != nil {
 						t.Error(err)
 					}

@@ -22,9 +22,9 @@ func TestANoisyNeighbourDoesNotDelayTheQuietOnes(t *testing.T) {
 		every    = 20 * time.Millisecond
 		bound    = 500 * time.Millisecond
 	)
-	lasts := 5 * time.Second
-	if testing.Short() {
-		lasts = 2 * time.Second
+	lasts := time.Second
+	if long {
+		lasts = 5 * time.Second
 	}
 	for name, quiet := range map[string]int{
 		"a budget where all fit": 10, // and 3 of the neighbour's, of 15
@@ -76,7 +76,8 @@ func TestANoisyNeighbourDoesNotDelayTheQuietOnes(t *testing.T) {
 			if p99 := percentile(beside, 99); p99 > bound+2*percentile(dialing, 99) {
 				t.Errorf("p99 is %v with the neighbour, %v without", p99, percentile(alone, 99))
 			}
-			if want := quiet * int(lasts/every) / 4; len(beside) < want {
+			// Where the budget is full each request may need a dial.
+			if want := quiet * int(lasts/(every+percentile(dialing, 50))) / 4; len(beside) < want {
 				t.Errorf("%d requests of the quiet ones were served, of the %d that they had to send", len(beside), 4*want)
 			}
 			if requests < handlers {

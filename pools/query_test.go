@@ -27,7 +27,7 @@ func query(t *testing.T, m *manager, q model.Query) model.QueryResult {
 // ask runs a statement in w20, and checks that no slot is lost by it.
 func ask(t *testing.T, m *manager, q model.Query) (model.QueryResult, error) {
 	t.Helper()
-	ctx, stop := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, stop := context.WithTimeout(t.Context(), patience)
 	defer stop()
 	q.Workspace = "w20"
 	result, err := m.Query(ctx, q)
@@ -284,20 +284,16 @@ func rowsWithin(maxBytes int) int {
 	}
 }
 
-// A read-only statement is stopped, and not read to its end of some 100 GB.
+// A read-only statement is stopped, and not read to its end of some 100 TB.
 func TestAHugeAnswerIsStopped(t *testing.T) {
 	m := open(t, config(20))
-	const huge = `SELECT repeat('x', 100000) FROM generate_series(1, 1000000)`
-	began := time.Now()
+	const huge = `SELECT repeat('x', 100000), generate_series(1, 1000000000)`
 	result := query(t, m, model.Query{SQL: huge, MaxBytes: 1 << 20, ReadOnly: true})
 	if len(result.Rows) != 10 || !result.Truncated {
 		t.Errorf("%d rows, truncated %v", len(result.Rows), result.Truncated)
 	}
 	_, err := ask(t, m, model.Query{SQL: huge, MaxBytes: 1 << 20})
 	refused(t, err, "54000")
-	if took := time.Since(began); took > 10*time.Second {
-		t.Errorf("it took %v", took)
-	}
 	if st := stats(t, m).Workspaces; st.Counters.Dials != 1 {
 		t.Errorf("%d dials", st.Counters.Dials)
 	}
@@ -346,27 +342,47 @@ func TestWhatATruncatedStatementDidIsKept(t *testing.T) {
 	}
 }
 
+// endless has a deadline that the test decides about.
+type endless struct {
+	context.Context
+	done chan struct{}
+}
+
+func (e *endless) Done() <-chan struct{} { return e.done }
+
+func (e *endless) Err() error {
+	select {
+	case <-e.done:
+		return context.DeadlineExceeded
+	default:
+		return nil
+	}
+}
+
 func TestAStatementThatRunsTooLongIsCancelledAndKeepsItsConnection(t *testing.T) {
+	pools.CancelPatiently(t)
 	m := open(t, config(20))
 	watch := superuser(t)
+	running := func() int {
+		return count(t, watch, `SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE '%pg_sleep(%' AND pid <> pg_backend_pid()`)
+	}
 	for _, q := range []model.Query{
-		{SQL: `SELECT pg_sleep(60)`},
-		{SQL: `SELECT pg_sleep(60)`, ReadOnly: true},
-		{SQL: `SELECT i, pg_sleep(0.01) FROM generate_series(1, 6000) i`}, // rows come all the time
+		{SQL: `SELECT pg_sleep(6000)`},
+		{SQL: `SELECT pg_sleep(6000)`, ReadOnly: true},
+		{SQL: `SELECT i, pg_sleep(0.01) FROM generate_series(1, 600000) i`}, // rows come all the time
 	} {
 		q.Workspace = "w20"
-		ctx, stop := context.WithTimeout(t.Context(), 100*time.Millisecond)
-		began := time.Now()
-		_, err := m.Query(ctx, q)
-		stop()
+		ctx := &endless{Context: t.Context(), done: make(chan struct{})}
+		ended := make(chan error, 1)
+		go func() { ended <- second(m.Query(ctx, q)) }()
+		eventually(t, "it runs", func() bool { return running() == 1 })
+		close(ctx.done)
+		err := <-ended
 		if !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("%v", err)
 		}
 		refused(t, err, "57014")
-		if took := time.Since(began); took > 5*time.Second {
-			t.Errorf("it took %v", took)
-		}
-		if n := count(t, watch, `SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE '%pg_sleep(%' AND pid <> pg_backend_pid()`); n != 0 {
+		if n := running(); n != 0 {
 			t.Errorf("%d run on", n)
 		}
 	}
@@ -491,7 +507,7 @@ func TestAllKindsOfQueriesAtOnceLoseNoSlotAndTakeNoneTooMany(t *testing.T) {
 	for i := range 16 {
 		go func() {
 			succeeded := 0
-			for n := range 40 {
+			for n := range times(15, 40) {
 				q := kinds[(i+n)%len(kinds)]
 				q.Workspace = workspaceID((i * n) % 30)
 				ctx, stop := context.WithTimeout(t.Context(), time.Duration(1+(i*7+n*13)%50*(n%10))*time.Millisecond)
@@ -508,7 +524,7 @@ func TestAllKindsOfQueriesAtOnceLoseNoSlotAndTakeNoneTooMany(t *testing.T) {
 		succeeded += <-ended
 	}
 	st := stats(t, m).Workspaces
-	t.Logf("%d of 640 succeeded; %+v", succeeded, st.Counters)
+	t.Logf("%d succeeded; %+v", succeeded, st.Counters)
 	if succeeded == 0 || st.Counters.ServerRefusals != 0 || st.InUse != 0 {
 		t.Errorf("%d succeeded, %d refusals, %+v", succeeded, st.Counters.ServerRefusals, st.Counts)
 	}

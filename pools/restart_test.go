@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -18,15 +19,20 @@ import (
 
 // Nobody tells the manager that the server restarts.
 func TestTheServerRestartsUnderTrafficAndTwoSecondsLaterAllIsWell(t *testing.T) {
-	for _, mode := range []localpg.Mode{localpg.Fast, localpg.Immediate, localpg.Kill} {
+	modes := []localpg.Mode{localpg.Fast, localpg.Kill}
+	if long {
+		modes = append(modes, localpg.Immediate)
+	}
+	for _, mode := range modes {
 		t.Run(mode.String(), func(t *testing.T) {
 			const workers, workspaces, budget = 16, 30, 20
 			grant(t, budget)
 			m := open(t, config(budget))
 			fillSystem(t, m)
+			slack := 20 * dialsTake(t) // for a machine that is slow or busy
 
-			traffic := startTraffic(m, workers, workspaces)
-			eventually(t, "the traffic flows", func() bool { return traffic.succeeded.Load() > 500 })
+			traffic := startTraffic(m, workers, workspaces, time.Second+slack)
+			eventually(t, "the traffic flows", func() bool { return traffic.succeeded.Load() > 200 })
 			if err := server.Shutdown(context.Background(), mode); err != nil {
 				t.Fatal(err)
 			}
@@ -36,17 +42,23 @@ func TestTheServerRestartsUnderTrafficAndTwoSecondsLaterAllIsWell(t *testing.T) 
 				t.Fatal(err)
 			}
 			back := time.Now()
-			traffic.untilAllSucceedFor(2*time.Second, back)
+			eventually(t, "every worker is served", func() bool { return traffic.allSucceededSince(back) })
+			// Who was served once is served always.
+			served, failures := traffic.succeeded.Load(), traffic.failed.Load()
+			eventually(t, "the traffic flows on", func() bool { return traffic.succeeded.Load() > served+int64(times(300, 3000)) })
+			if n := traffic.failed.Load() - failures; n != 0 {
+				t.Errorf("%d requests failed after every worker had been served again", n)
+			}
 			slowest := traffic.stop()
 
 			lastFailure := traffic.lastFailure.Sub(back)
 			t.Logf("%d requests succeeded, %d failed, the last of them %v after the server's return; the slowest took %v",
 				traffic.succeeded.Load(), traffic.failed.Load(), lastFailure, slowest)
-			if lastFailure > 2*time.Second {
+			if lastFailure > 2*time.Second+slack {
 				t.Errorf("a request failed %v after the server's return", lastFailure)
 			}
-			if slowest > requestTime+time.Second {
-				t.Errorf("a request took %v, its deadline was %v", slowest, requestTime)
+			if slowest > traffic.timeout+time.Second+slack {
+				t.Errorf("a request took %v, its deadline was %v", slowest, traffic.timeout)
 			}
 			for _, err := range traffic.bad {
 				t.Error(err)
@@ -60,11 +72,9 @@ func TestTheServerRestartsUnderTrafficAndTwoSecondsLaterAllIsWell(t *testing.T) 
 	}
 }
 
-// requestTime is the deadline of a request.
-const requestTime = 3 * time.Second
-
 // traffic is workers that send requests, and what came of them.
 type traffic struct {
+	timeout           time.Duration // of a request
 	succeeded, failed atomic.Int64
 	ending            chan struct{}
 	wg                sync.WaitGroup
@@ -76,8 +86,8 @@ type traffic struct {
 	bad         []error     // that no restart excuses
 }
 
-func startTraffic(m *manager, workers, workspaces int) *traffic {
-	tr := &traffic{ending: make(chan struct{}), lastSuccess: make([]time.Time, workers)}
+func startTraffic(m *manager, workers, workspaces int, timeout time.Duration) *traffic {
+	tr := &traffic{timeout: timeout, ending: make(chan struct{}), lastSuccess: make([]time.Time, workers)}
 	for worker := range workers {
 		tr.wg.Go(func() {
 			for {
@@ -87,7 +97,7 @@ func startTraffic(m *manager, workers, workspaces int) *traffic {
 				default:
 				}
 				began := time.Now()
-				err := whoseDatabase(m, rand.IntN(workspaces))
+				err := whoseDatabase(m, rand.IntN(workspaces), timeout)
 				tr.note(worker, began, err)
 			}
 		})
@@ -96,8 +106,8 @@ func startTraffic(m *manager, workers, workspaces int) *traffic {
 }
 
 // whoseDatabase is a request that reads back which database it was given.
-func whoseDatabase(m *manager, i int) error {
-	ctx, stop := context.WithTimeout(context.Background(), requestTime)
+func whoseDatabase(m *manager, i int, timeout time.Duration) error {
+	ctx, stop := context.WithTimeout(context.Background(), timeout)
 	defer stop()
 	conn, err := m.Acquire(ctx, workspaceID(i))
 	if err != nil {
@@ -138,21 +148,11 @@ func (tr *traffic) note(worker int, began time.Time, err error) {
 	}
 }
 
-// untilAllSucceedFor returns when for that long since the given time no request
-// failed and every worker had a success, or after ten times as long.
-func (tr *traffic) untilAllSucceedFor(d time.Duration, since time.Time) {
-	for time.Since(since) < 10*d {
-		<-time.After(10 * time.Millisecond)
-		tr.lock.Lock()
-		quiet := time.Since(since) > d && time.Since(tr.lastFailure) > d
-		for _, at := range tr.lastSuccess {
-			quiet = quiet && at.After(since)
-		}
-		tr.lock.Unlock()
-		if quiet {
-			return
-		}
-	}
+// allSucceededSince tells whether every worker had a success since then.
+func (tr *traffic) allSucceededSince(then time.Time) bool {
+	tr.lock.Lock()
+	defer tr.lock.Unlock()
+	return !slices.ContainsFunc(tr.lastSuccess, func(at time.Time) bool { return !at.After(then) })
 }
 
 // stop returns how long the slowest request took.

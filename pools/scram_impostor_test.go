@@ -1,11 +1,12 @@
 package pools_test
 
 import (
+	"context"
 	"net"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -46,9 +47,9 @@ type impostor struct {
 	// answer is what it says to the client's proof.
 	answer []pgproto3.BackendMessage
 
-	lock sync.Mutex
-	// thought is how long its clients took from the challenge to the proof.
-	thought []time.Duration
+	// received counts its clients' proofs, and proved hears of each.
+	received atomic.Int64
+	proved   func(proofs int)
 }
 
 // start returns the settings of who takes it for the server.
@@ -60,11 +61,7 @@ func (i *impostor) start(t *testing.T) model.Config {
 	return cfg
 }
 
-func (i *impostor) thoughts() []time.Duration {
-	i.lock.Lock()
-	defer i.lock.Unlock()
-	return slices.Clone(i.thought)
-}
+func (i *impostor) proofs() int { return int(i.received.Load()) }
 
 func (i *impostor) serve(conn net.Conn) {
 	b := pgproto3.NewBackend(conn, conn)
@@ -85,7 +82,6 @@ func (i *impostor) serve(conn net.Conn) {
 	}
 	_, nonce, _ := strings.Cut(string(first.Data), "r=")
 	b.Send(&pgproto3.AuthenticationSASLContinue{Data: []byte("r=" + nonce + "more,s=c2FsdCBvZiBzaXh0ZWVuLg==,i=" + i.iterations)})
-	began := time.Now()
 	if b.Flush() != nil || b.SetAuthType(pgproto3.AuthTypeSASLContinue) != nil {
 		return
 	}
@@ -93,9 +89,9 @@ func (i *impostor) serve(conn net.Conn) {
 	if _, ok := message.(*pgproto3.SASLResponse); err != nil || !ok {
 		return
 	}
-	i.lock.Lock()
-	i.thought = append(i.thought, time.Since(began))
-	i.lock.Unlock()
+	if n := i.received.Add(1); i.proved != nil {
+		i.proved(int(n))
+	}
 	for _, message := range i.answer {
 		b.Send(message)
 	}
@@ -111,59 +107,69 @@ var (
 )
 
 func TestAServerThatDoesNotKnowThePasswordIsNotTalkedTo(t *testing.T) {
-	for name, answer := range map[string][]pgproto3.BackendMessage{
+	together(map[string][]pgproto3.BackendMessage{
 		"its signature is wrong":         append([]pgproto3.BackendMessage{lie}, allIsWell...),
 		"its signature is no signature":  append([]pgproto3.BackendMessage{&pgproto3.AuthenticationSASLFinal{Data: []byte("v=")}}, allIsWell...),
 		"it says an error and goes on":   append([]pgproto3.BackendMessage{&pgproto3.AuthenticationSASLFinal{Data: []byte("e=other-error")}}, allIsWell...),
 		"it skips the signature":         allIsWell,
 		"it asks for the password again": {&pgproto3.AuthenticationCleartextPassword{}},
-	} {
-		t.Run(name, func(t *testing.T) {
-			i := &impostor{offer: plainOnly, iterations: "4096", answer: answer}
-			err := openOnly(t, i.start(t))
-			if err == nil || !strings.Contains(err.Error(), "scram-sha-256") {
-				t.Errorf("%v", err)
-			}
-			if len(i.thoughts()) == 0 {
-				t.Error("it was not asked to prove anything")
-			}
-		})
+	}, func(name string, answer []pgproto3.BackendMessage) {
+		i := &impostor{offer: plainOnly, iterations: "4096", answer: answer}
+		err := openOnly(t, i.start(t))
+		if err == nil || !strings.Contains(err.Error(), "scram-sha-256") {
+			t.Errorf("%s: %v", name, err)
+		}
+		if i.proofs() == 0 {
+			t.Errorf("%s: it was not asked to prove anything", name)
+		}
+	})
+}
+
+// together calls f for all of them at once: each call waits for a time-out.
+func together[T any](all map[string]T, f func(string, T)) {
+	var wg sync.WaitGroup
+	for name, one := range all {
+		wg.Go(func() { f(name, one) })
 	}
+	wg.Wait()
 }
 
 // A context cannot stop the computation of keys.
 func TestAServerCannotTakeTheProcessorForLong(t *testing.T) {
-	for _, iterations := range []string{"2147483648", "99999999999999999999", "10000001", "0", "-1", "many", "1,i=2147483648"} {
+	together(map[string]string{
+		"max int": "2147483648", "huge": "99999999999999999999", "too many": "10000001", "none": "0",
+		"negative": "-1", "no number": "many", "twice": "1,i=2147483648",
+	}, func(_, iterations string) {
 		i := &impostor{offer: plainOnly, iterations: iterations, answer: allIsWell}
 		cfg := i.start(t)
 		err := openOnly(t, cfg)
 		if err == nil || !strings.Contains(err.Error(), "iterations") {
 			t.Errorf("%s iterations: %v", iterations, err)
 		}
-		if len(i.thoughts()) != 0 {
+		if i.proofs() != 0 {
 			t.Errorf("%s iterations: keys were computed (%v)", iterations, err)
 		}
-	}
+	})
 }
 
 // Or an impostor could fill the memory with the keys of ever new salts.
 func TestTheKeysOfAFailedLoginAreForgotten(t *testing.T) {
-	n := manyIterations(t)
-	i := &impostor{offer: plainOnly, iterations: strconv.Itoa(n), answer: []pgproto3.BackendMessage{lie}}
+	sums := pools.CountHashes(t)
+	i := &impostor{offer: plainOnly, iterations: strconv.Itoa(iterations), answer: []pgproto3.BackendMessage{lie}}
 	cfg := i.start(t)
-	cfg.AcquireTimeout = 10 * keysTake(t, n)
-	if err := openOnly(t, cfg); err == nil {
+	cfg.AcquireTimeout = patience
+	ctx, enough := context.WithCancel(t.Context())
+	defer enough()
+	i.proved = func(proofs int) {
+		if proofs == 3 {
+			enough()
+		}
+	}
+	if m, err := pools.Open(ctx, cfg, pools.WithLogger((&logBuffer{}).logger())); err == nil {
+		closeManager(t, m)
 		t.Fatal("it was believed")
 	}
-	thoughts := i.thoughts()
-	once := keysTake(t, n)
-	t.Logf("the logins took %v, the keys of one take %v", thoughts, once)
-	if len(thoughts) < 2 {
-		t.Fatal("it was tried once only, so this test shows nothing")
-	}
-	for _, took := range thoughts[1:] {
-		if took < once/4 {
-			t.Errorf("%v: the keys of the failed login were still there", took)
-		}
+	if logins := i.proofs(); logins < 3 || keysComputed(sums) < logins {
+		t.Errorf("%d logins computed keys %d times", logins, keysComputed(sums))
 	}
 }

@@ -10,12 +10,13 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/tenantpool/tenantpool/model"
+	"github.com/tenantpool/tenantpool/pools"
 )
 
 // role makes a role with a password as the server stores it, or in clear. (The
@@ -69,46 +70,31 @@ func redial(t *testing.T, m *manager, id model.WorkspaceID) error {
 	return m.Workspace(id).Ping(t.Context())
 }
 
-// manyIterations take about a third of a second here and now, so that one can see
-// whether they were done.
-func manyIterations(t *testing.T) int {
-	t.Helper()
-	const some = 10_000
-	return int(some * time.Second / 3 / keysTake(t, some))
-}
+// iterations is PostgreSQL's own number of them.
+const iterations = 4096
 
-func keysTake(t *testing.T, iterations int) time.Duration {
-	t.Helper()
-	began := time.Now()
-	verifier(t, "any", iterations)
-	return time.Since(began)
-}
+// keysComputed is how often the keys of a password were computed with that many sums.
+func keysComputed(sums *atomic.Int64) int { return int(sums.Load() / (2 * iterations)) }
 
-// dialTen dials ten databases, and fails when that took as long as computing
-// keys for each.
-func dialTen(t *testing.T, cfg model.Config, iterations int, query string) {
+// dialTen dials ten databases, and fails unless that took one computation of keys.
+func dialTen(t *testing.T, cfg model.Config, query string) {
 	t.Helper()
-	cfg.AcquireTimeout, cfg.DialTimeout = time.Minute, time.Minute
+	sums := pools.CountHashes(t)
 	m := open(t, cfg)
-	const dials = 10
-	began := time.Now()
-	for i := range dials {
+	for i := range 10 {
 		var ok bool
 		if err := m.Workspace(workspaceID(i)).QueryRow(t.Context(), query).Scan(&ok); err != nil || !ok {
 			t.Fatalf("%s: %v, %v", query, ok, err)
 		}
 	}
-	took, once := time.Since(began), keysTake(t, iterations)
-	t.Logf("%d dials took %v, the keys of one take %v", dials, took, once)
-	if took > dials*once/2 {
-		t.Error("so their keys were computed again")
+	if n := keysComputed(sums); n != 1 {
+		t.Errorf("the keys were computed %d times", n)
 	}
 }
 
 func TestAPasswordsKeysAreComputedOnceForAllDatabases(t *testing.T) {
-	n := manyIterations(t)
-	role(t, superuser(t), "patient", verifier(t, "s3cret", n))
-	dialTen(t, configAs("patient", "s3cret"), n, `SELECT true`)
+	role(t, superuser(t), "patient", verifier(t, "s3cret", iterations))
+	dialTen(t, configAs("patient", "s3cret"), `SELECT true`)
 }
 
 // scram_iterations of PostgreSQL 16 may be as low as 1.
@@ -206,9 +192,9 @@ func TestOtherWaysToLogInAreLeftToPgx(t *testing.T) {
 		}
 	})
 	t.Run("what PGREQUIREAUTH forbids", func(t *testing.T) {
-		t.Setenv("PGREQUIREAUTH", "md5")
 		cfg := config(20)
-		cfg.AcquireTimeout = failsSoon
+		cfg.AcquireTimeout = failsSoon + 20*dialsTake(t)
+		t.Setenv("PGREQUIREAUTH", "md5")
 		if err := openOnly(t, cfg); err == nil || !strings.Contains(err.Error(), "requirement") {
 			t.Errorf("scram-sha-256 was used: %v", err)
 		}

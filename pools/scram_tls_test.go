@@ -90,12 +90,11 @@ func dialTLS() (net.Conn, error) {
 func TestTheKeysAreComputedOnceWithTLSToo(t *testing.T) {
 	admin := superuser(t)
 	speakTLS(t, admin)
-	n := manyIterations(t)
-	role(t, admin, "patient", verifier(t, "s3cret", n))
+	role(t, admin, "patient", verifier(t, "s3cret", iterations))
 	for _, mode := range []string{"require", "prefer"} {
 		cfg := configAs("patient", "s3cret")
 		cfg.SSLMode = mode
-		dialTen(t, cfg, n, `SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()`)
+		dialTen(t, cfg, `SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()`)
 	}
 }
 
@@ -119,6 +118,7 @@ func TestSomebodyInBetweenIsFoundOut(t *testing.T) {
 
 func TestTheChannelBindingThatIsAskedForIsLeftToPgx(t *testing.T) {
 	speakTLS(t, superuser(t))
+	soon := failsSoon + 20*dialsTake(t)
 	for binding, mode := range map[string]string{"require": "require", "disable": "require", "prefer": "require"} {
 		t.Setenv("PGCHANNELBINDING", binding)
 		cfg := config(20)
@@ -129,7 +129,7 @@ func TestTheChannelBindingThatIsAskedForIsLeftToPgx(t *testing.T) {
 	}
 	t.Setenv("PGCHANNELBINDING", "require")
 	cfg := config(20) // without TLS
-	cfg.AcquireTimeout = failsSoon
+	cfg.AcquireTimeout = soon
 	if err := openOnly(t, cfg); err == nil || !strings.Contains(err.Error(), "channel binding") {
 		t.Errorf("without TLS: %v", err)
 	}

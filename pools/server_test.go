@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tenantpool/tenantpool/pools"
 	"github.com/tenantpool/tenantpool/pools/localpg"
 )
 
@@ -131,14 +132,13 @@ func TestReservedConnectionsAreAReasonToWarn(t *testing.T) {
 }
 
 func TestARequestThatALimitTurnsAwayIsLogged(t *testing.T) {
-	cfg := onePerWorkspace()
-	cfg.AcquireTimeout = time.Second
-	m := open(t, cfg)
+	m := open(t, onePerWorkspace())
 	conn, err := m.Acquire(t.Context(), "w3")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer conn.Release()
+	pools.SetAcquireTimeout(m.Manager, 100*time.Millisecond)
 	_, err = m.Acquire(t.Context(), "w3")
 	if err == nil {
 		t.Fatal("the cap is 1")
@@ -147,6 +147,7 @@ func TestARequestThatALimitTurnsAwayIsLogged(t *testing.T) {
 	if entry["level"] != "warning" || entry["workspace_id"] != "w3" || entry["error"] != err.Error() {
 		t.Errorf("%v", entry)
 	}
+	pools.SetAcquireTimeout(m.Manager, patience)
 	if _, err := m.Acquire(t.Context(), "nowhere"); err == nil {
 		t.Fatal("there is such a database")
 	}

@@ -178,26 +178,33 @@ func TestADatabaseInUseByOthersIsWaitedForAShortTime(t *testing.T) {
 		}
 		return visitor
 	}
-	// The server itself waits for five seconds; after that it depends on us.
-	leave := func(visitor *sql.DB, asked string) {
-		eventually(t, "the server has given up once", func() bool {
-			return count(t, watch, `SELECT count(*) FROM pg_stat_activity WHERE query LIKE $1 AND state = 'active' AND query_start < now() - interval '4900 ms'`, asked+"%") > 0
-		})
-		<-time.After(300 * time.Millisecond)
-		_ = visitor.Close()
-	}
-	template := visit("template1")
-	created := make(chan error, 1)
+	template, visitor := visit("template1"), visit("test_ws_visited")
 	dropLater(t, "test_ws_copied")
+	created, deleted := make(chan error, 1), make(chan error, 1)
 	go func() { created <- m.CreateWorkspace(t.Context(), "copied") }()
-	leave(template, "CREATE DATABASE")
+	go func() { deleted <- m.DeleteWorkspace(t.Context(), "visited") }()
+	// The server itself waits for five seconds. Then the manager asks again.
+	began := func(statement string) (at time.Time) {
+		err := watch.QueryRow(`SELECT coalesce(max(query_start), 'epoch') FROM pg_stat_activity WHERE query LIKE $1`, statement+` "test_ws_%`).Scan(&at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return at
+	}
+	first := map[string]time.Time{}
+	for _, statement := range []string{"CREATE DATABASE", "DROP DATABASE"} {
+		eventually(t, statement+" has begun", func() bool {
+			first[statement] = began(statement)
+			return first[statement].Unix() > 0
+		})
+	}
+	for statement, at := range first {
+		eventually(t, statement+" has begun again", func() bool { return began(statement).After(at) })
+	}
+	_, _ = template.Close(), visitor.Close()
 	if err := <-created; err != nil {
 		t.Errorf("create: %v", err)
 	}
-	visitor := visit("test_ws_visited")
-	deleted := make(chan error, 1)
-	go func() { deleted <- m.DeleteWorkspace(t.Context(), "visited") }()
-	leave(visitor, "DROP DATABASE")
 	if err := <-deleted; err != nil {
 		t.Errorf("delete: %v", err)
 	}

@@ -20,7 +20,6 @@ import (
 func onePerWorkspace() model.Config {
 	cfg := config(20)
 	cfg.MaxConnectionsPerDB = 1
-	cfg.AcquireTimeout = 10 * time.Second
 	return cfg
 }
 
@@ -399,6 +398,7 @@ func slow(ctx context.Context, q interface {
 // caller's own deadline: the error must say so wherever it comes up, or a
 // handler takes it for a failure of the database.
 func TestAnErrorWrapsTheContextsWhereverTheContextEndedAQuery(t *testing.T) {
+	pools.CancelPatiently(t)
 	m := open(t, config(20))
 	err := m.Workspace("w0").AcquireFunc(t.Context(), func(conn *pools.Conn) error {
 		if _, err := conn.Exec(t.Context(), `CREATE TEMP TABLE slow (n int)`); err != nil {
