@@ -238,6 +238,7 @@ func TestAReadOnlyStatementChangesNothing(t *testing.T) {
 }
 
 func TestTheRowsEndAtTheLimits(t *testing.T) {
+	pools.CancelPatiently(t)
 	m := open(t, config(20))
 	for _, readOnly := range []bool{false, true} {
 		series := func(n, maxRows, maxBytes int) model.QueryResult {
@@ -286,6 +287,7 @@ func rowsWithin(maxBytes int) int {
 
 // A read-only statement is stopped, and not read to its end of some 100 TB.
 func TestAHugeAnswerIsStopped(t *testing.T) {
+	pools.CancelPatiently(t)
 	m := open(t, config(20))
 	const huge = `SELECT repeat('x', 100000), generate_series(1, 1000000000)`
 	result := query(t, m, model.Query{SQL: huge, MaxBytes: 1 << 20, ReadOnly: true})

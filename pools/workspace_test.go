@@ -457,6 +457,7 @@ func TestAnErrorWrapsTheContextsWhereverTheContextEndedAQuery(t *testing.T) {
 }
 
 func TestACommitBeginAndSavepointThatTheContextEndsSaySo(t *testing.T) {
+	pools.CancelPatiently(t)
 	m := open(t, config(20))
 	ended, stop := context.WithCancel(t.Context())
 	stop()
