@@ -86,6 +86,11 @@ func TestAWorkspaceThatBacksOffIsNotDialed(t *testing.T) {
 				}
 			case model.Resume:
 				delete(until, m.Workspace)
+			case model.Renew: // an operator's word that all has changed
+				delete(until, m.Workspace)
+				if m.All {
+					clear(until)
+				}
 			case model.DialSucceeded:
 				delete(until, r.dialedFor[m.Conn])
 			}
