@@ -51,6 +51,16 @@ func (c *Conn) Release() {
 	}
 }
 
+// looksAlive tells whether the connection, which was just lent, is still one. One that
+// lay idle is looked at, and given back if it is dead.
+func (c *Conn) looksAlive() bool {
+	if c.lease.Idle() < lookAfter || c.backend.alive() {
+		return true
+	}
+	c.release(model.Unclean) // and not Lost: this says nothing about the others
+	return false
+}
+
 // release gives it back with the holder's own finding.
 func (c *Conn) release(h model.Health) { c.lease.Release(h) }
 

@@ -45,6 +45,8 @@ type exactConn struct {
 	answered atomic.Bool
 	// woken: a reader is to give up, which says nothing about the network.
 	woken atomic.Bool
+	// peeking: Read does not wait for what has not arrived (backend.alive).
+	peeking atomic.Bool
 }
 
 func newExactConn(raw net.Conn) *exactConn {
@@ -52,6 +54,9 @@ func newExactConn(raw net.Conn) *exactConn {
 }
 
 func (c *exactConn) Read(p []byte) (int, error) {
+	if c.peeking.Load() && c.peek() == nothing {
+		return 0, os.ErrDeadlineExceeded
+	}
 	n, err := c.Conn.Read(p)
 	if errors.Is(err, os.ErrDeadlineExceeded) && !c.woken.Load() {
 		// Nothing came although the server was told to stop: a network that is

@@ -65,3 +65,6 @@ func (h *countedHash) Sum(b []byte) []byte {
 	h.sums.Add(1)
 	return h.Hash.Sum(b)
 }
+
+// LookAfter is how long a connection must be idle to be looked at.
+const LookAfter = lookAfter

@@ -119,8 +119,9 @@ func Open(ctx context.Context, cfg model.Config, opts ...Option) (*Manager, erro
 // Acquire lends a connection of the workspace. It blocks until there is one, at
 // most until ctx is done or Config.AcquireTimeout is over (0: it waits for a
 // dial, at most DialTimeout, but for nobody's lease). The caller owns the
-// connection until Release. One that was idle for longer than HealthCheckAfter
-// is tested first; a dead one is replaced.
+// connection until Release. A dead one is replaced: whether the server has ended it is
+// looked at if it was idle for more than a few milliseconds, without a round trip, and
+// it is tested with one if it was idle for longer than HealthCheckAfter.
 //
 // The error wraps a *model.WorkspaceIDError before anything is dialed; a
 // *model.ConnectionLimitError when a limit turned the caller away; a
@@ -143,7 +144,9 @@ func dirtied(conn *Conn, err error) (*Conn, error) {
 func (m *Manager) lend(ctx context.Context, id model.WorkspaceID) (*Conn, error) {
 	if ctx.Err() == nil {
 		if lease, ok := m.supervisor.AcquireSeated(workspaceShare, id); ok {
-			return newConn(lease), nil
+			if conn := newConn(lease); conn.looksAlive() {
+				return conn, nil
+			}
 		}
 	}
 	if _, err := m.naming(id); err != nil {
@@ -171,16 +174,19 @@ func (m *Manager) borrow(ctx context.Context, share actor.ShareIndex, id model.W
 			m.noteLimit(id, err)
 			return nil, err
 		}
-		conn := newConn(lease)
-		if !lease.Verify() {
-			return conn, nil
+		if conn := newConn(lease); conn.looksAlive() {
+			if !lease.Verify() {
+				return conn, nil
+			}
+			if err := m.verify(ctx, conn, deadline); err == nil {
+				return conn, nil
+			} else if ctx.Err() != nil {
+				return nil, fmt.Errorf("acquire workspace %q: testing its connection: %w", id, err)
+			}
 		}
-		if err := m.verify(ctx, conn, deadline); err == nil {
-			return conn, nil
-		} else if ctx.Err() != nil {
-			return nil, fmt.Errorf("acquire workspace %q: testing its connection: %w", id, err)
-		}
-		// A dead one is closed by now: each turn takes one away.
+		// A dead one is closed by now: each turn takes one away. Its slot comes back,
+		// and is waited for.
+		wait.NoWait = false
 		wait.AtMost = cmp.Or(time.Until(deadline), -1) // 0 would be no bound
 	}
 }
