@@ -91,34 +91,46 @@ func serve(t *testing.T, jar []byte) (url string, requests *int) {
 	return server.URL, requests
 }
 
+// programFolder is one that every user may run programs from, which /dev/shm often is
+// not.
+func programFolder(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	for _, d := range []string{dir, filepath.Dir(dir)} {
+		if err := os.Chmod(d, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
 func TestAServerFromDownloadedBinaries(t *testing.T) {
 	url, requests := serve(t,
 		archive(t, "bin/initdb", "bin/postgres", "bin/pg_ctl", "lib/dict_snowball.so", "lib/plpgsql.so"))
-	dir := openTemp(t)
-	t.Setenv("TMPDIR", dir)
-	cache := filepath.Join(dir, "cache")
-	for range 2 { // the second finds the first one's
-		s, err := start(deadline(t), Options{}, machine{port: freePort, places: places{
-			downloads: func(context.Context) (string, error) { return fetch(cache, url) },
-		}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer func() { _ = s.Stop() }()
-		login(t, s)
-		if !strings.HasPrefix(s.binaries, cache) {
-			t.Errorf("the programs come from %s", s.binaries)
-		}
-		if err := s.Stop(); err != nil {
-			t.Fatal(err)
-		}
-		packed, err := filepath.Glob(filepath.Join(cache, "*.txz"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, file := range packed {
-			_ = os.Remove(file) // what is unpacked is enough
-		}
+	cache := programFolder(t)
+	s, err := start(deadline(t), Options{InMemory: true}, machine{port: freePort, places: places{
+		downloads: func(context.Context) (string, error) { return fetch(cache, url) },
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = s.Stop() }()
+	login(t, s)
+	if !strings.HasPrefix(s.binaries, cache) {
+		t.Errorf("the programs come from %s", s.binaries)
+	}
+	if err := s.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	packed, err := filepath.Glob(filepath.Join(cache, "*.txz"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range packed {
+		_ = os.Remove(file) // what is unpacked is enough
+	}
+	if again, err := fetch(cache, url); again != s.binaries || err != nil {
+		t.Errorf("the second time they come from %s (%v)", again, err)
 	}
 	if *requests != 2 {
 		t.Errorf("%d requests, want one for the archive and one for its sum", *requests)
@@ -151,7 +163,7 @@ func TestADownloadThatIsNoUse(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			url, _ := serve(t, test.jar(t))
-			cache := openTemp(t)
+			cache := programFolder(t)
 			folder, err := fetch(cache, url)
 			if err == nil || !strings.Contains(err.Error(), test.want) {
 				t.Errorf("%q, %v; want an error that says %q", folder, err, test.want)

@@ -20,12 +20,46 @@ import (
 // patience bounds every wait of these tests; the machine may be busy.
 const patience = time.Minute
 
+// long asks for the long forms, which start a server for each case.
+var long = os.Getenv("TENANTPOOL_TEST_LONG") == "1"
+
 func TestMain(m *testing.M) {
 	if mode := os.Getenv(childMode); mode != "" {
 		runChild(mode) // death_test.go
 		return
 	}
-	goleak.VerifyTestMain(m)
+	goleak.VerifyTestMain(tests{m})
+}
+
+// tests stops the shared server after the last one, before leaks are looked for.
+type tests struct{ *testing.M }
+
+func (m tests) Run() int {
+	code := m.M.Run()
+	if common != nil {
+		if err := common.Stop(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+	}
+	return code
+}
+
+var common *Server
+
+// shared is a running server of the tests that leave it as it was. It can recover.
+func shared(t *testing.T) *Server {
+	t.Helper()
+	var err error
+	if common == nil {
+		common, err = Start(deadline(t), Options{InMemory: true, Settings: map[string]string{"wal_level": "replica"}})
+	} else if !common.running() {
+		err = common.Resume(deadline(t))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return common
 }
 
 // started is a server that the test's end stops.
@@ -88,14 +122,21 @@ func gone(pid int) bool {
 	return err == nil && strings.Trim(commands[pid], " ") == ""
 }
 
-// openTemp is a folder for temporary files that every user may enter.
+// openTemp is a folder for temporary files that every user may enter, in memory if
+// there is room.
 func openTemp(t *testing.T) string {
 	t.Helper()
-	dir := t.TempDir()
-	for _, d := range []string{dir, filepath.Dir(dir)} {
-		if err := os.Chmod(d, 0o755); err != nil {
-			t.Fatal(err)
+	dir, err := os.MkdirTemp(Memory(), "localpg-test-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
 		}
+	})
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
 	}
 	return dir
 }

@@ -11,11 +11,9 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-var recoverable = Options{Settings: map[string]string{"wal_level": "replica"}}
-
 func TestAServerInRecoveryLetsNobodyInUntilItIsPromoted(t *testing.T) {
-	s := started(t, recoverable)
-	execute(t, login(t, s), "CREATE TABLE kept ()")
+	s := shared(t)
+	execute(t, login(t, s), "CREATE TABLE recovered ()")
 	if err := s.ResumeInRecovery(deadline(t)); err == nil || !strings.Contains(err.Error(), "call Shutdown first") {
 		t.Errorf("of a running server: %v", err)
 	}
@@ -38,11 +36,11 @@ func TestAServerInRecoveryLetsNobodyInUntilItIsPromoted(t *testing.T) {
 	if err := s.Promote(deadline(t)); err != nil {
 		t.Fatal(err)
 	}
-	execute(t, login(t, s), "INSERT INTO kept DEFAULT VALUES")
+	execute(t, login(t, s), "INSERT INTO recovered DEFAULT VALUES")
 }
 
 func TestAResumeAfterARecoveryThatWasShutDownIsOrdinary(t *testing.T) {
-	s := started(t, recoverable)
+	s := shared(t)
 	for _, start := range []func() error{
 		func() error { return s.ResumeInRecovery(deadline(t)) },
 		func() error { return s.Resume(deadline(t)) },
@@ -58,7 +56,7 @@ func TestAResumeAfterARecoveryThatWasShutDownIsOrdinary(t *testing.T) {
 }
 
 func TestProcessesAreThePostmasterAndItsBackends(t *testing.T) {
-	s := started(t, Options{})
+	s := shared(t)
 	conn := login(t, s)
 	pids, err := s.Processes()
 	if err != nil {

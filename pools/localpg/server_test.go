@@ -159,7 +159,7 @@ func TestAFreshServer(t *testing.T) {
 }
 
 func TestHangUpWaitsForTheServer(t *testing.T) {
-	s := started(t, Options{})
+	s := shared(t)
 	watcher := opened(t, s, s.SuperuserDSN())
 	conn, err := s.connect(deadline(t), s.SuperuserDSN())
 	if err != nil {
@@ -184,7 +184,7 @@ func TestThePortIsTakenInBetween(t *testing.T) {
 	taken := stranger.Addr().(*net.TCPAddr).Port
 
 	asked := 0
-	s, err := start(deadline(t), Options{}, machine{places: usualPlaces(), port: func() (int, error) {
+	s, err := start(deadline(t), Options{InMemory: true}, machine{places: usualPlaces(), port: func() (int, error) {
 		if asked++; asked == 1 {
 			return taken, nil
 		}
@@ -242,6 +242,9 @@ func TestAFailedStartLeavesNothing(t *testing.T) {
 		check(t, s, err, `unrecognized configuration parameter "no_such_setting"`)
 	})
 	t.Run("max_connections too small", func(t *testing.T) {
+		if !long {
+			t.Skip("it is as with a setting that the server does not know")
+		}
 		s, err := Start(deadline(t), Options{MaxConnections: 3})
 		check(t, s, err, "superuser_reserved_connections (3) must be less than max_connections (3)")
 	})
@@ -269,6 +272,9 @@ func TestAFailedStartLeavesNothing(t *testing.T) {
 		check(t, s, err, "I have seen enough")
 	})
 	t.Run("no port", func(t *testing.T) {
+		if !long {
+			t.Skip("it is as when it is cancelled then")
+		}
 		s, err := start(deadline(t), Options{}, machine{places: usualPlaces(), port: func() (int, error) {
 			return 0, errors.New("no port today")
 		}})

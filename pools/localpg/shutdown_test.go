@@ -13,7 +13,7 @@ import (
 )
 
 func TestShutdownAndResumeKeepDataAndPort(t *testing.T) {
-	s := started(t, Options{})
+	s := shared(t)
 	port := s.Port
 	execute(t, login(t, s), "CREATE TABLE kept (mode text)")
 	for i, mode := range []Mode{Fast, Immediate, Kill, Smart} {
@@ -64,7 +64,7 @@ func TestShutdownAndResumeKeepDataAndPort(t *testing.T) {
 }
 
 func TestKillTakesBackendsThatComputeAlong(t *testing.T) {
-	s := started(t, Options{})
+	s := shared(t)
 	conn := login(t, s)
 	asked := make(chan error, 1)
 	ctx := deadline(t)
@@ -95,7 +95,7 @@ func TestKillTakesBackendsThatComputeAlong(t *testing.T) {
 }
 
 func TestSmartWaitsForTheLastClient(t *testing.T) {
-	s := started(t, Options{})
+	s := shared(t)
 	conn := login(t, s)
 	short, cancel := context.WithTimeout(t.Context(), 5*pollInterval)
 	defer cancel()
@@ -112,6 +112,7 @@ func TestSmartWaitsForTheLastClient(t *testing.T) {
 }
 
 func TestStopLeavesNothingAndIsIdempotent(t *testing.T) {
+	t.Parallel()
 	s := started(t, Options{})
 	conn := login(t, s) // a client does not hold it up
 	execute(t, conn, "SELECT 1")
@@ -142,6 +143,7 @@ func TestStopLeavesNothingAndIsIdempotent(t *testing.T) {
 }
 
 func TestStopOfAServerThatHangs(t *testing.T) {
+	t.Parallel()
 	s := started(t, Options{})
 	s.patience = 50 * pollInterval // waited for three times
 	pid := s.postmaster.process.Pid
@@ -160,6 +162,7 @@ func TestStopOfAServerThatHangs(t *testing.T) {
 }
 
 func TestStopWithoutAWatchdog(t *testing.T) {
+	t.Parallel()
 	s := started(t, Options{})
 	if err := s.watchdog.cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
@@ -173,6 +176,7 @@ func TestStopWithoutAWatchdog(t *testing.T) {
 }
 
 func TestStopAfterAKillRemovesTheSharedMemory(t *testing.T) {
+	t.Parallel()
 	s := started(t, Options{})
 	lock, err := os.ReadFile(filepath.Join(s.folder, dataFolder, "postmaster.pid"))
 	if err != nil {
