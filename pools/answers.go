@@ -19,8 +19,6 @@ type answers struct {
 	body    int     // how many bytes of its body are still to come
 }
 
-const readyForQuery = 'Z'
-
 func (a *answers) Read(p []byte) (int, error) {
 	n, err := a.Reader.Read(p)
 	a.follow(p[:n])
@@ -30,6 +28,13 @@ func (a *answers) Read(p []byte) (int, error) {
 // follow goes from message to message, without a look at what is in them.
 func (a *answers) follow(p []byte) {
 	for len(p) > 0 {
+		if a.read == 0 && len(p) >= len(a.head) {
+			if end := 1 + bodyAndLength(p); end <= len(p) { // a whole message, as nearly all are
+				a.ended(p[0])
+				p = p[end:]
+				continue
+			}
+		}
 		if a.read < len(a.head) {
 			n := copy(a.head[a.read:], p)
 			a.read += n
@@ -37,7 +42,7 @@ func (a *answers) follow(p []byte) {
 			if a.read < len(a.head) {
 				return
 			}
-			a.body = max(0, int(binary.BigEndian.Uint32(a.head[1:]))-4) // the length counts itself
+			a.body = bodyAndLength(a.head[:]) - 4
 		}
 		n := min(a.body, len(p))
 		a.body -= n
@@ -46,8 +51,15 @@ func (a *answers) follow(p []byte) {
 			return
 		}
 		a.read = 0
-		if a.head[0] == readyForQuery {
-			a.session.answered.Store(true)
-		}
+		a.ended(a.head[0])
 	}
 }
+
+func (a *answers) ended(kind byte) {
+	if kind == 'Z' { // ReadyForQuery
+		a.session.answered.Store(true)
+	}
+}
+
+// bodyAndLength is what a message's length counts: its body and the length itself.
+func bodyAndLength(head []byte) int { return max(4, int(binary.BigEndian.Uint32(head[1:]))) }
