@@ -118,6 +118,12 @@ func (s *Supervisor) noteReject(sh *share, err error) {
 	})
 }
 
+func (s *Supervisor) noteOverdue(sh *share, id model.WorkspaceID, age time.Duration) {
+	s.publish(func() model.Event {
+		return model.Event{Kind: model.EventLeaseOverdue, System: sh.system, Workspace: id, HeldFor: age}
+	})
+}
+
 // notePause is called before the core is told.
 func (s *Supervisor) notePause(sh *share, id model.WorkspaceID, pause bool) {
 	if sh.state.Paused(id) == pause {

@@ -36,6 +36,8 @@ type slot struct {
 	seen  uint64        // the turn that the core was last told of
 	known time.Duration // see share.lent
 	stale bool          // there was a Renew of its workspace since it was dialed
+	// reported is the last turn that OverdueLeases has returned.
+	reported uint64
 	// listed: it is in share.lent, between these two.
 	listed        bool
 	before, after *slot

@@ -36,6 +36,13 @@ type Config struct {
 	// AcquireTimeout bounds an acquire besides its context. 0: do not wait for
 	// anybody's lease to end; a free slot is still dialed.
 	AcquireTimeout time.Duration `env:"DB_ACQUIRE_TIMEOUT"`
+	// LeaseWarnAfter is how long a connection may be lent before a warning is logged,
+	// once for each lease (0: never). Mostly it means rows, a row, a batch or a
+	// transaction that nobody ended.
+	LeaseWarnAfter time.Duration `env:"DB_LEASE_WARN_AFTER"`
+	// LeaseTracing adds to that, and to what Close waits for, where the connection was
+	// acquired. It costs about a microsecond for each acquire: a debugging aid.
+	LeaseTracing bool `env:"DB_LEASE_TRACING"`
 
 	// In what follows zero means the default.
 
@@ -78,6 +85,7 @@ func DefaultConfig() Config {
 		ConnectionMaxLifetime: 10 * time.Minute,
 		ConnectionMaxIdleTime: 5 * time.Minute,
 		AcquireTimeout:        5 * time.Second,
+		LeaseWarnAfter:        time.Minute,
 	}.WithDefaults()
 }
 

@@ -17,6 +17,8 @@ type Event struct {
 	Reason  CloseReason
 	IdleFor time.Duration
 	For     WorkspaceID
+	// HeldFor is how long a lease has been held (EventLeaseOverdue).
+	HeldFor time.Duration
 	// Err is the text of the error (EventDialFailed, EventLimitReached).
 	Err string
 	// MaxConnections and MaxConnectionsPerDB are the new limits (EventLimitsSet).
@@ -40,6 +42,9 @@ const (
 	EventClosed EventKind = "closed"
 	// EventLimitReached: an acquire was refused with a ConnectionLimitError.
 	EventLimitReached EventKind = "limit_reached"
+	// EventLeaseOverdue: a lease has been held for longer than Config.LeaseWarnAfter.
+	// It is told once for each.
+	EventLeaseOverdue EventKind = "lease_overdue"
 	// EventPaused, EventResumed: a workspace was, and had not been before.
 	EventPaused  EventKind = "paused"
 	EventResumed EventKind = "resumed"

@@ -37,6 +37,7 @@ func (c Config) Validate() error {
 		zeroOrWithin("DB_CONNECTION_MAX_LIFETIME", c.ConnectionMaxLifetime, time.Second),
 		zeroOrWithin("DB_CONNECTION_MAX_IDLE_TIME", c.ConnectionMaxIdleTime, time.Second),
 		within("DB_ACQUIRE_TIMEOUT", c.AcquireTimeout, 0, forEver),
+		zeroOrWithin("DB_LEASE_WARN_AFTER", c.LeaseWarnAfter, 10*time.Millisecond),
 		within("DB_MAX_DIALING", c.MaxDialing, 1, 1_000),
 		within("DB_DIAL_TIMEOUT", c.DialTimeout, 10*time.Millisecond, forEver),
 		within("DB_MAX_WAITERS", c.MaxWaiters, 1, 1_000_000),

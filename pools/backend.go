@@ -2,6 +2,7 @@ package pools
 
 import (
 	"context"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -31,7 +32,10 @@ type backend struct {
 	dirty bool
 	// handles are those of future leases; the holder's.
 	handles []Conn
-	closer  *closer
+	// traced: each lease leaves in acquired where it began.
+	traced   bool
+	acquired atomic.Pointer[callers]
+	closer   *closer
 	// typeNames are those that pgx does not know and a Manager.Query asked for.
 	typeNames map[uint32]string
 }

@@ -35,6 +35,9 @@ func newConn(lease actor.Lease) *Conn {
 	c := &b.handles[0]
 	b.handles = b.handles[1:]
 	c.lease, c.backend = lease, b
+	if b.traced {
+		b.acquired.Store(newCallers())
+	}
 	return c
 }
 

@@ -24,6 +24,7 @@ type dialer struct {
 	timeout time.Duration
 	closer  *closer
 	log     *sparseLog
+	traced  bool // see backend
 }
 
 // connConfig turns a Config into pgx's. The password is set apart, so that no
@@ -84,7 +85,7 @@ func (d *dialer) Dial(calledOff context.Context, id model.WorkspaceID) (actor.Co
 
 // login returns the backend also with an error, as far as it got.
 func (d *dialer) login(ctx context.Context, database string) (*backend, error) {
-	b := &backend{network: &network{}, closer: d.closer, dialed: time.Now()}
+	b := &backend{network: &network{}, closer: d.closer, traced: d.traced, dialed: time.Now()}
 	b.cancel = &cancelHandler{network: b.network}
 	config := d.config.Copy()
 	config.Database = database

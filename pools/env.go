@@ -3,8 +3,10 @@ package pools
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"reflect"
+	"slices"
 	"time"
 
 	"github.com/caarlos0/env/v11"
@@ -22,8 +24,9 @@ func ConfigFromEnv() (model.Config, error) {
 	if err != nil {
 		return model.Config{}, fmt.Errorf("configuration: %w", err)
 	}
-	if err := cfg.Validate(); err != nil {
-		explain(err, unreadable)
+	invalid := cfg.Validate()
+	explain(invalid, unreadable)
+	if err := errors.Join(invalid, notBool(unreadable)); err != nil {
 		return model.Config{}, fmt.Errorf("configuration: %w", err)
 	}
 	return cfg, nil
@@ -31,7 +34,7 @@ func ConfigFromEnv() (model.Config, error) {
 
 // parseEnv returns the variables that are not what their field is, with what
 // they should be. Their fields have a value that Validate refuses, so that it
-// tells the range of all bad variables together.
+// tells the range of all bad variables together; of a bool there is no such value.
 func parseEnv(cfg *model.Config) (unreadable map[string]string, err error) {
 	var all env.AggregateError
 	if err := env.Parse(cfg); err == nil || !errors.As(err, &all) {
@@ -45,14 +48,31 @@ func parseEnv(cfg *model.Config) (unreadable map[string]string, err error) {
 			return nil, err
 		}
 		field, _ := fields.Type().FieldByName(parse.Name)
-		fields.FieldByIndex(field.Index).SetInt(-1) // those of text are always readable
 		want := "a whole number"
-		if field.Type == reflect.TypeFor[time.Duration]() {
+		switch field.Type {
+		case reflect.TypeFor[bool]():
+			unreadable[field.Tag.Get("env")] = wantBool
+			continue
+		case reflect.TypeFor[time.Duration]():
 			want = "a duration with its unit, as 300ms, 5s or 10m"
 		}
+		fields.FieldByIndex(field.Index).SetInt(-1) // those of text are always readable
 		unreadable[field.Tag.Get("env")] = want
 	}
 	return unreadable, nil
+}
+
+const wantBool = "true or false"
+
+// notBool is the error of the variables that should be a bool.
+func notBool(unreadable map[string]string) error {
+	var all []error
+	for _, variable := range slices.Sorted(maps.Keys(unreadable)) {
+		if unreadable[variable] == wantBool {
+			all = append(all, &model.ConfigError{Variable: variable, Value: fmt.Sprintf("%q", os.Getenv(variable)), Want: wantBool})
+		}
+	}
+	return errors.Join(all...)
 }
 
 // explain puts into Validate's errors what the unreadable variables are.

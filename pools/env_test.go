@@ -17,7 +17,7 @@ var variables = []string{
 	"DB_HOST", "DB_PORT", "DB_USER", "DB_PASSWORD", "DB_SSLMODE", "DB_PREFIX", "DB_NAME",
 	"DB_MAX_CONNECTIONS", "DB_MAX_CONNECTIONS_PER_DB",
 	"DB_CONNECTION_MAX_LIFETIME", "DB_CONNECTION_MAX_IDLE_TIME", "DB_ACQUIRE_TIMEOUT",
-	"DB_MAX_DIALING", "DB_DIAL_TIMEOUT", "DB_MAX_WAITERS", "DB_MAX_WAITERS_PER_DB",
+	"DB_LEASE_WARN_AFTER", "DB_LEASE_TRACING", "DB_MAX_DIALING", "DB_DIAL_TIMEOUT", "DB_MAX_WAITERS", "DB_MAX_WAITERS_PER_DB",
 	"DB_PATIENCE", "DB_HEALTH_CHECK_AFTER",
 }
 
@@ -40,7 +40,7 @@ var published = model.Config{
 	Host: "localhost", Port: 5432, User: "postgres", SSLMode: "prefer", Prefix: "tenantpool", SystemDatabase: "postgres",
 	MaxConnections: 100, MaxConnectionsPerDB: 3,
 	ConnectionMaxLifetime: 10 * time.Minute, ConnectionMaxIdleTime: 5 * time.Minute, AcquireTimeout: 5 * time.Second,
-	MaxDialing: 32, DialTimeout: 5 * time.Second, MaxWaiters: 10_000, MaxWaitersPerDB: 1_000,
+	LeaseWarnAfter: time.Minute, MaxDialing: 32, DialTimeout: 5 * time.Second, MaxWaiters: 10_000, MaxWaitersPerDB: 1_000,
 	Patience: 20 * time.Millisecond, HealthCheckAfter: 30 * time.Second,
 }
 
@@ -68,12 +68,14 @@ func TestEveryVariableIsRead(t *testing.T) {
 		"DB_HOST=db.example", "DB_PORT=6543", "DB_USER=app", "DB_PASSWORD=a=b'c\\ d", "DB_SSLMODE=verify-full",
 		"DB_PREFIX=shop", "DB_NAME=shop_system", "DB_MAX_CONNECTIONS=200", "DB_MAX_CONNECTIONS_PER_DB=7",
 		"DB_CONNECTION_MAX_LIFETIME=1h", "DB_CONNECTION_MAX_IDLE_TIME=90s", "DB_ACQUIRE_TIMEOUT=300ms",
+		"DB_LEASE_WARN_AFTER=30s", "DB_LEASE_TRACING=true",
 		"DB_MAX_DIALING=9", "DB_DIAL_TIMEOUT=2s", "DB_MAX_WAITERS=11", "DB_MAX_WAITERS_PER_DB=10",
 		"DB_PATIENCE=5ms", "DB_HEALTH_CHECK_AFTER=1m")
 	want := model.Config{
 		Host: "db.example", Port: 6543, User: "app", Password: `a=b'c\ d`, SSLMode: "verify-full",
 		Prefix: "shop", SystemDatabase: "shop_system", MaxConnections: 200, MaxConnectionsPerDB: 7,
 		ConnectionMaxLifetime: time.Hour, ConnectionMaxIdleTime: 90 * time.Second, AcquireTimeout: 300 * time.Millisecond,
+		LeaseWarnAfter: 30 * time.Second, LeaseTracing: true,
 		MaxDialing: 9, DialTimeout: 2 * time.Second, MaxWaiters: 11, MaxWaitersPerDB: 10,
 		Patience: 5 * time.Millisecond, HealthCheckAfter: time.Minute,
 	}
@@ -100,6 +102,8 @@ func TestABadValueIsNamedWithItsVariableAndItsRange(t *testing.T) {
 		"DB_CONNECTION_MAX_IDLE_TIME=1ms":         {"0 (never) or at least 1s"},
 		"DB_SSLMODE=perhaps":                      {"disable, allow, prefer, require, verify-ca, verify-full"},
 		"DB_PREFIX=a.b":                           {"A-Z a-z 0-9 _ -"},
+		"DB_LEASE_WARN_AFTER=1ms":                 {"0 (never) or at least 10ms"},
+		"DB_LEASE_TRACING=perhaps":                {`"perhaps"`, "true or false"},
 		"DB_MAX_DIALING=-1":                       {"from 1 to 1000"},
 		"DB_DIAL_TIMEOUT=1ms":                     {"10ms or more"},
 		"DB_MAX_WAITERS=-1":                       {"from 1 to 1000000"},

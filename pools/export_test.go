@@ -68,3 +68,6 @@ func (h *countedHash) Sum(b []byte) []byte {
 
 // LookAfter is how long a connection must be idle to be looked at.
 const LookAfter = lookAfter
+
+// CloseWaits changes how long Close waits before it logs for what.
+func CloseWaits(m *Manager, d time.Duration) { m.closeWaits = d }

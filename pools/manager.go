@@ -32,6 +32,10 @@ type Manager struct {
 	noFlight  error
 	endDumps  context.CancelFunc
 
+	endWatch context.CancelFunc // of watchLeases
+	// closeWaits is how long Close waits before it logs for what.
+	closeWaits time.Duration
+
 	// closing is closed when Close begins: the system database is then for the
 	// manager alone.
 	closing   chan struct{}
@@ -77,6 +81,8 @@ func Open(ctx context.Context, cfg model.Config, opts ...Option) (*Manager, erro
 		log:       o.log,
 		limitLog:  newSparseLog(o.log),
 		closing:   make(chan struct{}),
+
+		closeWaits: closeWaits,
 	}
 	if m.ownNaming {
 		m.naming = checked(o.naming, cfg.SystemDatabase)
@@ -93,6 +99,7 @@ func Open(ctx context.Context, cfg model.Config, opts ...Option) (*Manager, erro
 			timeout: cfg.DialTimeout,
 			closer:  &closer{ask: m.terminateBackend, system: system, closing: m.closing},
 			log:     dialLog,
+			traced:  cfg.LeaseTracing,
 		}}
 	}
 	system := func(model.WorkspaceID) (string, error) { return cfg.SystemDatabase, nil }
@@ -100,6 +107,11 @@ func Open(ctx context.Context, cfg model.Config, opts ...Option) (*Manager, erro
 		share(cfg.WorkspaceLimits(), m.naming, false),
 		share(cfg.SystemLimits(), system, true),
 	)
+	watching, endWatch := context.WithCancel(context.Background())
+	m.endWatch = endWatch
+	if cfg.LeaseWarnAfter > 0 {
+		go m.watchLeases(watching)
+	}
 	m.databases = startDatabases()
 	runtime.AddCleanup(m, (*databases).closeAll, m.databases) // it runs after Close only
 	if err := m.checkServer(ctx, cfg.MaxConnections); err != nil {
@@ -283,14 +295,16 @@ func (m *Manager) Stats(ctx context.Context) (model.Stats, error) {
 // Close stops lending (waiters get model.ErrClosed), closes connections as they
 // are released, and blocks until the server has let go of the last one. If ctx
 // is done first, the error wraps ctx.Err() and says what is still open; that
-// closes when it is released, and Close may be called again to wait for it.
+// closes when it is released, and Close may be called again to wait for it. After five
+// seconds, and then once a minute, it logs which workspaces it waits for.
 func (m *Manager) Close(ctx context.Context) error {
 	m.closeOnce.Do(func() {
 		close(m.closing)
 		m.endDumps()
+		m.endWatch()
 		m.databases.end()
 	})
-	if err := m.supervisor.Drain(ctx); err != nil {
+	if err := m.drain(ctx); err != nil {
 		return fmt.Errorf("close connection manager: %w", err)
 	}
 	if err := m.dumpsEnded(ctx); err != nil {

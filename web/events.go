@@ -33,6 +33,7 @@ type eventAnswer struct {
 	Reason              string            `json:"reason,omitempty"`
 	IdleForMs           float64           `json:"idleForMs,omitempty"`
 	ForWorkspaceID      model.WorkspaceID `json:"forWorkspaceId,omitempty"`
+	HeldForMs           float64           `json:"heldForMs,omitempty"`
 	Error               string            `json:"error,omitempty"`
 	MaxConnections      int               `json:"maxConnections,omitempty"`
 	MaxConnectionsPerDB int               `json:"maxConnectionsPerDB,omitempty"`
@@ -49,6 +50,7 @@ func newEventAnswer(e model.Event) eventAnswer {
 		TookMs:              milliseconds(e.Took),
 		IdleForMs:           milliseconds(e.IdleFor),
 		ForWorkspaceID:      e.For,
+		HeldForMs:           milliseconds(e.HeldFor),
 		Error:               e.Err,
 		MaxConnections:      e.MaxConnections,
 		MaxConnectionsPerDB: e.MaxConnectionsPerDB,

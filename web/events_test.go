@@ -71,6 +71,9 @@ func TestEventsAreToldAsTheyHappen(t *testing.T) {
 		}, {
 			model.Event{At: at, Kind: model.EventLimitsSet, MaxConnections: 50, MaxConnectionsPerDB: 2, Lost: 7},
 			[]string{"id: 4", "event: limits_set", `data: {"at":"2026-01-02T02:04:05.6Z","kind":"limits_set","maxConnections":50,"maxConnectionsPerDB":2,"lost":7}`},
+		}, {
+			model.Event{At: at, Kind: model.EventLeaseOverdue, Workspace: "ws_001", HeldFor: time.Minute},
+			[]string{"id: 5", "event: lease_overdue", `data: {"at":"2026-01-02T02:04:05.6Z","kind":"lease_overdue","workspaceId":"ws_001","heldForMs":60000}`},
 		},
 	} {
 		rig.pool.tell(happened.event)

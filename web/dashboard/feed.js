@@ -115,6 +115,7 @@ function tell(event) {
       : { label: 'evicted', tone: 'warm', text: [who, idle, reason] };
     case 'closed': return { label: 'closed', tone: 'calm', text: [who, idle, reason] };
     case 'limit_reached': return { label: 'refused', tone: 'bad', text: [who, `: ${event.error ?? 'the connection limit is reached'}`] };
+    case 'lease_overdue': return { label: 'overdue', tone: 'bad', text: [who, ` has held a connection for ${duration(event.heldForMs)}`] };
     case 'paused': return { label: 'paused', tone: 'act', text: [who] };
     case 'renewed': return { label: 'renewed', tone: 'act', text: [event.system || event.workspaceId ? who : 'all workspaces'] };
     case 'resumed': return { label: 'resumed', tone: 'act', text: [who] };
