@@ -1,6 +1,7 @@
 package localpg
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -36,10 +37,10 @@ func (s *Server) SuperuserDSN() string {
 	return s.dsn(superuser, s.superuserPassword, "postgres")
 }
 
-// CreateDatabases creates databases owned by the application role, one after
-// the other over one superuser connection, which is gone from the server when
-// this returns. Any name of 1 to 63 bytes will do. The first failure ends it;
-// the databases named before stay.
+// CreateDatabases creates databases owned by the application role, in no order,
+// over up to three superuser connections, which are gone from the server when this
+// returns. Any name of 1 to 63 bytes will do. After a failure no further database
+// is begun; those that were created stay.
 func (s *Server) CreateDatabases(ctx context.Context, names ...string) error {
 	for _, name := range names {
 		switch {
@@ -63,13 +64,44 @@ func (s *Server) CreateDatabases(ctx context.Context, names ...string) error {
 	if err != nil {
 		return err
 	}
-	for _, name := range names {
-		if err := createDatabase(ctx, conn, name, strategy); err != nil {
-			return err
+	// Most of the time is spent waiting for checkpoints, which they share.
+	conns := []*pgx.Conn{conn}
+	for len(conns) < min(creators, len(names)) {
+		conn, err := s.connectSuperuser(ctx)
+		if err != nil {
+			break // the server is full: fewer will do
 		}
+		defer hangUp(conn)
+		conns = append(conns, conn)
 	}
-	return nil
+	next := make(chan string, len(names))
+	for _, name := range names {
+		next <- name
+	}
+	close(next)
+	failed := make(chan error)
+	for _, conn := range conns {
+		go func() {
+			for name := range next {
+				if err := createDatabase(ctx, conn, name, strategy); err != nil {
+					for range next { // the others begin no more
+					}
+					failed <- err
+					return
+				}
+			}
+			failed <- nil
+		}()
+	}
+	for range conns {
+		err = cmp.Or(err, <-failed)
+	}
+	return err
 }
+
+// creators is how many superuser connections create databases: as many as the server
+// keeps for superusers.
+const creators = 3
 
 // quickCopy is how CREATE DATABASE is to copy the template: file by file, as it
 // always did before PostgreSQL 15. The default since then writes every page to

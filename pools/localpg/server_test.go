@@ -127,6 +127,16 @@ func TestAFreshServer(t *testing.T) {
 				t.Errorf("the error does not name %q: %v", refused, err)
 			}
 		}
+		rest := make([]string, 20)
+		for i := range rest {
+			rest[i] = fmt.Sprintf("rest%d", i)
+		}
+		if err := s.CreateDatabases(deadline(t), append([]string{"a-b"}, rest...)...); code(err) != "42P04" {
+			t.Errorf("one of many that exists: %v", err)
+		}
+		if n := value[int](t, admin, "SELECT count(*) FROM pg_database WHERE datname = ANY($1)", rest); n == len(rest) {
+			t.Error("a failure did not end it")
+		}
 		if err := s.CreateDatabases(deadline(t)); err != nil {
 			t.Errorf("no names: %v", err)
 		}
