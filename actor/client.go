@@ -108,6 +108,12 @@ func (s *Supervisor) AcquireSeated(share ShareIndex, id model.WorkspaceID) (Leas
 	return ts.lend()
 }
 
+// Active tells whether the workspace has a connection or a waiter. It never blocks;
+// the answer may be too old when it comes.
+func (s *Supervisor) Active(share ShareIndex, id model.WorkspaceID) bool {
+	return s.shares[share].directory.find(id) != nil
+}
+
 // giveUp cancels an Acquire that ctx or the time has ended, and still takes its
 // one answer. A grant that won the race is kept while ctx lasts, and given back
 // at once otherwise: its caller is gone.

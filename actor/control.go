@@ -130,6 +130,21 @@ func (r resumeRequest) carryOut(s *Supervisor) {
 	r.done <- struct{}{}
 }
 
+// Paused tells whether the workspace is paused.
+func (s *Supervisor) Paused(ctx context.Context, share ShareIndex, id model.WorkspaceID) (bool, error) {
+	answer := make(chan bool, 1)
+	s.send(envelope{request: pausedRequest{s.shares[share], id, answer}})
+	return await(ctx, s, answer, "the supervisor has not answered")
+}
+
+type pausedRequest struct {
+	share     *share
+	workspace model.WorkspaceID
+	answer    chan<- bool
+}
+
+func (r pausedRequest) carryOut(*Supervisor) { r.answer <- r.share.state.Paused(r.workspace) }
+
 // SetLimits changes the budgets and the caps of all shares, one for each in their
 // order, at one moment: no Stats mix old limits and new ones. What is idle beyond
 // them closes at once, what is lent when it comes home; SetLimits does not wait

@@ -298,3 +298,28 @@ func TestTheSharesHaveTheirOwnLimitsPausesAndConnections(t *testing.T) {
 		waiter.granted()
 	})
 }
+
+func TestAWorkspaceIsActiveWhileItHasAConnectionOrAWaiter(t *testing.T) {
+	test(t, few(1, 1), func(w *world) {
+		is := func(id model.WorkspaceID, active, paused bool) {
+			w.Helper()
+			p, err := w.Paused(background, first, id)
+			if a := w.Active(first, id); a != active || p != paused || err != nil {
+				w.Errorf("%s: active %v, paused %v, %v", id, a, p, err)
+			}
+		}
+		is("a", false, false)
+		lease := w.acquire("a")
+		is("a", true, false)
+		waiter := w.tryFor(0, "b")
+		is("b", true, false)
+		lease.Release(model.Clean)
+		waiter.granted()
+		is("a", false, false) // evicted
+		waiter.lease.Release(model.Clean)
+		w.pause(background, "b")
+		is("b", false, true)
+		w.resume("b")
+		is("b", false, false)
+	})
+}

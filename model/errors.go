@@ -123,7 +123,8 @@ func (e *ConnectionLimitError) Unwrap() error { return e.Cause }
 type DialError struct {
 	WorkspaceID WorkspaceID
 	Kind        FailureKind
-	// Attempts is how many dials in a row have failed.
+	// Attempts is how many dials in a row have failed; 0: nothing was dialed, because
+	// the server's catalogue says that it would be refused.
 	Attempts int
 	// Err is the last failure. It holds no password and no DSN.
 	Err error

@@ -32,6 +32,7 @@ func (m *Manager) Resume(ctx context.Context, id model.WorkspaceID) error {
 	if _, err := m.naming(id); err != nil {
 		return fmt.Errorf("resume: %w", err)
 	}
+	m.catalogue.changes.Add(1)
 	return m.supervisor.Resume(ctx, workspaceShare, id)
 }
 

@@ -60,6 +60,7 @@ func TestAPausedWorkspaceIsAloneWithItsDatabaseUntilItIsResumed(t *testing.T) {
 
 func TestEventsAreToldWithWhatPostgreSQLSays(t *testing.T) {
 	m := open(t, config(20))
+	dropBehind(t, m, "dropped")
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
 	events, err := m.Events(ctx, 100)
@@ -72,8 +73,10 @@ func TestEventsAreToldWithWhatPostgreSQLSays(t *testing.T) {
 	if e := <-events; e.Kind != model.EventDialed || e.Workspace != "w23" || e.System || e.Took <= 0 || e.Took > 10*time.Second {
 		t.Errorf("%+v", e)
 	}
-	_ = m.Workspace("nowhere").Ping(t.Context())
-	if e := <-events; e.Kind != model.EventDialFailed || e.Workspace != "nowhere" || !strings.Contains(e.Err, `"test_ws_nowhere" does not exist`) {
+	if err := m.Workspace("dropped").Ping(t.Context()); err == nil {
+		t.Fatal("there is such a database")
+	}
+	if e := <-events; e.Kind != model.EventDialFailed || e.Workspace != "dropped" || !strings.Contains(e.Err, `"test_ws_dropped" does not exist`) {
 		t.Errorf("%+v", e)
 	}
 	if err := m.SetLimits(t.Context(), 40, 2); err != nil {

@@ -25,6 +25,8 @@ type dialer struct {
 	closer  *closer
 	log     *sparseLog
 	traced  bool // see backend
+	// failed is told of a database that cannot be dialed.
+	failed func(database string)
 }
 
 // connConfig turns a Config into pgx's. The password is set apart, so that no
@@ -73,6 +75,9 @@ func (d *dialer) Dial(calledOff context.Context, id model.WorkspaceID) (actor.Co
 		// concern.
 		failure = &dialFailure{kind: model.Transient, err: briefly(err)}
 	} else {
+		if failure.kind == model.Permanent {
+			d.failed(database)
+		}
 		d.log.warn("Dial failed", func() logrus.Fields {
 			return logrus.Fields{"workspace_id": id, "error": failure.Error(), "kind": failure.kind.String()}
 		})

@@ -190,6 +190,9 @@ func TestADatabaseThatTakesNoConnectionsIsDialedOnce(t *testing.T) {
 		if !errors.As(err, &dial) || dial.Kind != model.Permanent || !strings.Contains(err.Error(), "ALLOW_CONNECTIONS true") {
 			t.Errorf("%s: %v", name, err)
 		}
+		if err := m.Workspace("suspended").Ping(t.Context()); !errors.As(err, &dial) || dial.Attempts != 0 {
+			t.Errorf("%s: it is still believed to be there: %v", name, err)
+		}
 		if dials := stats(t, m).Workspaces.Counters.Dials - before; dials != 1 {
 			t.Errorf("%s: %d dials", name, dials)
 		}

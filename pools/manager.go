@@ -27,6 +27,7 @@ type Manager struct {
 	log       logrus.FieldLogger
 	limitLog  *sparseLog
 	databases *databases
+	catalogue *catalogue
 	dumps     *dumpFiles      // nil without WithDumps
 	flight    *flightRecorder // nil if there is none: then noFlight says why
 	noFlight  error
@@ -90,6 +91,7 @@ func Open(ctx context.Context, cfg model.Config, opts ...Option) (*Manager, erro
 	if err := m.startDumps(o.dumps); err != nil {
 		return nil, fmt.Errorf("open connection manager: %w", err)
 	}
+	m.catalogue = startCatalogue(m.lookUp, newSparseLog(o.log))
 	dialLog := newSparseLog(o.log)
 	share := func(limits model.Limits, naming Naming, system bool) actor.Share {
 		limits.Seed = rand.Uint64()
@@ -100,6 +102,7 @@ func Open(ctx context.Context, cfg model.Config, opts ...Option) (*Manager, erro
 			closer:  &closer{ask: m.terminateBackend, system: system, closing: m.closing},
 			log:     dialLog,
 			traced:  cfg.LeaseTracing,
+			failed:  m.catalogue.forget,
 		}}
 	}
 	system := func(model.WorkspaceID) (string, error) { return cfg.SystemDatabase, nil }
@@ -180,6 +183,12 @@ func (m *Manager) borrow(ctx context.Context, share actor.ShareIndex, id model.W
 		wait = actor.Wait{NoWait: true, AtMost: m.config.DialTimeout}
 	}
 	deadline := began.Add(wait.AtMost)
+	if share == workspaceShare {
+		if err := m.admit(ctx, id); err != nil {
+			return nil, err
+		}
+		wait.AtMost = untilDeadline(deadline)
+	}
 	for {
 		lease, err := m.supervisor.Acquire(ctx, share, id, wait)
 		if err != nil {
@@ -199,9 +208,12 @@ func (m *Manager) borrow(ctx context.Context, share actor.ShareIndex, id model.W
 		// A dead one is closed by now: each turn takes one away. Its slot comes back,
 		// and is waited for.
 		wait.NoWait = false
-		wait.AtMost = cmp.Or(time.Until(deadline), -1) // 0 would be no bound
+		wait.AtMost = untilDeadline(deadline)
 	}
 }
+
+// untilDeadline is what is left for an actor.Wait, for which 0 is no bound.
+func untilDeadline(deadline time.Time) time.Duration { return cmp.Or(time.Until(deadline), -1) }
 
 // verify tests a connection that was idle for long, until the deadline at most.
 // One that fails is given back to be closed.
@@ -303,6 +315,7 @@ func (m *Manager) Close(ctx context.Context) error {
 		m.endDumps()
 		m.endWatch()
 		m.databases.end()
+		m.catalogue.stop()
 	})
 	if err := m.drain(ctx); err != nil {
 		return fmt.Errorf("close connection manager: %w", err)

@@ -31,6 +31,7 @@ func (m *Manager) CreateWorkspace(ctx context.Context, id model.WorkspaceID) err
 	case err != nil:
 		return fmt.Errorf("create workspace %q: %w", id, err)
 	}
+	m.catalogue.changes.Add(1)
 	// Created is created: ctx may end now.
 	ctx, stop := afterwards(ctx)
 	defer stop()

@@ -1,0 +1,288 @@
+package pools
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/sirupsen/logrus"
+
+	"github.com/tenantpool/tenantpool/model"
+)
+
+// admit asks the server's catalogue about a workspace that has no connection, so
+// that an id without a database costs nobody a slot: neither the dial that finds it
+// out nor the eviction that makes room for it. The error is a *model.DialError.
+//
+// Whatever the catalogue cannot tell is for the supervisor and the dial to decide.
+func (m *Manager) admit(ctx context.Context, id model.WorkspaceID) error {
+	if m.supervisor.Active(workspaceShare, id) {
+		return nil
+	}
+	name, err := m.naming(id)
+	if err != nil {
+		return fmt.Errorf("acquire: %w", err)
+	}
+	changes := m.catalogue.changes.Load()
+	refused := m.catalogue.ask(ctx, name)
+	if refused == nil {
+		return nil
+	}
+	// A paused workspace keeps its waiters: its database is being restored. If its
+	// pause ended, or it was created, since the question, the answer is too old.
+	paused, err := m.supervisor.Paused(ctx, workspaceShare, id)
+	if err != nil || paused || m.catalogue.changes.Load() != changes {
+		return nil
+	}
+	failed := &model.DialError{WorkspaceID: id, Kind: refused.kind, Err: refused}
+	m.catalogue.log.warn("Workspace refused", func() logrus.Fields {
+		return logrus.Fields{"workspace_id": id, "error": failed.Error()}
+	})
+	return failed
+}
+
+// catalogue answers whether a database can be dialed. One goroutine owns what it
+// remembers. One query is under way at a time; whoever asks meanwhile is in the next
+// one, which begins after the question and so cannot be older than it.
+type catalogue struct {
+	// look asks the server about all of the names. The map has those that cannot be
+	// dialed.
+	look func(ctx context.Context, names []string) (map[string]*dialFailure, error)
+	log  *sparseLog
+	// changes counts what may make a database acquirable: it is raised before a pause
+	// ends, and after a database was created.
+	changes atomic.Uint64
+
+	asked   chan question
+	failed  chan string // a name that could not be dialed after all
+	stopped chan struct{}
+	done    chan struct{}
+}
+
+type question struct {
+	name   string
+	answer chan *dialFailure // has room; nil: it may be dialed
+}
+
+type findings struct {
+	refused map[string]*dialFailure
+	err     error
+}
+
+const (
+	// lookAtMost bounds how long a dial waits for the catalogue. lookAgain is how long
+	// dials do not wait at all after it did not answer.
+	lookAtMost = time.Second
+	lookAgain  = time.Second
+	// namesAtOnce bounds one query.
+	namesAtOnce = 1000
+)
+
+func startCatalogue(look func(context.Context, []string) (map[string]*dialFailure, error), log *sparseLog) *catalogue {
+	c := &catalogue{
+		look: look, log: log,
+		asked: make(chan question), failed: make(chan string), stopped: make(chan struct{}), done: make(chan struct{}),
+	}
+	go c.run()
+	return c
+}
+
+// ask returns why the database cannot be dialed, or nil if it can, or if nobody knows.
+// It blocks until the query after the one under way has ended, or ctx is done.
+func (c *catalogue) ask(ctx context.Context, name string) *dialFailure {
+	q := question{name, make(chan *dialFailure, 1)}
+	select {
+	case c.asked <- q:
+	case <-c.done:
+		return nil
+	}
+	select {
+	case refused := <-q.answer:
+		return refused
+	case <-ctx.Done():
+	case <-c.done:
+	}
+	return nil
+}
+
+// forget is told of a name that could not be dialed.
+func (c *catalogue) forget(name string) {
+	select {
+	case c.failed <- name:
+	case <-c.done:
+	}
+}
+
+// stop is called once. Questions without an answer get nil.
+func (c *catalogue) stop() {
+	close(c.stopped)
+	<-c.done
+}
+
+func (c *catalogue) run() {
+	defer close(c.done)
+	ctx, stop := context.WithCancel(context.Background())
+	defer stop()
+	var (
+		known       recentNames
+		asked, next []question // of the query under way, and of the one after it
+		found       = make(chan findings, 1)
+		silentUntil time.Time
+	)
+	for {
+		select {
+		case q := <-c.asked:
+			if known.has(q.name) || time.Now().Before(silentUntil) {
+				q.answer <- nil
+			} else {
+				next = append(next, q)
+			}
+		case name := <-c.failed:
+			known.remove(name)
+		case f := <-found:
+			if f.err != nil {
+				silentUntil = time.Now().Add(lookAgain)
+				c.log.warn("The server's catalogue was not asked", func() logrus.Fields {
+					return logrus.Fields{"error": f.err.Error()}
+				})
+				asked, next = append(asked, next...), nil
+			}
+			for _, q := range asked {
+				if f.err == nil && f.refused[q.name] == nil {
+					known.add(q.name)
+				}
+				q.answer <- f.refused[q.name]
+			}
+			asked = nil
+		case <-c.stopped:
+			return
+		}
+		if len(asked) == 0 && len(next) > 0 {
+			n := min(len(next), namesAtOnce)
+			asked, next = next[:n:n], next[n:]
+			go func(names []string) {
+				ctx, stop := context.WithTimeout(ctx, lookAtMost)
+				defer stop()
+				refused, err := c.look(ctx, names)
+				found <- findings{refused, err}
+			}(namesOf(asked))
+		}
+	}
+}
+
+func namesOf(questions []question) []string {
+	names := make([]string, len(questions))
+	for i, q := range questions {
+		names[i] = q.name
+	}
+	return names
+}
+
+// recentNames remembers the names that exist and were asked for last: between one
+// and two generations of them. Its zero value is empty.
+type recentNames struct{ young, old map[string]struct{} }
+
+// namesRemembered is how many names a generation has.
+const namesRemembered = 2048
+
+func (r *recentNames) has(name string) bool {
+	_, young := r.young[name]
+	_, old := r.old[name]
+	if old && !young {
+		r.add(name)
+	}
+	return young || old
+}
+
+func (r *recentNames) add(name string) {
+	if r.young == nil || len(r.young) == namesRemembered {
+		r.young, r.old = make(map[string]struct{}), r.young
+	}
+	r.young[name] = struct{}{}
+}
+
+func (r *recentNames) remove(name string) {
+	delete(r.young, name)
+	delete(r.old, name)
+}
+
+// askDatabases asks what the server asks itself at a login.
+const askDatabases = `
+SELECT datname, datallowconn, datconnlimit,
+       coalesce(pg_catalog.has_database_privilege(session_user, oid, 'CONNECT'), false),
+       (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = session_user)
+FROM pg_catalog.pg_database WHERE datname = ANY ($1::pg_catalog.name[])`
+
+// lookUp is the catalogue's question to the server.
+func (m *Manager) lookUp(ctx context.Context, names []string) (map[string]*dialFailure, error) {
+	conn, err := m.acquireOwn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Release()
+	rows, err := conn.Query(ctx, askDatabases, append(names, m.config.SystemDatabase))
+	if err != nil {
+		return nil, err
+	}
+	refused := make(map[string]*dialFailure)
+	for _, name := range names {
+		refused[name] = saidOf(name, noSuchDatabase, `database %q does not exist`)
+	}
+	namesAreOurs := false
+	var d database
+	_, err = pgx.ForEachRow(rows, []any{&d.name, &d.takesConnections, &d.limit, &d.mayConnect, &d.superuser}, func() error {
+		namesAreOurs = namesAreOurs || d.name == m.config.SystemDatabase
+		if refused[d.name] = d.refuses(); refused[d.name] == nil {
+			delete(refused, d.name)
+		}
+		return nil
+	})
+	switch {
+	case err != nil:
+		return nil, because(ctx, err)
+	case !namesAreOurs:
+		return nil, errOtherNames
+	}
+	return refused, nil
+}
+
+// errOtherNames: a proxy has names of its own for databases.
+var errOtherNames = errors.New("it does not have the system database under the name DB_NAME")
+
+// database is a row of pg_database, and what our role may do there.
+type database struct {
+	name                                    string
+	takesConnections, mayConnect, superuser bool
+	limit                                   int
+}
+
+// invalidDatabase is the limit of a database whose DROP was interrupted.
+const invalidDatabase = -2
+
+// refuses is what the server would say to a login, or nil.
+func (d database) refuses() *dialFailure {
+	switch {
+	case d.limit == invalidDatabase:
+		return saidOf(d.name, notAccepting, `cannot connect to invalid database %q`)
+	case !d.takesConnections:
+		return saidOf(d.name, notAccepting, `database %q is not currently accepting connections`)
+	case !d.mayConnect:
+		return saidOf(d.name, noPrivilege, `permission denied for database %q`)
+	case d.limit == 0 && !d.superuser:
+		f := saidOf(d.name, tooManyConnections, `too many connections for database %q`)
+		f.kind = model.Permanent // with any other limit a connection may come free
+		return f
+	}
+	return nil
+}
+
+// saidOf is the refusal in the server's own form.
+func saidOf(database, code, message string) *dialFailure {
+	return newRefusal(&pgconn.PgError{
+		Severity: "FATAL", Code: code, Message: fmt.Sprintf(message, database), Routine: checkMyDatabase,
+	})
+}

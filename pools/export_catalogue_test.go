@@ -1,0 +1,40 @@
+package pools
+
+import (
+	"context"
+	"slices"
+
+	"github.com/sirupsen/logrus/hooks/test"
+)
+
+// Catalogue is one that asks somebody else than a server.
+type Catalogue struct{ c *catalogue }
+
+func StartCatalogue(look func(context.Context, []string) (missing []string, err error)) *Catalogue {
+	log, _ := test.NewNullLogger()
+	return &Catalogue{startCatalogue(func(ctx context.Context, names []string) (map[string]*dialFailure, error) {
+		missing, err := look(ctx, slices.Clone(names))
+		refused := make(map[string]*dialFailure)
+		for _, name := range missing {
+			refused[name] = saidOf(name, noSuchDatabase, "%q is missing")
+		}
+		return refused, err
+	}, newSparseLog(log))}
+}
+
+func (c *Catalogue) Ask(ctx context.Context, name string) error {
+	if refused := c.c.ask(ctx, name); refused != nil {
+		return refused
+	}
+	return nil
+}
+
+func (c *Catalogue) Forget(name string) { c.c.forget(name) }
+func (c *Catalogue) Stop()              { c.c.stop() }
+
+// RecentNames is the catalogue's memory.
+type RecentNames struct{ names recentNames }
+
+func (r *RecentNames) Add(name string)      { r.names.add(name) }
+func (r *RecentNames) Has(name string) bool { return r.names.has(name) }
+func (r *RecentNames) Len() int             { return len(r.names.young) + len(r.names.old) }
