@@ -314,7 +314,7 @@ func letsAnOperatorSteer(t *testing.T, rig *dashboardRig) {
 	page.Click("#renew-all")
 	page.AwaitText("dialog", "Renew all connections?")
 	page.Click("dialog button[type=submit]")
-	page.AwaitText("#toasts", "All are renewed; 11 idle connections closed.")
+	page.AwaitText("#toasts", "All are renewed; 9 idle connections closed.")
 	told("evict ws_004", "renew ws_006", "renew all")
 
 	page.Click(`button[aria-label="Pause ws_005"]`)

@@ -26,7 +26,7 @@ import (
 
 // patience is how long a page may take for one thing that a test waits for. The
 // machine may be busy with other tests.
-const patience = 30 * time.Second
+const patience = 2 * time.Minute
 
 // Browser is one running Chromium. It ends with its test.
 type Browser struct {
