@@ -13,6 +13,7 @@ type call struct {
 	lease     model.LeaseID
 	workspace model.WorkspaceID
 	noWait    bool
+	exclusive bool
 	reply     chan reply  // has room for the one reply
 	timer     *time.Timer // nil until it is first needed
 

@@ -58,6 +58,10 @@ func (l *Lease) Release(h model.Health) {
 type Wait struct {
 	// NoWait refuses instead of waiting for somebody else's lease to end.
 	NoWait bool
+	// Exclusive asks for the only connection of the workspace, freshly dialed, also
+	// while it is paused. Until its Release nobody else gets one; then it is closed.
+	// NoWait means nothing with it.
+	Exclusive bool
 	// AtMost bounds the wait; 0 is no bound. Less than 0 is over already, as
 	// what is left until a deadline may be: the Acquire is refused unasked.
 	AtMost time.Duration
@@ -69,7 +73,7 @@ type Wait struct {
 // same; one that comes after ctx has ended the wait is given back at once.
 //
 // The error is a *model.ConnectionLimitError or a *model.DialError, or wraps
-// model.ErrPaused, ErrDialing or ErrClosed; where ctx or the time ended the wait
+// model.ErrPaused, ErrInUse, ErrDialing or ErrClosed; where ctx or the time ended the wait
 // it also wraps context.Cause(ctx) and ctx.Err(), or model.ErrAcquireTimeout.
 func (s *Supervisor) Acquire(ctx context.Context, share ShareIndex, id model.WorkspaceID, wait Wait) (Lease, error) {
 	switch {
@@ -78,11 +82,13 @@ func (s *Supervisor) Acquire(ctx context.Context, share ShareIndex, id model.Wor
 	case wait.AtMost < 0:
 		return Lease{}, acquireError(id, model.ErrAcquireTimeout)
 	}
-	if l, ok := s.AcquireSeated(share, id); ok {
-		return l, nil
+	if !wait.Exclusive {
+		if l, ok := s.AcquireSeated(share, id); ok {
+			return l, nil
+		}
 	}
 	c := s.takeCall()
-	c.share, c.workspace, c.noWait = s.shares[share], id, wait.NoWait
+	c.share, c.workspace, c.noWait, c.exclusive = s.shares[share], id, wait.NoWait, wait.Exclusive
 	c.lease = model.LeaseID(s.lastLease.Add(1))
 	timeout := c.startTimer(wait.AtMost)
 	s.send(envelope{call: c})

@@ -62,7 +62,7 @@
 //
 // Two flags send every release to the supervisor instead: closed, of a workspace
 // (somebody waits for a connection of it, it is paused, or has more than its cap,
-// or one of its connections is stale, from before a Renew),
+// or one of its connections is stale, from before a Renew or in exclusive use),
 // and short, of a share (a waiter could use a slot that no idle connection gave
 // up, or the share drains).
 //

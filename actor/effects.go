@@ -14,6 +14,10 @@ func (s *Supervisor) carryOut(sh *share, effect model.Effect) {
 	case model.Grant:
 		sh.waits.Observe(e.Waited)
 		c := sh.slots[e.Conn]
+		if e.Caller.(*call).exclusive {
+			c.stale = true // for nobody after him, so through no seat
+			c.seats.stale++
+		}
 		l := c.lend(s.loop.now)
 		c.granted = granted{l.turn, e.Waited, e.Verify}
 		c.lease, c.seen, c.known = e.Lease, l.turn, s.loop.now

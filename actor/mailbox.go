@@ -132,7 +132,7 @@ func (s *Supervisor) acquire(c *call) {
 		s.lookAtAll(sh)
 	}
 	s.loop.asking = c
-	s.tell(sh, model.Acquire{Lease: lease, Workspace: id, NoWait: c.noWait, Caller: c})
+	s.tell(sh, model.Acquire{Lease: lease, Workspace: id, NoWait: c.noWait, Exclusive: c.exclusive, Caller: c})
 	if s.loop.asking == nil {
 		return // answered: the call is its caller's again
 	}

@@ -9,8 +9,9 @@ func (s *State) acquire(m Acquire) {
 		s.reject(m.Lease, m.Caller, closedError(m.Workspace))
 		return
 	}
+	m.NoWait = m.NoWait && !m.Exclusive
 	w := s.lookup(m.Workspace)
-	if top := len(w.idle) - 1; top >= 0 {
+	if top := len(w.idle) - 1; top >= 0 && !m.Exclusive {
 		c := w.idle[top]
 		verify := s.mustVerify(c)
 		s.unpark(c)
@@ -25,6 +26,7 @@ func (s *State) acquire(m Acquire) {
 		return
 	}
 	wt := s.enqueue(m, w)
+	s.closeIdle(w, len(w.idle), PauseAsked) // there are none, unless it is exclusive
 	if m.NoWait {
 		if err := s.refuseToWait(w); err != nil {
 			s.dequeue(wt)
@@ -44,12 +46,12 @@ func (s *State) mustVerify(c *conn) bool {
 // the queue.
 func (s *State) refuseToQueue(m Acquire, w *workspace) error {
 	switch {
-	case s.queue.size >= s.limits.MaxWaiters || w.queue.size >= s.limits.MaxWaitersPerWorkspace:
+	case s.queue.size >= s.limits.MaxWaiters || w.waiting() >= s.limits.MaxWaitersPerWorkspace:
 		err := s.limitError(w, QueueLimit)
 		err.Waiting++ // the refused one, which is not in the queue
 		err.WaitingWorkspace++
 		return err
-	case m.NoWait && w.paused:
+	case m.NoWait && w.shut():
 		return pausedError(w)
 	case !w.paused && w.backoff.lasts(s.now) && w.backoff.kind == Permanent:
 		return w.backoff.dialError(w) // after a pause Resume forgets the failure
@@ -95,12 +97,14 @@ func (s *State) waitedFor(wt *waiter) error {
 	w := wt.workspace
 	room := s.limits.PerWorkspace - w.open()
 	switch {
-	case w.paused:
+	case !wt.exclusive && w.shut():
 		return pausedError(w)
 	case w.backoff.failures > 0:
 		return w.backoff.dialError(w)
 	case s.server.failures > 0:
 		return s.server.dialError(w)
+	case wt.exclusive && (wt != w.exclusive.head.item || w.open() > w.counts[dialing]):
+		return fmt.Errorf("acquire workspace %q: %w", w.id, ErrInUse)
 	case w.within(wt, w.counts[dialing]):
 		return fmt.Errorf("acquire workspace %q: %w", w.id, ErrDialing)
 	case !w.within(wt, w.counts[dialing]+room):
@@ -113,7 +117,7 @@ func (s *State) waitedFor(wt *waiter) error {
 
 // within tells whether the waiter is among the first n of its workspace.
 func (w *workspace) within(wt *waiter, n int) bool {
-	for at := w.queue.head; at != nil && n > 0; at, n = at.next, n-1 {
+	for at := w.line(wt.exclusive).head; at != nil && n > 0; at, n = at.next, n-1 {
 		if at.item == wt {
 			return true
 		}
@@ -140,7 +144,7 @@ func (s *State) limitError(w *workspace, limit Limit) *ConnectionLimitError {
 		MaxPerWorkspace:    s.limits.PerWorkspace,
 		CurrentWorkspace:   w.open(),
 		Waiting:            s.queue.size,
-		WaitingWorkspace:   w.queue.size,
+		WaitingWorkspace:   w.waiting(),
 	}
 	inTheWay := &s.leases
 	if limit == WorkspaceLimit || limit == QueueLimit && w.open() >= s.limits.PerWorkspace {

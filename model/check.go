@@ -34,6 +34,8 @@ func (s *State) checkCounts() error {
 			return fmt.Errorf("I5: connection %d is filed under %d", c.id, id)
 		case s.workspaces[c.workspace.id] != c.workspace:
 			return fmt.Errorf("I4: connection %d belongs to a forgotten entry of workspace %q", id, c.workspace.id)
+		case c.exclusive && c.state == inUse && c.workspace.open() != 1:
+			return fmt.Errorf("I12: connection %d is in exclusive use, but workspace %q has %d", id, c.workspace.id, c.workspace.open())
 		case c.state == inUse && leased[c.lease]:
 			return fmt.Errorf("I5: lease %d has two connections", c.lease)
 		case (c.state == inUse) != s.leases.has(c) || s.leases.has(c) != c.workspace.leases.has(c):
@@ -109,19 +111,21 @@ func (s *State) checkWaiters() error {
 	last, queued := uint64(0), make(map[*workspace]int)
 	for n := s.queue.head; n != nil; n = n.next {
 		wt := n.item
-		if wt.number <= last || s.waiters[wt.lease] != wt || wt.inWorkspace.in != &wt.workspace.queue {
+		if wt.number <= last || s.waiters[wt.lease] != wt || wt.inWorkspace.in != wt.workspace.line(wt.exclusive) {
 			return fmt.Errorf("I8: waiter of lease %d is out of order or not filed", wt.lease)
 		}
 		last = wt.number
 		queued[wt.workspace]++
 	}
 	for _, w := range s.workspaces {
-		if queued[w] != w.queue.size {
-			return fmt.Errorf("I3: workspace %q: %d of its waiters queued, %d in its own queue", w.id, queued[w], w.queue.size)
+		if queued[w] != w.waiting() {
+			return fmt.Errorf("I3: workspace %q: %d of its waiters queued, %d in its own queues", w.id, queued[w], w.waiting())
 		}
-		for n := w.queue.head; n != nil && n.next != nil; n = n.next {
-			if n.item.number > n.next.item.number {
-				return fmt.Errorf("I8: queue of workspace %q out of order", w.id)
+		for _, head := range []*node[*waiter]{w.queue.head, w.exclusive.head} {
+			for n := head; n != nil && n.next != nil; n = n.next {
+				if n.item.number > n.next.item.number {
+					return fmt.Errorf("I8: queue of workspace %q out of order", w.id)
+				}
 			}
 		}
 	}
@@ -132,16 +136,12 @@ func (s *State) checkWaiters() error {
 func (s *State) checkWorkspaces() error {
 	demand, needy, retries, retired := 0, 0, 0, 0
 	for _, w := range s.workspaces {
-		need := 0
-		if !s.heldBack(w) {
-			need = max(0, min(w.queue.size-w.counts[dialing], s.limits.PerWorkspace-w.open()))
-		}
-		waitsForRetry := w.queue.size > 0 && !w.paused && w.backoff.lasts(s.now)
-		inactive := w.open() == 0 && w.queue.size == 0 && !w.paused
+		need, waitsForRetry := s.needOf(w), s.waitsForRetry(w)
+		inactive := w.open() == 0 && w.waiting() == 0 && !w.paused
 		switch {
 		case need != w.need || (need > 0) != s.needy.has(w):
 			return fmt.Errorf("workspace %q needs %d, kept %d, in the heap %v", w.id, need, w.need, s.needy.has(w))
-		case need > 0 && w.needKey != w.firstUncovered().item.number:
+		case need > 0 && w.needKey != w.firstNeedy().item.number:
 			return fmt.Errorf("workspace %q is filed under waiter %d", w.id, w.needKey)
 		case need > 0 && w.needKey < s.needy.min().needKey:
 			return fmt.Errorf("workspace %q comes before the head of the needy heap", w.id)
@@ -185,8 +185,8 @@ func (s *State) checkNoLostWakeUp() error {
 		if w.queue.size > 0 && len(w.idle) > 0 {
 			return fmt.Errorf("I7: workspace %q has %d waiters and %d idle connections", w.id, w.queue.size, len(w.idle))
 		}
-		if w.paused && len(w.idle) > 0 {
-			return fmt.Errorf("workspace %q is paused and has %d idle connections", w.id, len(w.idle))
+		if w.shut() && len(w.idle) > 0 {
+			return fmt.Errorf("workspace %q is paused or in exclusive use and has %d idle connections", w.id, len(w.idle))
 		}
 	}
 	wanted := s.wanted()

@@ -109,7 +109,7 @@ func TestCheckSeesWhatIsWrong(t *testing.T) {
 			s.draining, s.drained, s.counts[idle] = true, true, 0
 		}},
 		{`I7: workspace "b" has 1 waiters and 2 idle`, func(s *State) { s.enqueue(Acquire{Lease: 20}, s.workspaces["b"]) }},
-		{`workspace "b" is paused and has 2 idle`, func(s *State) { s.workspaces["b"].paused = true }},
+		{`workspace "b" is paused or in exclusive use and has 2 idle`, func(s *State) { s.workspaces["b"].paused = true }},
 		{"I7: 2 dials are wanted and could start", func(s *State) {
 			s.limits.Budget, s.effective, s.pace.limit = 10, 10, 10
 		}},

@@ -10,7 +10,7 @@ import (
 func DescribeMessage(m Message) string {
 	switch m := m.(type) {
 	case Acquire:
-		return fmt.Sprintf("acquire %d %s%s", m.Lease, m.Workspace.shown(), when(m.NoWait, " nowait"))
+		return fmt.Sprintf("acquire %d %s%s", m.Lease, m.Workspace.shown(), when(m.NoWait, " nowait")+when(m.Exclusive, " exclusive"))
 	case Cancel:
 		return fmt.Sprintf("cancel %d", m.Lease)
 	case Release:
@@ -92,6 +92,8 @@ func describeError(err error) string {
 		return fmt.Sprintf("dial of %s failed %s, attempts %d", dial.WorkspaceID.shown(), dial.Kind, dial.Attempts)
 	case errors.Is(err, ErrPaused):
 		return "paused"
+	case errors.Is(err, ErrInUse):
+		return "in use"
 	case errors.Is(err, ErrDialing):
 		return "dialing"
 	case errors.Is(err, ErrClosed):

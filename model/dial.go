@@ -57,7 +57,7 @@ func (s *State) dialSucceeded(m DialSucceeded) {
 	c.stays = s.now + min(stayPerDial*(s.now-c.since), maxStay)
 	s.move(c, inUse)
 	s.settle(c.workspace)
-	s.free(c, &s.counters.FreshGrants)
+	s.free(c, true)
 }
 
 // dialFailed is rule 5.
@@ -98,8 +98,8 @@ func (s *State) dialFailed(m DialFailed) {
 }
 
 // refuseWaiters answers those waiters of the workspace that do not wait on after
-// a failed dial: all when it failed for good (but while it is paused, Resume will
-// forget the failure), else those that would not wait and that no dial under way
+// a failed dial: all when it failed for good (but while it is paused, only the
+// exclusive ones: Resume will forget the failure), else those that would not wait and that no dial under way
 // is meant for. It takes time linear in the workspace's waiters.
 func (s *State) refuseWaiters(w *workspace, m DialFailed) {
 	err := &DialError{WorkspaceID: w.id, Kind: m.Kind, Attempts: 1, Err: m.Err}
@@ -110,6 +110,11 @@ func (s *State) refuseWaiters(w *workspace, m DialFailed) {
 		err.Attempts = w.backoff.failures
 	}
 	n := w.firstUncovered()
+	for m.Kind == Permanent && w.exclusive.size > 0 {
+		wt := w.exclusive.head.item
+		s.dequeue(wt)
+		s.reject(wt.lease, wt.caller, err)
+	}
 	all := m.Kind == Permanent && !w.paused
 	if all {
 		n = w.queue.head

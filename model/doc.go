@@ -36,11 +36,13 @@
 // Words: a waiter is an Acquire without an answer. The workspace's dials
 // under way are meant for its first waiters, in order: with d dials under
 // way its first d waiters are expected to be served by them. The waiters
-// after those are uncovered. A workspace is held back while it is paused or
-// its dials are backing off. Its need is the number of further dials that
-// would serve it now:
+// after those are uncovered. An exclusive waiter wants the only connection of its
+// workspace; a workspace is shut while it is paused, or has an exclusive waiter or
+// lease. It is held back while it is shut or its dials are backing off. Its need
+// is the number of further dials that would serve it now:
 //
-//	need = 0 when held back, else max(0, min(waiters - dialing, cap - open))
+//	need = 1 when it has an exclusive waiter, no connection and no back-off,
+//	     = 0 when held back, else max(0, min(waiters - dialing, cap - open))
 //
 // with open = dialing + idle + in use + closing. Its needy waiters are the
 // first `need` uncovered ones. The demand is the sum of all needs.
@@ -63,7 +65,7 @@
 //	    after an eviction, would serve it: then it is refused at once. The error
 //	    names the longest lease: of the workspace's own if it is at its cap.
 //	 2. A connection that comes free (released clean, or freshly dialed) and that
-//	    nothing ends (draining, paused, stale, its lifetime over, the budget or the
+//	    nothing ends (draining, shut, stale, its lifetime over, the budget or the
 //	    cap exceeded after SetLimits) goes to the first waiter of its workspace,
 //	    unless the slot is owed to an older waiter of another workspace: more
 //	    than max(0, coming) needy waiters arrived earlier than that first waiter
@@ -97,6 +99,11 @@
 //	    succeeds, its connection closes and the waiter is uncovered again. A Renew
 //	    forgets the workspace's dial back-off, and a permanent failure of a stale
 //	    dial counts as a transient one.
+//	 8. An exclusive Acquire closes its workspace's idle connections and waits, in a
+//	    queue of its own. A freshly dialed connection goes to the first of that
+//	    queue if it is the only one of the workspace (rule 2), also under a pause,
+//	    and is closed when it is released. A permanent failure answers the exclusive
+//	    waiters in any case.
 //
 // # Invariants
 //
@@ -124,6 +131,8 @@
 //	I10 Memory is bounded by the budget, the waiters, the paused workspaces and
 //	    a constant; workspaces that are gone cost nothing.
 //	I11 No stale connection is idle, or granted after the Renew.
+//	I12 While a lease is exclusive, its connection is the only one of its workspace,
+//	    and no other acquire of it is granted.
 //
 // [State.Check] verifies the structural ones; package property_tests the rest.
 //

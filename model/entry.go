@@ -14,7 +14,7 @@ type Entry struct {
 	At     time.Duration
 	kind   entryKind
 	flag   bool   // NoWait, SlotHeld, All
-	detail uint8  // Health, FailureKind
+	detail uint8  // Health, FailureKind, 1 for Exclusive
 	who    uint64 // lease, operation, Budget
 	conn   uint64 // connection, PerWorkspace
 	when   int64  // At of a Release or a Horizon, Since of a Reused
@@ -49,6 +49,9 @@ func (e *Entry) Set(at time.Duration, m Message) {
 	switch m := m.(type) {
 	case Acquire:
 		e.kind, e.who, e.text, e.flag = entryAcquire, uint64(m.Lease), string(m.Workspace), m.NoWait
+		if m.Exclusive {
+			e.detail = 1
+		}
 	case Cancel:
 		e.kind, e.who = entryCancel, uint64(m.Lease)
 	case Release:
@@ -92,7 +95,7 @@ func (e Entry) Message() Message {
 	lease, conn, workspace := LeaseID(e.who), ConnID(e.conn), WorkspaceID(e.text)
 	switch e.kind {
 	case entryAcquire:
-		return Acquire{Lease: lease, Workspace: workspace, NoWait: e.flag}
+		return Acquire{Lease: lease, Workspace: workspace, NoWait: e.flag, Exclusive: e.detail == 1}
 	case entryCancel:
 		return Cancel{lease}
 	case entryRelease:

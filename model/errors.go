@@ -9,9 +9,12 @@ import (
 var (
 	// ErrClosed: the manager is closing or closed and lends nothing any more.
 	ErrClosed = errors.New("tenantpool: the manager is closed; open a new one to go on")
-	// ErrPaused: the workspace was paused by an operator for as long as the
-	// acquire could wait.
+	// ErrPaused: the workspace was paused by an operator, or in exclusive use, for as
+	// long as the acquire could wait.
 	ErrPaused = errors.New("the workspace is paused; it is served again after it is resumed")
+	// ErrInUse: an exclusive acquire ended while the workspace had other connections,
+	// or another exclusive one came before it.
+	ErrInUse = errors.New("others still use the workspace; it is free when their connections are released and closed")
 	// ErrDialing: the acquire ended while its connection was still being opened
 	// (or was next in line for that).
 	ErrDialing = errors.New("its connection was still being opened; allow more time, or look at the server's load")

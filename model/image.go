@@ -45,6 +45,7 @@ type ConnImage struct {
 	Workspace WorkspaceID
 	State     string        // dialing, idle, in_use or closing
 	Lease     LeaseID       `json:",omitzero"` // while in use
+	Exclusive bool          `json:",omitzero"` // while in use: the lease is
 	Born      time.Duration `json:",omitzero"` // when its dial succeeded
 	Stays     time.Duration `json:",omitzero"` // until when it is not yielded
 	Since     time.Duration // since when it is in that state, or if idle not used
@@ -72,6 +73,7 @@ type WaiterImage struct {
 	Workspace WorkspaceID
 	Arrived   time.Duration
 	NoWait    bool `json:",omitzero"`
+	Exclusive bool `json:",omitzero"`
 }
 
 // OperationImage is an Evict, a Renew or a Pause without an answer, and how many
@@ -155,7 +157,7 @@ func (s *State) Image() Image {
 	}
 	for n := s.queue.head; n != nil; n = n.next {
 		wt := n.item
-		i.Waiters = append(i.Waiters, WaiterImage{wt.lease, wt.workspace.id, wt.arrived, wt.noWait})
+		i.Waiters = append(i.Waiters, WaiterImage{wt.lease, wt.workspace.id, wt.arrived, wt.noWait, wt.exclusive})
 	}
 	return i
 }
@@ -181,7 +183,7 @@ func (c *conn) image() ConnImage {
 	case idle:
 		i.Since = c.lastUsed
 	case inUse:
-		i.Lease = c.lease
+		i.Lease, i.Exclusive = c.lease, c.exclusive
 	case closing:
 		i.Lingers = c.listed.in == nil
 		if op := c.closedBy; op != nil {

@@ -26,6 +26,10 @@ type Acquire struct {
 	// NoWait refuses at once instead of waiting for somebody else's lease to
 	// end. The dial of a connection is still waited for.
 	NoWait bool
+	// Exclusive asks for the only connection of the workspace, freshly dialed, also
+	// while it is paused. From now until the end of the lease nobody else gets one;
+	// then it is closed. NoWait means nothing with it.
+	Exclusive bool
 	// Caller is returned with the answer. The State does nothing with it.
 	Caller any `json:"-"`
 }
@@ -175,7 +179,7 @@ type Grant struct {
 type Reject struct {
 	Lease  LeaseID
 	Caller any // the Acquire's
-	// Err is a *ConnectionLimitError, a *DialError, or wraps ErrPaused,
+	// Err is a *ConnectionLimitError, a *DialError, or wraps ErrPaused, ErrInUse,
 	// ErrDialing or ErrClosed.
 	Err error
 }
@@ -239,11 +243,11 @@ const (
 	// LifetimeOver and IdleTimeOver: Limits.MaxLifetime and MaxIdleTime.
 	LifetimeOver
 	IdleTimeOver
-	// NotReusable: released Unclean or Lost.
+	// NotReusable: released Unclean or Lost, or after an exclusive lease.
 	NotReusable
 	// DialLeftover: a failed dial whose slot is still held.
 	DialLeftover
-	// EvictAsked, PauseAsked: by an Evict or a Pause.
+	// EvictAsked, PauseAsked: by an Evict, or by a Pause or an exclusive Acquire.
 	EvictAsked
 	PauseAsked
 	// Shrink: SetLimits lowered the budget or the cap.

@@ -21,8 +21,8 @@ func (s *State) release(m Release) {
 	if m.Health == Lost {
 		s.suspect = s.now
 	}
-	if m.Health == Clean || s.draining {
-		s.free(c, &s.counters.HandOffs)
+	if m.Health == Clean && !c.exclusive || s.draining {
+		s.free(c, false)
 	} else {
 		s.close(c, NotReusable)
 	}
@@ -77,14 +77,15 @@ func (s *State) count(passedOn uint64) {
 }
 
 // free decides about a connection that nobody holds any more (rule 2). It is in
-// state inUse, but on no lease. A grant counts in granted.
-func (s *State) free(c *conn, granted *uint64) {
+// state inUse, but on no lease. fresh: it was just dialed.
+func (s *State) free(c *conn, fresh bool) {
 	w := c.workspace
-	first := w.queue.head
+	alone := fresh && w.exclusive.size > 0 && w.open() == 1
+	first := w.next().head
 	switch {
 	case s.draining:
 		s.close(c, DrainAsked)
-	case w.paused:
+	case w.shut() && !alone:
 		s.close(c, PauseAsked)
 	case c.stale():
 		s.close(c, Renewed)
@@ -103,7 +104,12 @@ func (s *State) free(c *conn, granted *uint64) {
 	default:
 		wt := first.item
 		s.dequeue(wt)
-		*granted++
+		if fresh {
+			s.counters.FreshGrants++
+		} else {
+			s.counters.HandOffs++
+		}
+		c.exclusive = wt.exclusive
 		s.lend(c, wt.lease)
 		s.emit(Grant{Lease: wt.lease, Conn: c.id, Workspace: w.id, Waited: s.now - wt.arrived, Caller: wt.caller})
 	}

@@ -96,7 +96,7 @@ func (s *State) restoreConns(images []ConnImage) error {
 		case s.conns[i.ID] != nil:
 			return fmt.Errorf("connection %d is there twice", i.ID)
 		}
-		c := &conn{id: i.ID, workspace: w, state: connState(state), lease: i.Lease, born: i.Born, stays: i.Stays, since: i.Since}
+		c := &conn{id: i.ID, workspace: w, state: connState(state), lease: i.Lease, exclusive: i.Exclusive, born: i.Born, stays: i.Stays, since: i.Since}
 		c.listed.item = c
 		s.conns[c.id] = c
 		s.counts[c.state]++
@@ -148,11 +148,11 @@ func (s *State) restoreWaiter(i WaiterImage) error {
 		return fmt.Errorf("the waiter for lease %d has arrived at %v, which is out of order", i.Lease, i.Arrived)
 	}
 	s.arrived++
-	wt := &waiter{lease: i.Lease, workspace: w, number: s.arrived, arrived: i.Arrived, noWait: i.NoWait}
+	wt := &waiter{lease: i.Lease, workspace: w, number: s.arrived, arrived: i.Arrived, noWait: i.NoWait, exclusive: i.Exclusive}
 	wt.inQueue.item, wt.inWorkspace.item = wt, wt
 	s.waiters[wt.lease] = wt
 	s.queue.pushBack(&wt.inQueue)
-	w.queue.pushBack(&wt.inWorkspace)
+	w.line(wt.exclusive).pushBack(&wt.inWorkspace)
 	return nil
 }
 

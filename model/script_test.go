@@ -133,7 +133,7 @@ func refusal(err error) string {
 	case *DialError:
 		return fmt.Sprintf("%s dial of %s, attempt %d: %v", e.Kind, e.WorkspaceID, e.Attempts, e.Err)
 	}
-	for name, sentinel := range map[string]error{"ErrClosed": ErrClosed, "ErrPaused": ErrPaused, "ErrDialing": ErrDialing} {
+	for name, sentinel := range map[string]error{"ErrClosed": ErrClosed, "ErrPaused": ErrPaused, "ErrInUse": ErrInUse, "ErrDialing": ErrDialing} {
 		if errors.Is(err, sentinel) {
 			return strings.TrimSuffix(err.Error(), sentinel.Error()) + name
 		}

@@ -30,11 +30,11 @@ func (s *State) Stats(now time.Duration) BudgetStats {
 		}
 		st.Active = append(st.Active, WorkspaceStats{
 			ID:        w.id,
-			Counts:    countsOf(&w.counts, w.queue.size),
+			Counts:    countsOf(&w.counts, w.waiting()),
 			LastUsed:  now - w.lastUsed,
 			Dials:     w.dials,
 			Evictions: w.evictions,
-			Paused:    w.paused,
+			Paused:    w.shut(),
 		})
 	}
 	return st

@@ -71,6 +71,7 @@ type conn struct {
 	workspace *workspace
 	state     connState
 	lease     LeaseID       // while in use
+	exclusive bool          // the lease is. Invariant (I12): then it is the only one of its workspace
 	born      time.Duration // when the dial succeeded
 	stays     time.Duration // until when it is not yielded (rule 2)
 	lastUsed  time.Duration // when it was last given back; while idle: since when
@@ -91,8 +92,10 @@ type workspace struct {
 	idle   []*conn     // by last use, ties by id; the last is lent first
 	leases heap[*conn] // its part of State.leases
 	queue  list[*waiter]
-	paused bool
-	pauses []*operation // unfinished ones
+	// exclusive are the waiters that want to be alone, in the order of their arrival.
+	exclusive list[*waiter]
+	paused    bool
+	pauses    []*operation // unfinished ones
 	// renewed is the last connection dialed before the last Renew. Invariant: no
 	// connection up to it is idle (I11).
 	renewed ConnID
@@ -204,6 +207,15 @@ func (s *State) open() int { return len(s.conns) }
 // coming is how many slots are free or on their way to be.
 func (s *State) coming() int { return s.effective - s.open() + s.onTheWay.size }
 
+// shut tells whether ordinary waiters of the workspace are not served: it is paused,
+// or somebody is alone with it or waits for that.
+func (w *workspace) shut() bool {
+	return w.paused || w.exclusive.size > 0 || w.leases.size() > 0 && w.leases.min().exclusive
+}
+
+// waiting is how many wait for a connection of it.
+func (w *workspace) waiting() int { return w.queue.size + w.exclusive.size }
+
 // stale tells whether the connection was dialed before a Renew of its workspace.
 func (c *conn) stale() bool { return c.id <= c.workspace.renewed }
 
@@ -228,7 +240,7 @@ func (s *State) settle(w *workspace) {
 // retire moves a workspace in or out of the list of those that are only
 // remembered, and forgets the one inactive the longest when there are too many.
 func (s *State) retire(w *workspace) {
-	active := w.open() > 0 || w.queue.size > 0 || w.paused
+	active := w.open() > 0 || w.waiting() > 0 || w.paused
 	switch {
 	case active:
 		w.listed.remove()

@@ -100,5 +100,6 @@ type WorkspaceStats struct {
 	// Dials and Evictions count since the workspace was last forgotten; those of
 	// workspaces long inactive are forgotten (the totals are not).
 	Dials, Evictions uint64
-	Paused           bool
+	// Paused: acquires wait, for a Resume or for the end of somebody's exclusive use.
+	Paused bool
 }

@@ -12,11 +12,23 @@ type waiter struct {
 	number    uint64 // order of arrival
 	arrived   time.Duration
 	noWait    bool
+	exclusive bool
 	caller    any
 
 	inQueue     node[*waiter] // State.queue
-	inWorkspace node[*waiter] // workspace.queue
+	inWorkspace node[*waiter] // workspace.queue or exclusive
 }
+
+// line is the list in which such a waiter of the workspace stands.
+func (w *workspace) line(exclusive bool) *list[*waiter] {
+	if exclusive {
+		return &w.exclusive
+	}
+	return &w.queue
+}
+
+// next is the line whose first waiter a connection that comes free goes to.
+func (w *workspace) next() *list[*waiter] { return w.line(w.exclusive.size > 0) }
 
 func (s *State) enqueue(m Acquire, w *workspace) *waiter {
 	s.arrived++
@@ -25,11 +37,11 @@ func (s *State) enqueue(m Acquire, w *workspace) *waiter {
 		wt = new(waiter)
 	}
 	s.spare = nil
-	*wt = waiter{lease: m.Lease, workspace: w, number: s.arrived, arrived: s.now, noWait: m.NoWait, caller: m.Caller}
+	*wt = waiter{lease: m.Lease, workspace: w, number: s.arrived, arrived: s.now, noWait: m.NoWait, exclusive: m.Exclusive, caller: m.Caller}
 	wt.inQueue.item, wt.inWorkspace.item = wt, wt
 	s.waiters[m.Lease] = wt
 	s.queue.pushBack(&wt.inQueue)
-	w.queue.pushBack(&wt.inWorkspace)
+	w.line(wt.exclusive).pushBack(&wt.inWorkspace)
 	s.settle(w)
 	return wt
 }
@@ -51,9 +63,30 @@ func (s *State) reject(lease LeaseID, caller any, err error) {
 	s.emit(Reject{Lease: lease, Caller: caller, Err: err})
 }
 
-// heldBack tells whether nothing may be dialed for the workspace at present.
-func (s *State) heldBack(w *workspace) bool {
-	return w.paused || w.backoff.lasts(s.now)
+// needOf is how many further dials would serve the workspace now.
+func (s *State) needOf(w *workspace) int {
+	switch {
+	case w.backoff.lasts(s.now):
+		return 0
+	case w.exclusive.size > 0 && w.open() == 0:
+		return min(1, s.limits.PerWorkspace)
+	case w.shut():
+		return 0
+	}
+	return max(0, min(w.queue.size-w.counts[dialing], s.limits.PerWorkspace-w.open()))
+}
+
+// waitsForRetry tells whether somebody waits for the end of its back-off.
+func (s *State) waitsForRetry(w *workspace) bool {
+	return w.backoff.lasts(s.now) && (w.exclusive.size > 0 || w.queue.size > 0 && !w.shut())
+}
+
+// firstNeedy is the first of the workspace's needy waiters, if it has a need.
+func (w *workspace) firstNeedy() *node[*waiter] {
+	if w.exclusive.size > 0 {
+		return w.exclusive.head
+	}
+	return w.firstUncovered()
 }
 
 // firstUncovered is the first waiter that no dial under way is meant for. A
@@ -72,19 +105,16 @@ func (w *workspace) firstUncovered() *node[*waiter] {
 // updateNeed computes the workspace's need (see the package comment) and keeps
 // the demand and the heaps needy and retries in step with it.
 func (s *State) updateNeed(w *workspace) {
-	need := 0
-	if !s.heldBack(w) {
-		need = max(0, min(w.queue.size-w.counts[dialing], s.limits.PerWorkspace-w.open()))
-	}
+	need := s.needOf(w)
 	s.demand += need - w.need
 	w.need = need
 	if need > 0 {
-		w.needKey = w.firstUncovered().item.number
+		w.needKey = w.firstNeedy().item.number
 		s.needy.set(w)
 	} else {
 		s.needy.remove(w)
 	}
-	if w.queue.size > 0 && !w.paused && w.backoff.lasts(s.now) {
+	if s.waitsForRetry(w) {
 		s.retries.set(w)
 	} else {
 		s.retries.remove(w)
@@ -99,7 +129,7 @@ func (s *State) olderThan(t time.Duration, i, limit int) int {
 		return 0
 	}
 	w := s.needy.items[i]
-	n := w.firstUncovered()
+	n := w.firstNeedy()
 	if n.item.arrived >= t {
 		return 0
 	}
@@ -129,7 +159,7 @@ func (s *State) needyByArrival(yield func(*waiter) bool) {
 	add := func(i int) {
 		if i < s.needy.size() {
 			w := s.needy.items[i]
-			heads.set(&needyHead{index: i, at: w.firstUncovered(), left: w.need})
+			heads.set(&needyHead{index: i, at: w.firstNeedy(), left: w.need})
 		}
 	}
 	add(0)

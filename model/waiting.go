@@ -38,7 +38,7 @@ func (s *State) Waiting(lease LeaseID) (Waiting, bool) {
 		EffectiveBudget: s.effective,
 		PerWorkspace:    s.limits.PerWorkspace,
 		All:             countsOf(&s.counts, s.queue.size),
-		Own:             countsOf(&w.counts, w.queue.size),
+		Own:             countsOf(&w.counts, w.waiting()),
 		MostDialing:     s.counts[dialing] + s.dialRoom(),
 		Reason:          s.waitedFor(wt),
 	}

@@ -7,11 +7,12 @@ import (
 
 	"github.com/sirupsen/logrus"
 
+	"github.com/tenantpool/tenantpool/actor"
 	"github.com/tenantpool/tenantpool/model"
 )
 
 // Pause lets new acquires of the workspace wait, and closes its connections as
-// they come home: for a restore or a migration that must be alone. It blocks until
+// they come home: for a restore or a migration that must be alone (see Exclusive). It blocks until
 // the server has let go of the last one; closed is how many there were. If ctx is
 // done first the workspace stays paused all the same, and the error wraps
 // ctx.Err(). Resume ends the pause, however often it was asked for.
@@ -34,6 +35,30 @@ func (m *Manager) Resume(ctx context.Context, id model.WorkspaceID) error {
 	}
 	m.catalogue.changes.Add(1)
 	return m.supervisor.Resume(ctx, workspaceShare, id)
+}
+
+// Exclusive runs f with the only connection of the workspace: for a migration or
+// whatever else must be alone. It closes the workspace's connections as Pause does,
+// dials a new one, lends it to f, and closes it afterwards, also when f panics; the
+// session may be left in any state. Meanwhile other acquires of the workspace wait,
+// those of f included: f must use the Conn it is given. Several Exclusives of one
+// workspace take turns. One that is paused is served too, and stays paused.
+//
+// Exclusive blocks until it has the connection, at most until ctx is done (there is
+// no other bound), and then until f returns. The error is f's, or one of Acquire's,
+// or wraps model.ErrInUse when ctx ended while leases of others were out.
+func (m *Manager) Exclusive(ctx context.Context, id model.WorkspaceID, f func(*Conn) error) error {
+	if _, err := m.naming(id); err != nil {
+		return fmt.Errorf("exclusive: %w", err)
+	}
+	lease, err := m.supervisor.Acquire(ctx, workspaceShare, id, actor.Wait{Exclusive: true})
+	if err != nil {
+		m.noteLimit(id, err)
+		return fmt.Errorf("exclusive: %w", err)
+	}
+	conn := newConn(lease)
+	defer conn.Release()
+	return f(conn)
 }
 
 // Renew replaces the workspace's connections while its traffic goes on: after a

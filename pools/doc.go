@@ -17,8 +17,9 @@
 // [Manager.Query] runs one statement and gives its answer in JSON's types, for
 // programs in other languages; [Manager.CreateWorkspace] and
 // [Manager.DeleteWorkspace] create and drop databases; [Manager.Pause],
-// [Manager.Renew], [Manager.SetLimits], [Manager.Events] and [Manager.Dump] are for
-// operators; [WithDumps] makes dumps by itself when an acquire has waited for long.
+// [Manager.Exclusive], [Manager.Renew], [Manager.SetLimits], [Manager.Events] and
+// [Manager.Dump] are for operators; [WithDumps] makes dumps by itself when an acquire
+// has waited for long.
 //
 // [Manager.Workspace] gives a handle that borrows a connection for one call;
 // [Workspace.DB] a *sql.DB over the same connections.

@@ -46,6 +46,8 @@ func TestCoreDoesWhatTheReferenceDoesWhileDraining(t *testing.T) {
 	often(t, sameAsReference(draining))
 }
 
+func TestCoreDoesWhatTheReferenceDoesInExclusiveUse(t *testing.T) { often(t, sameAsReference(alone)) }
+
 // differentStats compares what the rules fix.
 func differentStats(got, want model.BudgetStats) string {
 	type total struct {

@@ -66,6 +66,7 @@ const (
 	horizonNever
 	renew
 	renewAll
+	acquireExclusive
 )
 
 // mix says how often each kind is drawn, in parts of the total.
@@ -101,6 +102,8 @@ var (
 	}
 	// draining has a Drain in the midst of everything.
 	draining = append(everything[:len(everything):len(everything)], mix{{drain, 1}}...)
+	// alone has everything, and acquires that want to be alone.
+	alone = append(everything[:len(everything):len(everything)], mix{{acquireExclusive, 6}, {cancel, 3}, {pause, 1}, {drain, 1}}...)
 	// failing has dials that fail as often as not.
 	failing = mix{
 		{acquire, 12}, {dialSucceeds, 8}, {dialFailsTransient, 2}, {dialFailsServerDown, 2}, {dialFailsServerFull, 2},
@@ -172,6 +175,8 @@ func (o order) message(l *ledger, next uint64) model.Message {
 	case acquire, acquireNoWait:
 		// Descending, so that the order of LeaseIDs is not the order of arrival.
 		return model.Acquire{Lease: model.LeaseID(1<<20 - next), Workspace: o.workspace, NoWait: o.kind == acquireNoWait}
+	case acquireExclusive:
+		return model.Acquire{Lease: model.LeaseID(1<<20 - next), Workspace: o.workspace, NoWait: o.pick == 15, Exclusive: true}
 	case releaseClean, releaseUnclean, releaseLost:
 		if c := choose(l.in(inUse), o.pick); c != nil {
 			return model.Release{Lease: c.lease, Conn: c.id, Health: model.Health(o.kind - releaseClean)}

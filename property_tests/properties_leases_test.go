@@ -14,7 +14,7 @@ import (
 func TestEveryAcquireIsAnsweredExactlyOnce(t *testing.T) {
 	often(t, func(t *rapid.T) {
 		r := newRun(t, someLimits(t))
-		r.follow(orders(draining).Draw(t, "orders"))
+		r.follow(orders(rapid.SampledFrom([]mix{draining, alone}).Draw(t, "mix")).Draw(t, "orders"))
 		if rapid.Bool().Draw(t, "end by drain") {
 			r.send(entry{at: r.ledger.now, message: model.Drain{}})
 		}
@@ -226,6 +226,39 @@ func TestAPauseIsDoneWhenNoConnectionIsLeft(t *testing.T) {
 			return ""
 		}}}
 		r.follow(orders(draining).Draw(t, "orders"))
+	})
+}
+
+// I12, and the connection is one that nobody has had before.
+func TestWhoeverAsksToBeAloneIsAlone(t *testing.T) {
+	often(t, func(t *rapid.T) {
+		exclusive, lent := map[model.LeaseID]bool{}, map[model.ConnID]bool{}
+		r := newRun(t, someLimits(t))
+		r.watch = []property{{before: func(l *ledger, e model.Effect) string {
+			if m, ok := r.log[len(r.log)-1].message.(model.Acquire); ok && m.Exclusive {
+				exclusive[m.Lease] = true
+			}
+			grant, ok := e.(model.Grant)
+			if !ok {
+				return ""
+			}
+			defer func() { lent[grant.Conn] = true }()
+			if exclusive[grant.Lease] && (lent[grant.Conn] || l.held(grant.Workspace) != 1) {
+				return fmt.Sprintf("lent before: %v; %d connections of its workspace", lent[grant.Conn], l.held(grant.Workspace))
+			}
+			for _, c := range l.in(inUse) {
+				if exclusive[c.lease] && c.workspace == grant.Workspace {
+					return fmt.Sprintf("lease %d is alone with the workspace", c.lease)
+				}
+			}
+			return ""
+		}, after: func(l *ledger, e entry) string {
+			if m, ok := e.message.(model.Release); ok && exclusive[m.Lease] && l.find(m.Conn, idle) != nil {
+				return "it is kept after its exclusive lease"
+			}
+			return ""
+		}}}
+		r.follow(orders(alone).Draw(t, "orders"))
 	})
 }
 

@@ -59,12 +59,12 @@ func (r *reference) receive(m model.Message) {
 // acquire is rule 1.
 func (r *reference) acquire(m model.Acquire) {
 	r.counters.Acquires++
-	waiter := refWaiter{lease: m.Lease, workspace: m.Workspace, arrived: r.now, noWait: m.NoWait}
+	waiter := refWaiter{lease: m.Lease, workspace: m.Workspace, arrived: r.now, noWait: m.NoWait && !m.Exclusive, exclusive: m.Exclusive}
 	if r.draining {
 		r.reject(waiter, model.ErrClosed)
 		return
 	}
-	if c := r.top(m.Workspace); c != nil {
+	if c := r.top(m.Workspace); c != nil && !m.Exclusive {
 		r.counters.Hits++
 		idleFor := r.now - c.lastUsed
 		verify := r.limits.VerifyAfter > 0 && idleFor >= r.limits.VerifyAfter || r.lost && c.lastUsed <= r.lostAt
@@ -76,12 +76,16 @@ func (r *reference) acquire(m model.Acquire) {
 	switch {
 	case r.waiting(anyWorkspace) > r.limits.MaxWaiters, r.waiting(w.id) > r.limits.MaxWaitersPerWorkspace:
 		r.reject(waiter, r.limitError(w.id, model.QueueLimit))
-	case w.paused && m.NoWait:
+	case r.shut(w.id) && waiter.noWait: // an exclusive one does not shut itself out
 		r.reject(waiter, model.ErrPaused)
-	case w.paused:
-	case r.backingOff(w) && w.kind == model.Permanent:
+	case !w.paused && r.backingOff(w) && w.kind == model.Permanent:
 		r.reject(waiter, r.dialError(w))
-	case m.NoWait:
+	case m.Exclusive:
+		for _, c := range r.idleByUse(w.id) {
+			r.close(c, model.PauseAsked)
+		}
+	case r.shut(w.id):
+	case waiter.noWait:
 		r.acquireNoWait(w, waiter)
 	}
 }
@@ -114,12 +118,14 @@ func (r *reference) cancel(m model.Cancel) {
 	dialing := r.count(w.id, refDialing)
 	position := r.position(waiter)
 	switch {
-	case w.paused:
+	case !waiter.exclusive && r.shut(w.id):
 		r.reject(waiter, model.ErrPaused)
 	case w.failures > 0:
 		r.reject(waiter, r.ownDialError(w))
 	case r.serverFailures > 0:
 		r.reject(waiter, r.dialError(w))
+	case waiter.exclusive && (position > 0 || r.count(w.id, anyState) > dialing):
+		r.reject(waiter, model.ErrInUse)
 	case position < dialing:
 		r.reject(waiter, model.ErrDialing)
 	case position-dialing >= r.limits.PerWorkspace-r.count(w.id, anyState):
@@ -150,7 +156,7 @@ func (r *reference) release(m model.Release) {
 	switch {
 	case r.draining:
 		r.close(c, model.DrainAsked)
-	case m.Health != model.Clean:
+	case m.Health != model.Clean, c.exclusive:
 		r.close(c, model.NotReusable)
 	default:
 		r.free(c, &r.counters.HandOffs)
@@ -167,11 +173,13 @@ func (r *reference) passedOn(n uint64) {
 // free is rule 2.
 func (r *reference) free(c *refConn, grants *uint64) {
 	c.state = refInUse // neither dialing any more nor idle yet
-	first := slices.IndexFunc(r.waiters, func(w refWaiter) bool { return w.workspace == c.workspace })
+	exclusive := r.exclusives(c.workspace) > 0
+	first := slices.IndexFunc(r.waiters, func(w refWaiter) bool { return w.workspace == c.workspace && w.exclusive == exclusive })
+	alone := exclusive && grants == &r.counters.FreshGrants && r.count(c.workspace, anyState) == 1
 	switch {
 	case r.draining:
 		r.close(c, model.DrainAsked)
-	case r.workspace(c.workspace).paused:
+	case r.shut(c.workspace) && !alone:
 		r.close(c, model.PauseAsked)
 	case c.stale:
 		r.close(c, model.Renewed)
@@ -223,6 +231,7 @@ func (r *reference) grant(c *refConn, w refWaiter, verify bool) {
 	r.leave(w)
 	c.state = refInUse
 	c.lease = w.lease
+	c.exclusive = w.exclusive
 	c.leasedAt = r.now
 	r.emit(model.Grant{Lease: w.lease, Conn: c.id, Workspace: c.workspace, Waited: r.now - w.arrived, Verify: verify})
 }
@@ -326,9 +335,14 @@ func (r *reference) dialFailed(m model.DialFailed) {
 	}
 	var refused []refWaiter
 	for _, waiter := range r.waiters {
+		if waiter.workspace == w.id && waiter.exclusive && m.Kind == model.Permanent {
+			refused = append(refused, waiter)
+		}
+	}
+	for _, waiter := range r.waiters {
 		covered := r.position(waiter) < r.count(w.id, refDialing)
 		switch {
-		case waiter.workspace != w.id:
+		case waiter.workspace != w.id, waiter.exclusive:
 		case m.Kind == model.Permanent && !w.paused, waiter.noWait && !covered:
 			refused = append(refused, waiter)
 		}

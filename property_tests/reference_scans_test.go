@@ -52,14 +52,37 @@ func (r *reference) waiting(id model.WorkspaceID) int {
 	return n
 }
 
-// position is how many waiters of the same workspace arrived before this one.
+// exclusives is how many wait to be alone with the workspace.
+func (r *reference) exclusives(id model.WorkspaceID) int {
+	n := 0
+	for _, w := range r.waiters {
+		if w.workspace == id && w.exclusive {
+			n++
+		}
+	}
+	return n
+}
+
+// shut tells whether the workspace is paused, or somebody is alone with it or waits
+// for that.
+func (r *reference) shut(id model.WorkspaceID) bool {
+	for _, c := range r.connections {
+		if c.workspace == id && c.state == refInUse && c.exclusive {
+			return true
+		}
+	}
+	return r.workspace(id).paused || r.exclusives(id) > 0
+}
+
+// position is how many waiters of the same workspace and kind arrived before this
+// one.
 func (r *reference) position(w refWaiter) int {
 	n := 0
 	for _, other := range r.waiters {
 		if other == w {
 			break
 		}
-		if other.workspace == w.workspace {
+		if other.workspace == w.workspace && other.exclusive == w.exclusive {
 			n++
 		}
 	}
@@ -90,8 +113,13 @@ func (r *reference) ids() []model.WorkspaceID {
 func (r *reference) backingOff(w *refWorkspace) bool { return w.failures > 0 && r.now < w.retryAt }
 
 func (r *reference) need(id model.WorkspaceID) int {
-	w := r.workspace(id)
-	if w.paused || r.backingOff(w) {
+	if r.backingOff(r.workspace(id)) {
+		return 0
+	}
+	if r.exclusives(id) > 0 && r.count(id, anyState) == 0 {
+		return 1
+	}
+	if r.shut(id) {
 		return 0
 	}
 	uncovered := r.waiting(id) - r.count(id, refDialing)
@@ -101,6 +129,9 @@ func (r *reference) need(id model.WorkspaceID) int {
 
 // needy tells whether the waiter is one of the first `need` uncovered ones.
 func (r *reference) needy(w refWaiter) bool {
+	if w.exclusive != (r.exclusives(w.workspace) > 0) {
+		return false
+	}
 	uncovered := r.position(w) - r.count(w.workspace, refDialing)
 	return 0 <= uncovered && uncovered < r.need(w.workspace)
 }
@@ -211,7 +242,7 @@ func (r *reference) Stats(now time.Duration) model.BudgetStats {
 	for _, w := range r.workspaces {
 		counts := r.counts(w.id)
 		if counts.Open() > 0 || counts.Waiting > 0 || w.paused {
-			stats.Active = append(stats.Active, model.WorkspaceStats{ID: w.id, Counts: counts, Paused: w.paused})
+			stats.Active = append(stats.Active, model.WorkspaceStats{ID: w.id, Counts: counts, Paused: r.shut(w.id)})
 		}
 	}
 	slices.SortFunc(stats.Active, func(a, b model.WorkspaceStats) int {

@@ -56,6 +56,7 @@ type refConn struct {
 	created   time.Duration
 	lastUsed  time.Duration // when it was given back
 	lease     model.LeaseID // in use
+	exclusive bool          // the lease is, or was
 	leasedAt  time.Duration
 	closedAt  time.Duration
 	stale     bool          // there was a Renew since its Dial
@@ -67,6 +68,7 @@ type refWaiter struct {
 	workspace model.WorkspaceID
 	arrived   time.Duration
 	noWait    bool
+	exclusive bool
 }
 
 type refOperation struct {
@@ -203,7 +205,7 @@ func (r *reference) nextWake() time.Duration {
 		}
 	}
 	for _, w := range r.workspaces {
-		if !w.paused && r.backingOff(w) && r.waiting(w.id) > 0 {
+		if r.backingOff(w) && (r.exclusives(w.id) > 0 || !r.shut(w.id) && r.waiting(w.id) > 0) {
 			consider(w.retryAt)
 		}
 	}

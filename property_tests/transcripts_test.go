@@ -178,11 +178,14 @@ func parseMessage(text string) (model.Message, error) {
 	var m model.Message
 	switch name {
 	case "acquire":
-		noWait := last == "nowait"
-		if noWait {
-			last = words[len(words)-2]
+		if len(words) < 2 {
+			return nil, fmt.Errorf("%q names no workspace", text)
 		}
-		m = model.Acquire{Lease: model.LeaseID(number(0)), Workspace: model.WorkspaceID(last), NoWait: noWait}
+		how := words[2:]
+		m = model.Acquire{
+			Lease: model.LeaseID(number(0)), Workspace: model.WorkspaceID(words[1]),
+			NoWait: slices.Contains(how, "nowait"), Exclusive: slices.Contains(how, "exclusive"),
+		}
 	case "cancel":
 		m = model.Cancel{Lease: model.LeaseID(number(0))}
 	case "release":

@@ -19,6 +19,7 @@ type reasonKind int
 const (
 	noReason reasonKind = iota
 	paused
+	inUse
 	backingOff
 	serverDown
 	ownLimit
@@ -49,7 +50,9 @@ func explain(w model.Waiting) (reasonKind, string) {
 	var limit *model.ConnectionLimitError
 	switch {
 	case errors.Is(w.Reason, model.ErrPaused):
-		return paused, "the workspace is paused until somebody resumes it"
+		return paused, "the workspace is paused, or in exclusive use, until that ends"
+	case errors.Is(w.Reason, model.ErrInUse):
+		return inUse, fmt.Sprintf("it wants to be alone, and the workspace has connections or others who want that before it (%s)", inWords(w.Own))
 	case errors.As(w.Reason, &dial):
 		kind, words := backingOff, fmt.Sprintf("its last dial failed (%s, %q)", dial.Kind, dial.Err)
 		if dial.Kind == model.ServerDown {

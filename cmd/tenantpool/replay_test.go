@@ -209,7 +209,7 @@ func TestReplayTellsOfOneAcquire(t *testing.T) {
 func TestReplayTellsOfTrouble(t *testing.T) {
 	file := saved(t, recorded(t, trouble))
 	shows(t, file, "--workspace acme", "   +20", `   +20.0 ms  lease 2 asks for a connection of "acme"
-                 why "acme" (lease 2) waits: the workspace is paused until somebody resumes it
+                 why "acme" (lease 2) waits: the workspace is paused, or in exclusive use, until that ends
   +321.0 ms  "acme" is resumed; connection 6 for "acme" is being opened
                  why "acme" (lease 2) waits: its connection is being opened (1 under way for its workspace)
   +331.0 ms  connection 6 of "acme" is open; lease 2 gets connection 6 of "acme" after 311.0 ms

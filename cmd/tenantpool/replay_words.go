@@ -15,6 +15,9 @@ func (s *story) message(now step) string {
 		if m.NoWait {
 			text += " and would not wait for somebody else's"
 		}
+		if m.Exclusive {
+			text += " and to be alone with it"
+		}
 		return text
 	case model.Cancel:
 		return fmt.Sprintf("lease %d gives up", m.Lease)
