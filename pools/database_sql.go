@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 
 	"github.com/jackc/pgx/v5/stdlib"
+	"github.com/sirupsen/logrus"
 
 	"github.com/tenantpool/tenantpool/model"
 )
@@ -41,8 +42,9 @@ const maxUnconnected = 1024
 // than maxUnconnected.
 type databases struct {
 	asked  chan ask
-	closed chan *sharedDB // by its user
-	gone   chan string    // the key of a workspace whose database does not exist
+	closed chan closed
+	gone   chan string // the key of a workspace whose database does not exist
+	log    *sparseLog
 	stop   chan struct{}
 	done   chan struct{} // from then on open and recent do not change
 
@@ -55,6 +57,12 @@ type databases struct {
 type ask struct {
 	workspace *Workspace
 	answer    chan *sql.DB
+}
+
+// closed is told by a *sql.DB. The answer is whether it was shared until then.
+type closed struct {
+	db     *sharedDB
+	shared chan bool
 }
 
 // sharedDB is what Workspace.DB returns, and its connector.
@@ -73,10 +81,11 @@ type sharedDB struct {
 	place *list.Element // in recent, or nil
 }
 
-func startDatabases() *databases {
+func startDatabases(log *sparseLog) *databases {
 	d := &databases{
 		asked:  make(chan ask),
-		closed: make(chan *sharedDB),
+		closed: make(chan closed),
+		log:    log,
 		gone:   make(chan string),
 		stop:   make(chan struct{}),
 		done:   make(chan struct{}),
@@ -92,10 +101,12 @@ func (d *databases) run() {
 		select {
 		case a := <-d.asked:
 			a.answer <- d.of(a.workspace)
-		case s := <-d.closed:
-			if d.open[s.key] == s {
-				d.forget(s)
+		case c := <-d.closed:
+			shared := d.open[c.db.key] == c.db
+			if shared {
+				d.forget(c.db)
 			}
+			c.shared <- shared
 		case key := <-d.gone:
 			if s := d.open[key]; s != nil {
 				s.connected.Store(false)
@@ -236,12 +247,20 @@ func (s *sharedDB) acquire(ctx context.Context) (*Conn, error) {
 	return conn, err
 }
 
-// Close is called by the *sql.DB when its user closes it, against the rule: the next
-// one to ask gets a new one.
+// Close is called by the *sql.DB when it is closed. If its user did that, against the
+// rule, the next one to ask gets a new one; those who have this one hear from
+// database/sql only that it is closed.
 func (s *sharedDB) Close() error {
+	c := closed{s, make(chan bool, 1)}
 	select {
-	case s.databases.closed <- s:
+	case s.databases.closed <- c:
 	case <-s.databases.done:
+		return nil
+	}
+	if w := s.workspace.Load(); <-c.shared && w != nil {
+		s.databases.log.warn("A *sql.DB that a workspace's users share was closed: use sql.OpenDB(workspace.Connector()) for a tool that closes it", func() logrus.Fields {
+			return logrus.Fields{"workspace_id": w.id}
+		})
 	}
 	return nil
 }

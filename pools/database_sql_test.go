@@ -574,6 +574,7 @@ func TestClosingADBAgainstTheRuleHarmsNobodyWhoAsksLater(t *testing.T) {
 	if err := first.Ping(); err == nil {
 		t.Error("it is not closed")
 	}
+	m.log.line(t, "was closed", "workspace.Connector()", `"workspace_id":"w0"`)
 	if err := m.Workspace("w0").DB().Ping(); err != nil {
 		t.Errorf("the next to ask: %v", err)
 	}
@@ -837,6 +838,9 @@ func TestTheDBsOfIDsThatNeverConnectAreBounded(t *testing.T) {
 		}
 	}
 	eventually(t, "the oldest are closed", func() bool { return runtime.NumGoroutine() <= before+pools.MaxUnconnected })
+	if strings.Contains(m.log.String(), "was closed") {
+		t.Error("the manager warns of itself")
+	}
 	if err := used.Ping(); err != nil {
 		t.Errorf("one that was used: %v", err)
 	}

@@ -2,6 +2,7 @@ package pools_test
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"log"
@@ -106,6 +107,19 @@ func ExampleWorkspace_DB() {
 		return
 	}
 	if err := tx.Commit(); err != nil {
+		log.Print(err)
+	}
+}
+
+// A tool that closes what it is given gets a *sql.DB of its own.
+func ExampleWorkspace_Connector() {
+	var (
+		manager *pools.Manager                       // of pools.Open
+		migrate func(context.Context, *sql.DB) error // as goose or golang-migrate would
+	)
+	db := sql.OpenDB(manager.Workspace("customer-42").Connector())
+	defer db.Close()
+	if err := migrate(context.Background(), db); err != nil {
 		log.Print(err)
 	}
 }

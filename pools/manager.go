@@ -115,7 +115,7 @@ func Open(ctx context.Context, cfg model.Config, opts ...Option) (*Manager, erro
 	if cfg.LeaseWarnAfter > 0 {
 		go m.watchLeases(watching)
 	}
-	m.databases = startDatabases()
+	m.databases = startDatabases(newSparseLog(o.log))
 	runtime.AddCleanup(m, (*databases).closeAll, m.databases) // it runs after Close only
 	if err := m.checkServer(ctx, cfg.MaxConnections); err != nil {
 		// Nothing was lent; only a login that hangs can keep this from ending.
