@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -44,11 +45,26 @@ func (m *Manager) CreateWorkspace(ctx context.Context, id model.WorkspaceID) err
 // nothing is dropped, and the workspace is served again; the error says so and
 // wraps ctx.Err(). A pause of the workspace ends in any case.
 //
-// The error is a *model.WorkspaceIDError for a bad id; it wraps
-// model.ErrNoWorkspace when there is no database; a *model.SQLError when the server
-// refuses, as it does while others than this manager are connected to the database;
-// and otherwise is one of Acquire's.
-func (m *Manager) DeleteWorkspace(ctx context.Context, id model.WorkspaceID) (err error) {
+// While another process is connected to the database, as another manager with an idle
+// connection is, nothing is dropped: after two seconds in which they may leave, the
+// error says how many there are. ForceDeleteWorkspace ends them.
+//
+// The error is a *model.WorkspaceIDError for a bad id; it wraps model.ErrNoWorkspace
+// when there is no database, or a *model.SQLError when the server refuses or others are
+// connected (SQLSTATE 55006); and otherwise is one of Acquire's.
+func (m *Manager) DeleteWorkspace(ctx context.Context, id model.WorkspaceID) error {
+	return m.deleteWorkspace(ctx, id, false)
+}
+
+// ForceDeleteWorkspace is DeleteWorkspace, but the server ends the sessions of other
+// processes in the database (DROP DATABASE ... WITH (FORCE), PostgreSQL 13 and later;
+// the role needs the right to terminate them). This manager's own leases come home
+// first, as with DeleteWorkspace. Prepared transactions still keep the database.
+func (m *Manager) ForceDeleteWorkspace(ctx context.Context, id model.WorkspaceID) error {
+	return m.deleteWorkspace(ctx, id, true)
+}
+
+func (m *Manager) deleteWorkspace(ctx context.Context, id model.WorkspaceID, force bool) (err error) {
 	name, err := m.naming(id)
 	if err != nil {
 		return fmt.Errorf("delete workspace: %w", err)
@@ -63,7 +79,13 @@ func (m *Manager) DeleteWorkspace(ctx context.Context, id model.WorkspaceID) (er
 	if _, err := m.supervisor.Pause(ctx, workspaceShare, id); err != nil {
 		return fmt.Errorf("delete workspace %q: nothing was dropped: %w", id, err)
 	}
-	err = m.administer(ctx, "DROP DATABASE "+pgx.Identifier{name}.Sanitize())
+	drop := "DROP DATABASE " + pgx.Identifier{name}.Sanitize()
+	if force {
+		drop += " WITH (FORCE)"
+	} else if err := m.othersLeave(ctx, name); err != nil {
+		return fmt.Errorf("delete workspace %q: nothing was dropped: %w", id, err)
+	}
+	err = m.administer(ctx, drop)
 	switch {
 	case hasCode(err, noSuchDatabase):
 		return fmt.Errorf("delete workspace %q: %w (%q)", id, model.ErrNoWorkspace, name)
@@ -72,6 +94,61 @@ func (m *Manager) DeleteWorkspace(ctx context.Context, id model.WorkspaceID) (er
 	}
 	m.databases.noteGone(workspaceKey(id))
 	return nil
+}
+
+// othersLeave waits until nobody is connected to the database, for a short time. A DROP
+// would wait for longer, and not say whom it waits for.
+func (m *Manager) othersLeave(ctx context.Context, database string) error {
+	deadline := time.Now().Add(othersAtMost)
+	for pause := 25 * time.Millisecond; ; pause *= 2 {
+		others, err := m.others(ctx, database)
+		if err != nil || others == nil {
+			return err
+		}
+		if time.Now().Add(pause).After(deadline) {
+			return fmt.Errorf("%w; end them, or delete with force", others)
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return fmt.Errorf("%w: %w", ctx.Err(), others)
+		}
+	}
+}
+
+// othersAtMost is how long others have to leave a database that is to be dropped. What
+// is connected for longer is a pool or a person, and stays.
+const othersAtMost = 2 * time.Second
+
+// others says who is connected to the database, in the server's own form, or returns
+// nil. Background workers, which have no user, are the server's affair.
+func (m *Manager) others(ctx context.Context, database string) (*model.SQLError, error) {
+	conn, err := m.acquireOwn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Release()
+	rows, err := conn.Query(ctx, `
+		SELECT application_name, count(*) FROM pg_catalog.pg_stat_activity
+		WHERE datname = $1 AND usesysid IS NOT NULL GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 5`, database)
+	if err != nil {
+		return nil, err
+	}
+	var application string
+	var connections int
+	var all []string
+	_, err = pgx.ForEachRow(rows, []any{&application, &connections}, func() error {
+		all = append(all, fmt.Sprintf("%q %d", application, connections))
+		return nil
+	})
+	if err != nil || len(all) == 0 {
+		return nil, because(ctx, err)
+	}
+	return &model.SQLError{
+		Code:    objectInUse,
+		Message: fmt.Sprintf("the database %q is in use by other processes (connections by application_name: %s)", database, strings.Join(all, ", ")),
+		Hint:    "End them, or delete the workspace with force.",
+	}, nil
 }
 
 // Workspaces lists the workspaces that have a database, by id: the databases whose

@@ -211,30 +211,64 @@ func TestADatabaseInUseByOthersIsWaitedForAShortTime(t *testing.T) {
 	created, deleted := make(chan error, 1), make(chan error, 1)
 	go func() { created <- m.CreateWorkspace(t.Context(), "copied") }()
 	go func() { deleted <- m.DeleteWorkspace(t.Context(), "visited") }()
-	// The server itself waits for five seconds. Then the manager asks again.
-	began := func(statement string) (at time.Time) {
-		err := watch.QueryRow(`SELECT coalesce(max(query_start), 'epoch') FROM pg_stat_activity WHERE query LIKE $1`, statement+` "test_ws_%`).Scan(&at)
+	eventually(t, "the manager sees the visitor", func() bool {
+		return len(deleted) > 0 || count(t, watch, `SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%SELECT application_name, count(*)%' AND pid <> pg_backend_pid()`) > 0
+	})
+	_ = visitor.Close()
+	if err := <-deleted; err != nil {
+		t.Errorf("delete: %v", err)
+	}
+	// Of template1 the server itself waits for five seconds. Then the manager asks again.
+	began := func() (at time.Time) {
+		err := watch.QueryRow(`SELECT coalesce(max(query_start), 'epoch') FROM pg_stat_activity WHERE query LIKE 'CREATE DATABASE "test_ws_%'`).Scan(&at)
 		if err != nil {
 			t.Fatal(err)
 		}
 		return at
 	}
-	first := map[string]time.Time{}
-	for _, statement := range []string{"CREATE DATABASE", "DROP DATABASE"} {
-		eventually(t, statement+" has begun", func() bool {
-			first[statement] = began(statement)
-			return first[statement].Unix() > 0
-		})
-	}
-	for statement, at := range first {
-		eventually(t, statement+" has begun again", func() bool { return began(statement).After(at) })
-	}
-	_, _ = template.Close(), visitor.Close()
+	var first time.Time
+	eventually(t, "CREATE DATABASE has begun", func() bool {
+		first = began()
+		return first.Unix() > 0
+	})
+	eventually(t, "it has begun again", func() bool { return began().After(first) })
+	_ = template.Close()
 	if err := <-created; err != nil {
 		t.Errorf("create: %v", err)
 	}
-	if err := <-deleted; err != nil {
-		t.Errorf("delete: %v", err)
+}
+
+func TestADatabaseInUseByAnotherManagerIsDroppedOnlyWithForce(t *testing.T) {
+	m, other := open(t, config(20)), open(t, config(20))
+	create(t, m, "shared")
+	if err := other.Workspace("shared").Ping(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	err := m.DeleteWorkspace(t.Context(), "shared")
+	var refused *model.SQLError
+	if !errors.As(err, &refused) || refused.Code != "55006" {
+		t.Fatalf("%v", err)
+	}
+	for _, words := range []string{"nothing was dropped", "in use by other processes", `"tenantpool" 1`, "with force"} {
+		if !strings.Contains(err.Error(), words) {
+			t.Errorf("the error does not say %q: %v", words, err)
+		}
+	}
+	t.Logf("the refusal took %v", time.Since(began))
+	if err := m.Workspace("shared").Ping(t.Context()); err != nil {
+		t.Errorf("it is served again: %v", err)
+	}
+	if err := m.ForceDeleteWorkspace(t.Context(), "shared"); err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range []*manager{m, other} {
+		if err := m.Workspace("shared").Ping(t.Context()); err == nil {
+			t.Error("it is still there")
+		}
+	}
+	if err := m.ForceDeleteWorkspace(t.Context(), "shared"); !errors.Is(err, model.ErrNoWorkspace) {
+		t.Errorf("%v", err)
 	}
 }
 

@@ -25,6 +25,8 @@ type fakePool struct {
 	close func(context.Context) error
 	query func(context.Context, model.Query) (model.QueryResult, error)
 
+	inUse bool // the databases, by other processes
+
 	mu         sync.Mutex
 	state      model.Stats
 	calls      []string // names of the methods that steer, and query, in their order
@@ -268,6 +270,18 @@ func (p *fakePool) CreateWorkspace(_ context.Context, id model.WorkspaceID) erro
 
 func (p *fakePool) DeleteWorkspace(_ context.Context, id model.WorkspaceID) error {
 	p.did("delete " + string(id))
+	if p.inUse {
+		return &model.SQLError{Code: "55006", Message: "the database is in use by other processes", Hint: "delete with force"}
+	}
+	return p.drop(id)
+}
+
+func (p *fakePool) ForceDeleteWorkspace(_ context.Context, id model.WorkspaceID) error {
+	p.did("force delete " + string(id))
+	return p.drop(id)
+}
+
+func (p *fakePool) drop(id model.WorkspaceID) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	at, found := slices.BinarySearch(p.workspaces, id)

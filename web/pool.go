@@ -48,8 +48,11 @@ type Pool interface {
 	// CreateWorkspace creates the workspace's database; model.ErrWorkspaceExists
 	// when there is one. DeleteWorkspace pauses the workspace, closes its
 	// connections and drops its database; model.ErrNoWorkspace when there is none.
+	// ForceDeleteWorkspace also ends what other processes have open there, which
+	// DeleteWorkspace refuses with a *model.SQLError.
 	CreateWorkspace(ctx context.Context, id model.WorkspaceID) error
 	DeleteWorkspace(ctx context.Context, id model.WorkspaceID) error
+	ForceDeleteWorkspace(ctx context.Context, id model.WorkspaceID) error
 	// Workspaces lists the workspaces that have a database, by id.
 	Workspaces(ctx context.Context) ([]model.WorkspaceID, error)
 }

@@ -18,6 +18,8 @@ type deleteRequest struct {
 	WorkspaceID model.WorkspaceID `json:"workspaceId"`
 	// Confirm repeats the workspaceId.
 	Confirm model.WorkspaceID `json:"confirm"`
+	// Force ends the sessions of other processes in the database.
+	Force bool `json:"force,omitempty"`
 }
 
 type workspaceList struct {
@@ -70,9 +72,13 @@ func (s *Server) deleteWorkspace(c echo.Context) error {
 	}
 	ctx, stop := s.waitForLeases(c, workspaceTimeout)
 	defer stop()
-	err := s.pool.DeleteWorkspace(ctx, r.WorkspaceID)
+	drop, action := s.pool.DeleteWorkspace, "delete workspace"
+	if r.Force {
+		drop, action = s.pool.ForceDeleteWorkspace, "delete workspace with force"
+	}
+	err := drop(ctx, r.WorkspaceID)
 	s.snapshots.forget()
-	s.audit(c, "delete workspace", r.WorkspaceID, orFailed("deleted", err), err)
+	s.audit(c, action, r.WorkspaceID, orFailed("deleted", err), err)
 	if err != nil {
 		return err
 	}

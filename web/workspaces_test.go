@@ -38,3 +38,13 @@ func TestADeleteWantsTheNameTwice(t *testing.T) {
 		t.Errorf("%q", calls)
 	}
 }
+
+func TestADatabaseInUseByOthersIsDeletedWithForce(t *testing.T) {
+	rig := newHandlersRig(t)
+	rig.pool.inUse = true
+	rig.refused(Operator, "/api/workspace.delete", `{"workspaceId":"ws_001","confirm":"ws_001"}`, http.StatusUnprocessableEntity, "with force")
+	rig.refused(Operator, "/api/workspace.delete", `{"workspaceId":"ws_001","confirm":"ws_002","force":true}`, http.StatusBadRequest, "confirm must repeat")
+	rig.want(Operator, "/api/workspace.delete", `{"workspaceId":"ws_001","confirm":"ws_001","force":true}`, http.StatusOK, `{"workspaceId":"ws_001"}`)
+	rig.audited("delete workspace", "ws_001", "failed", "55006")
+	rig.audited("delete workspace with force", "ws_001", "deleted", "")
+}
