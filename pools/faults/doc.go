@@ -3,7 +3,7 @@
 // only.
 //
 //	go test ./pools/faults                          a fault of each kind, for a moment
-//	TENANTPOOL_TEST_LONG=1 go test ./pools/faults   all faults, ten seconds each, and a soak
+//	TENANTPOOL_TEST_LONG=1 go test ./pools/faults   all faults, five seconds each, and a soak
 //	... -report ../../docs/reliability.md           what it shows is written there
 //	... -run Soak -soak 30m -timeout 40m -soak-chart ../../docs/soak.svg
 //

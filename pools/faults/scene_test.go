@@ -38,7 +38,7 @@ type fault struct {
 // lasts is how long a fault lasts at least.
 func lasts() time.Duration {
 	if long {
-		return 10 * time.Second
+		return 5 * time.Second
 	}
 	return 400 * time.Millisecond
 }
@@ -91,6 +91,7 @@ func (f fault) play(t *testing.T) row {
 		t.Fatalf("there is no traffic: %+v", tr.counted)
 	}
 
+	noteDials(t, m)
 	tr.restartTally()
 	if f.begin != nil {
 		f.begin(t)
