@@ -69,7 +69,9 @@ func (c *Conn) release(h model.Health) { c.lease.Release(h) }
 
 // Conn returns the pgx connection, which must not be used or kept after Release,
 // nor closed; it is nil after Release. When ctx ends one of its queries, its
-// error is the server's (SQLSTATE 57014).
+// error is the server's (SQLSTATE 57014). WaitForNotification and other waits without
+// a query return within milliseconds of the end of their context, and the connection
+// stays usable.
 func (c *Conn) Conn() *pgx.Conn {
 	if c.lease.Ended() {
 		return nil
