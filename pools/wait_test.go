@@ -88,9 +88,6 @@ func TestAWaitWithoutAQueryEndsWithItsContextAndKeepsItsConnection(t *testing.T)
 					t.Errorf("%s: %v", what, err)
 				}
 			}
-			if err := conn.Conn().PgConn().CheckConn(); err != nil {
-				t.Errorf("CheckConn: %v", err)
-			}
 			if _, err := m.Workspace("w20").Exec(t.Context(), `NOTIFY waited, 'hello'`); err != nil {
 				t.Fatal(err)
 			}
