@@ -12,12 +12,20 @@ import (
 //
 // A Config prints without its Password in every format.
 type Config struct {
+	// Host is the server: a name, an address, or the folder of its Unix socket. Of
+	// several, with commas between them, each dial takes the first that lets it in and is
+	// what TargetSessionAttrs asks for. They must be the servers of one cluster, which
+	// have the same databases. Port is that of those that have none of their own: db1,db2
+	// or db1:5432,db2:5433.
 	Host     string `env:"DB_HOST"`
 	Port     int    `env:"DB_PORT"`
 	User     string `env:"DB_USER"`
 	Password string `env:"DB_PASSWORD" json:"-"`
 	// SSLMode is one of disable, allow, prefer, require, verify-ca, verify-full.
 	SSLMode string `env:"DB_SSLMODE"`
+	// TargetSessionAttrs is libpq's: which of the hosts' servers will do. any (also if it
+	// is empty), read-write, read-only, primary, standby, or prefer-standby.
+	TargetSessionAttrs string `env:"DB_TARGET_SESSION_ATTRS"`
 	// Prefix begins the workspaces' database names: <prefix>_ws_<id>.
 	Prefix string `env:"DB_PREFIX"`
 	// SystemDatabase is the application's own database, with a share of the
@@ -92,6 +100,7 @@ func DefaultConfig() Config {
 // WithDefaults returns a copy in which the fields whose zero means the default
 // have it.
 func (c Config) WithDefaults() Config {
+	c.TargetSessionAttrs = cmp.Or(c.TargetSessionAttrs, "any")
 	c.MaxDialing = cmp.Or(c.MaxDialing, 32)
 	c.DialTimeout = cmp.Or(c.DialTimeout, 5*time.Second)
 	c.MaxWaiters = cmp.Or(c.MaxWaiters, 10_000)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -61,6 +62,7 @@ func TestZeroMeansTheDefaultWhereItSaysSo(t *testing.T) {
 func TestAListOfHostsHasNoEmptyOne(t *testing.T) {
 	for host, good := range map[string]bool{
 		"a": true, "a,b": true, "/run/postgresql": true, "::1": true, ",": false, "a,": false, ",a": false, "a,,b": false,
+		":5432": false, "a:": false, "a:0": false, "a:65536": false, "a:b": false, "a:5432,b": true, "[::1]:x": false,
 	} {
 		cfg := model.DefaultConfig()
 		cfg.Host = host
@@ -70,15 +72,24 @@ func TestAListOfHostsHasNoEmptyOne(t *testing.T) {
 	}
 }
 
+func TestAHostMayHaveAPortOfItsOwn(t *testing.T) {
+	cfg := model.DefaultConfig()
+	cfg.Host, cfg.Port = "a,b:1,::1,[::1]:2,/run/x:3,[fe80::1]", 5432
+	want := []model.Address{{"a", 5432}, {"b", 1}, {"::1", 5432}, {"::1", 2}, {"/run/x:3", 5432}, {"[fe80::1]", 5432}}
+	if got := cfg.Addresses(); !slices.Equal(got, want) {
+		t.Errorf("%v", got)
+	}
+}
+
 func TestABadConfigIsReportedInFull(t *testing.T) {
 	bad := model.DefaultConfig()
-	bad.Host, bad.Port, bad.User, bad.SSLMode = "", 0, "a\x00b", "perhaps"
+	bad.Host, bad.Port, bad.User, bad.SSLMode, bad.TargetSessionAttrs = "", 0, "a\x00b", "perhaps", "master"
 	bad.Prefix, bad.SystemDatabase = strings.Repeat("p", 59), ""
 	bad.MaxConnections, bad.MaxConnectionsPerDB = 19, 51
 	bad.ConnectionMaxLifetime, bad.AcquireTimeout, bad.Patience = time.Millisecond, -1, 2*time.Minute
 	err := bad.Validate()
 	for _, want := range []string{
-		"DB_HOST is empty", "DB_PORT is 0", "DB_USER is not usable", `DB_SSLMODE is "perhaps"`, "DB_PREFIX is ", "DB_NAME is empty",
+		"DB_HOST is empty", "DB_PORT is 0", "DB_USER is not usable", `DB_SSLMODE is "perhaps"`, `DB_TARGET_SESSION_ATTRS is "master"`, "DB_PREFIX is ", "DB_NAME is empty",
 		"DB_MAX_CONNECTIONS is 19: it must be from 20 to 10000", "DB_MAX_CONNECTIONS_PER_DB is 51: it must be from 1 to 50",
 		"DB_CONNECTION_MAX_LIFETIME is 1ms", "DB_ACQUIRE_TIMEOUT is -1ns", "DB_PATIENCE is 2m0s",
 	} {

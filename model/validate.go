@@ -24,12 +24,14 @@ func (e *ConfigError) Error() string {
 // Validate reports every value that is out of range, as *ConfigErrors joined.
 func (c Config) Validate() error {
 	c = c.WithDefaults()
+	_, badHosts := c.addresses()
 	return errors.Join(
-		hosts("DB_HOST", c.Host),
+		badHosts,
 		within("DB_PORT", c.Port, 1, 65535),
 		required("DB_USER", c.User),
 		noNUL("DB_PASSWORD", c.Password),
 		oneOf("DB_SSLMODE", c.SSLMode, "disable", "allow", "prefer", "require", "verify-ca", "verify-full"),
+		oneOf("DB_TARGET_SESSION_ATTRS", c.TargetSessionAttrs, "any", "read-write", "read-only", "primary", "standby", "prefer-standby"),
 		prefix("DB_PREFIX", c.Prefix),
 		required("DB_NAME", c.SystemDatabase),
 		within("DB_MAX_CONNECTIONS", c.MaxConnections, 20, 10_000),
@@ -73,18 +75,6 @@ func required(variable, v string) error {
 		return &ConfigError{variable, "empty", "set"}
 	}
 	return noNUL(variable, v)
-}
-
-// hosts: commas separate several. An empty one would silently mean the socket, or
-// the server, of this machine.
-func hosts(variable, v string) error {
-	if err := required(variable, v); err != nil {
-		return err
-	}
-	if slices.Contains(strings.Split(v, ","), "") {
-		return &ConfigError{variable, fmt.Sprintf("%q", v), "one host, or several with a single comma between each two"}
-	}
-	return nil
 }
 
 // noNUL: a NUL would end the value in the server's startup message. The value

@@ -28,6 +28,8 @@ type backend struct {
 	began            span
 	dialed, welcomed time.Time
 	cancel           *cancelHandler
+	// dialedReadOnly: the session was read-only from its beginning.
+	dialedReadOnly, mayBeReadOnly bool
 	// dirty: a user had the session in his hands, and it was not reset since.
 	dirty bool
 	// handles are those of future leases; the holder's.
@@ -90,6 +92,8 @@ func (b *backend) health() model.Health {
 		return model.Lost
 	case conn.IsClosed(), conn.IsBusy(), conn.TxStatus() != 'I', b.cancel.unsure:
 		return model.Unclean
+	case b.network.refusedWrite:
+		return b.afterRefusedWrite()
 	}
 	return model.Clean
 }

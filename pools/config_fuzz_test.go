@@ -3,6 +3,7 @@ package pools
 import (
 	"cmp"
 	"fmt"
+	"net"
 	"os"
 	"slices"
 	"strconv"
@@ -103,6 +104,7 @@ func FuzzConnectionSettings(f *testing.F) {
 	f.Add("::1", 1, "o'brien", "a b", "disable", `back\slash`)
 	f.Add("/var/run/postgresql", 65535, "x' host='evil", `'`, "verify-full", "d' sslmode=disable dbname='e")
 	f.Add("a,b", 5432, " ", "\\", "require", "postgres://u:p@h/d")
+	f.Add("a:1,[::1]:2,::1,b", 3, "u", "", "verify-full", "postgres")
 	f.Add("a,", 5432, "ä\xff", "\t", "allow", "new\nline")
 	f.Add("10.0.0.1", 5432, `\`, `\'`, "verify-ca", `\\'`)
 	f.Fuzz(func(t *testing.T, host string, port int, user, password, sslMode, system string) {
@@ -124,7 +126,7 @@ func FuzzConnectionSettings(f *testing.F) {
 		if config.User != user || config.Password != cfg.Password || config.Database != system {
 			t.Errorf("user %q, database %q", config.User, config.Database)
 		}
-		if len(config.RuntimeParams) != 1 || config.RuntimeParams["application_name"] == "" || config.ConnectTimeout != 0 {
+		if len(config.RuntimeParams) != 1 || config.RuntimeParams["application_name"] == "" || config.ConnectTimeout != 0 && !strings.Contains(host, ",") {
 			t.Errorf("%q, %v", config.RuntimeParams, config.ConnectTimeout)
 		}
 		checkAttempts(t, cfg, config)
@@ -142,6 +144,11 @@ func checkAttempts(t *testing.T, cfg model.Config, config *pgx.ConnConfig) {
 	}
 	var want, got []attempt
 	for host := range strings.SplitSeq(cfg.Host, ",") {
+		port := cfg.Port
+		if h, p, err := net.SplitHostPort(host); err == nil && !strings.ContainsAny(host, `/\`) {
+			host = h
+			port, _ = strconv.Atoi(p)
+		}
 		modes := map[string][]bool{"disable": {false}, "allow": {false, true}, "prefer": {true, false}}[cfg.SSLMode]
 		if modes == nil {
 			modes = []bool{true}
@@ -150,7 +157,7 @@ func checkAttempts(t *testing.T, cfg model.Config, config *pgx.ConnConfig) {
 			modes = []bool{false} // nobody listens in there
 		}
 		for _, tls := range modes {
-			want = append(want, attempt{host, cfg.Port, tls})
+			want = append(want, attempt{host, port, tls})
 		}
 	}
 	all := append([]*pgconn.FallbackConfig{{Host: config.Host, Port: config.Port, TLSConfig: config.TLSConfig}}, config.Fallbacks...)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"time"
 
@@ -27,6 +28,9 @@ type dialer struct {
 	traced  bool // see backend
 	// failed is told of a database that cannot be dialed.
 	failed func(database string)
+
+	// mayBeReadOnly: Config.TargetSessionAttrs asks for such a server, or takes one.
+	mayBeReadOnly bool
 }
 
 // connConfig turns a Config into pgx's. The password is set apart, so that no
@@ -39,15 +43,20 @@ type dialer struct {
 // field for stays: PGAPPNAME, and how the network connection is secured
 // (PGSSLROOTCERT, PGSSLCERT, PGSSLKEY and the like).
 func connConfig(cfg model.Config) (*pgx.ConnConfig, error) {
+	hosts, ports := hostsAndPorts(cfg)
 	// Quoted values: backslash and quote are escaped.
 	config, err := pgx.ParseConfig(fmt.Sprintf(
-		"host='%s' port=%d user='%s' dbname='%s' sslmode=%s target_session_attrs=any connect_timeout=0",
-		quoted.Replace(cfg.Host), cfg.Port, quoted.Replace(cfg.User), quoted.Replace(cfg.SystemDatabase), cfg.SSLMode))
+		"host='%s' port=%s user='%s' dbname='%s' sslmode=%s target_session_attrs=%s connect_timeout=0",
+		quoted.Replace(hosts), ports, quoted.Replace(cfg.User), quoted.Replace(cfg.SystemDatabase), cfg.SSLMode, cfg.TargetSessionAttrs))
 	if err != nil {
 		return nil, fmt.Errorf("connection settings for DB_HOST %q with DB_SSLMODE %q (and PG* variables, see PGSERVICE and PGSSL*): %w",
 			cfg.Host, cfg.SSLMode, briefly(err))
 	}
 	config.Password = cfg.Password
+	config.ValidateConnect = reported(cfg.TargetSessionAttrs, config.ValidateConnect)
+	if n := len(cfg.Addresses()); n > 1 {
+		config.ConnectTimeout = cfg.DialTimeout / time.Duration(n) // or a silent one would be the last
+	}
 	rememberKeys(config)
 	config.LookupFunc = (&addresses{lookup: config.LookupFunc}).find
 	config.RuntimeParams = map[string]string{
@@ -108,7 +117,17 @@ func (d *dialer) login(ctx context.Context, database string) (*backend, error) {
 	b.driver = conn.(*stdlib.Conn)
 	b.pgx = b.driver.Conn()
 	b.welcomed = time.Now()
+	b.dialedReadOnly, b.mayBeReadOnly = b.readOnly(), d.mayBeReadOnly
 	return b, b.identify(ctx)
+}
+
+// hostsAndPorts are Config.Addresses as libpq has them.
+func hostsAndPorts(cfg model.Config) (hosts, ports string) {
+	var h, p []string
+	for _, a := range cfg.Addresses() {
+		h, p = append(h, a.Host), append(p, strconv.Itoa(a.Port))
+	}
+	return strings.Join(h, ","), strings.Join(p, ",")
 }
 
 var quoted = strings.NewReplacer(`\`, `\\`, `'`, `\'`)

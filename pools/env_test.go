@@ -14,7 +14,7 @@ import (
 
 // variables are all that ConfigFromEnv reads.
 var variables = []string{
-	"DB_HOST", "DB_PORT", "DB_USER", "DB_PASSWORD", "DB_SSLMODE", "DB_PREFIX", "DB_NAME",
+	"DB_HOST", "DB_PORT", "DB_USER", "DB_PASSWORD", "DB_SSLMODE", "DB_TARGET_SESSION_ATTRS", "DB_PREFIX", "DB_NAME",
 	"DB_MAX_CONNECTIONS", "DB_MAX_CONNECTIONS_PER_DB",
 	"DB_CONNECTION_MAX_LIFETIME", "DB_CONNECTION_MAX_IDLE_TIME", "DB_ACQUIRE_TIMEOUT",
 	"DB_LEASE_WARN_AFTER", "DB_LEASE_TRACING", "DB_MAX_DIALING", "DB_DIAL_TIMEOUT", "DB_MAX_WAITERS", "DB_MAX_WAITERS_PER_DB",
@@ -37,7 +37,7 @@ func environment(t *testing.T, set ...string) {
 
 // published are the defaults that the documentation promises.
 var published = model.Config{
-	Host: "localhost", Port: 5432, User: "postgres", SSLMode: "prefer", Prefix: "tenantpool", SystemDatabase: "postgres",
+	Host: "localhost", Port: 5432, User: "postgres", SSLMode: "prefer", TargetSessionAttrs: "any", Prefix: "tenantpool", SystemDatabase: "postgres",
 	MaxConnections: 100, MaxConnectionsPerDB: 3,
 	ConnectionMaxLifetime: 10 * time.Minute, ConnectionMaxIdleTime: 5 * time.Minute, AcquireTimeout: 5 * time.Second,
 	LeaseWarnAfter: time.Minute, MaxDialing: 32, DialTimeout: 5 * time.Second, MaxWaiters: 10_000, MaxWaitersPerDB: 1_000,
@@ -66,14 +66,14 @@ func TestAnEmptyVariableIsLikeOneThatIsNotSet(t *testing.T) {
 func TestEveryVariableIsRead(t *testing.T) {
 	environment(t,
 		"DB_HOST=db.example", "DB_PORT=6543", "DB_USER=app", "DB_PASSWORD=a=b'c\\ d", "DB_SSLMODE=verify-full",
-		"DB_PREFIX=shop", "DB_NAME=shop_system", "DB_MAX_CONNECTIONS=200", "DB_MAX_CONNECTIONS_PER_DB=7",
+		"DB_TARGET_SESSION_ATTRS=read-write", "DB_PREFIX=shop", "DB_NAME=shop_system", "DB_MAX_CONNECTIONS=200", "DB_MAX_CONNECTIONS_PER_DB=7",
 		"DB_CONNECTION_MAX_LIFETIME=1h", "DB_CONNECTION_MAX_IDLE_TIME=90s", "DB_ACQUIRE_TIMEOUT=300ms",
 		"DB_LEASE_WARN_AFTER=30s", "DB_LEASE_TRACING=true",
 		"DB_MAX_DIALING=9", "DB_DIAL_TIMEOUT=2s", "DB_MAX_WAITERS=11", "DB_MAX_WAITERS_PER_DB=10",
 		"DB_PATIENCE=5ms", "DB_HEALTH_CHECK_AFTER=1m")
 	want := model.Config{
 		Host: "db.example", Port: 6543, User: "app", Password: `a=b'c\ d`, SSLMode: "verify-full",
-		Prefix: "shop", SystemDatabase: "shop_system", MaxConnections: 200, MaxConnectionsPerDB: 7,
+		TargetSessionAttrs: "read-write", Prefix: "shop", SystemDatabase: "shop_system", MaxConnections: 200, MaxConnectionsPerDB: 7,
 		ConnectionMaxLifetime: time.Hour, ConnectionMaxIdleTime: 90 * time.Second, AcquireTimeout: 300 * time.Millisecond,
 		LeaseWarnAfter: 30 * time.Second, LeaseTracing: true,
 		MaxDialing: 9, DialTimeout: 2 * time.Second, MaxWaiters: 11, MaxWaitersPerDB: 10,

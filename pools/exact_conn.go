@@ -142,6 +142,11 @@ type network struct {
 	// with and without TLS or for several addresses of a host. All but the last
 	// have ended. Only the dialing goroutine adds to it.
 	opened []*exactConn
+	// address is that of the last of them.
+	address string
+	// refusedWrite: the server has refused to write (25006); refusedOutside: when no
+	// transaction had been begun. The holder's.
+	refusedWrite, refusedOutside bool
 }
 
 // attempt is the key that marks the context of a login. What pgx dials in another
@@ -150,12 +155,22 @@ type network struct {
 type attempt struct{}
 
 // dial is the DialFunc of pgx. A further attempt waits until the server has let
-// go of the one before: together they hold one slot.
+// go of the one before: together they hold one slot. At another address there is
+// another server, as a rule: then the wait for one that is silent ends.
 func (n *network) dial(ctx context.Context, protocol, address string) (net.Conn, error) {
 	if ctx.Value(attempt{}) == nil {
 		return n.dialer.DialContext(ctx, protocol, address)
 	}
 	if before := n.last(); before != nil {
+		if address != n.address {
+			patience := silence
+			if deadline, ok := ctx.Deadline(); ok {
+				patience = min(patience, time.Until(deadline)/2)
+			}
+			if !within(before.ended, patience) {
+				before.abandon()
+			}
+		}
 		select {
 		case <-before.ended:
 		case <-ctx.Done():
@@ -167,13 +182,17 @@ func (n *network) dial(ctx context.Context, protocol, address string) (net.Conn,
 		return nil, err
 	}
 	c := newExactConn(raw)
-	n.opened = append(n.opened, c)
+	n.opened, n.address = append(n.opened, c), address
 	return c, nil
 }
 
 // noteError is the OnPgError of pgx. After a FATAL error the session is over,
 // which the end-of-file says only later; pgx closes what is not true.
-func (n *network) noteError(_ *pgconn.PgConn, err *pgconn.PgError) bool {
+func (n *network) noteError(pg *pgconn.PgConn, err *pgconn.PgError) bool {
+	if err.Code == readOnlyTransaction {
+		n.refusedWrite = true
+		n.refusedOutside = n.refusedOutside || pg.TxStatus() == 'I'
+	}
 	fatal := err.SeverityUnlocalized == "FATAL" || err.SeverityUnlocalized == "PANIC"
 	if fatal {
 		n.last().farewell.Store(true)

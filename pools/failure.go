@@ -60,7 +60,10 @@ func newDialFailure(err error, connected bool) *dialFailure {
 	}
 	f := &dialFailure{kind: model.Transient, err: briefly(err)}
 	var lookup *net.DNSError
+	isUnfit, kind := unfit(err)
 	switch {
+	case isUnfit:
+		f.kind, f.remedy = kind, "no server of DB_HOST is what DB_TARGET_SESSION_ATTRS asks for: wait for one, or check both"
 	case errors.As(err, &lookup):
 		f.kind, f.remedy = model.ServerDown, "check DB_HOST"
 	case !connected, isAny(err, syscall.ECONNREFUSED, syscall.EHOSTUNREACH, syscall.ENETUNREACH):

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 
@@ -103,6 +104,8 @@ func Open(ctx context.Context, cfg model.Config, opts ...Option) (*Manager, erro
 			log:     dialLog,
 			traced:  cfg.LeaseTracing,
 			failed:  m.catalogue.forget,
+
+			mayBeReadOnly: slices.Contains([]string{"read-only", "standby", "prefer-standby"}, cfg.TargetSessionAttrs),
 		}}
 	}
 	system := func(model.WorkspaceID) (string, error) { return cfg.SystemDatabase, nil }
@@ -222,6 +225,9 @@ func (m *Manager) verify(ctx context.Context, conn *Conn, deadline time.Time) er
 	defer stop()
 	err := conn.backend.test(ctx)
 	switch {
+	case err == nil && conn.backend.turnedReadOnly():
+		conn.release(model.Unclean)
+		return errTurnedReadOnly
 	case err == nil:
 	case conn.backend.health() == model.Clean: // ctx ended, and the test with it
 		conn.Release()
@@ -358,5 +364,6 @@ func (m *Manager) terminateBackend(ctx context.Context, b *backend) (gone bool, 
 // Format prints the Manager, with any verb, as the server it is of: what it
 // holds is in use by others, and the password is in it.
 func (m *Manager) Format(f fmt.State, _ rune) {
-	_, _ = fmt.Fprintf(f, "tenantpool manager of %s:%d", m.config.Host, m.config.Port)
+	hosts, ports := hostsAndPorts(m.config)
+	_, _ = fmt.Fprintf(f, "tenantpool manager of %s:%s", hosts, ports)
 }

@@ -1,0 +1,58 @@
+package model
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// Address is one server of Config.Host.
+type Address struct {
+	Host string // a name, an IP address, or the folder of a Unix socket
+	Port int
+}
+
+// Addresses are the servers of Config.Host, in the order in which they are tried. The
+// Config must be valid.
+func (c Config) Addresses() []Address {
+	list, _ := c.addresses()
+	return list
+}
+
+func (c Config) addresses() ([]Address, error) {
+	if err := required("DB_HOST", c.Host); err != nil {
+		return nil, err
+	}
+	var list []Address
+	for element := range strings.SplitSeq(c.Host, ",") {
+		host, port, own := cutPort(element)
+		a := Address{host, c.Port}
+		if own {
+			n, err := strconv.Atoi(port)
+			if err != nil || n < 1 || n > 65535 {
+				return nil, &ConfigError{"DB_HOST", fmt.Sprintf("%q", c.Host), "a host, or host:port with a port from 1 to 65535"}
+			}
+			a.Port = n
+		}
+		// An empty one would silently mean the socket, or the server, of this machine.
+		if a.Host == "" {
+			return nil, &ConfigError{"DB_HOST", fmt.Sprintf("%q", c.Host), "one host, or several with a single comma between each two"}
+		}
+		list = append(list, a)
+	}
+	return list, nil
+}
+
+// cutPort cuts host:port and [host]:port. The colons of a bare IPv6 address, and those
+// in the path of a Unix socket, end no host.
+func cutPort(element string) (host, port string, ok bool) {
+	if inner, bracketed := strings.CutPrefix(element, "["); bracketed {
+		host, port, ok = strings.Cut(inner, "]:")
+	} else if strings.Count(element, ":") == 1 && !strings.ContainsAny(element, `/\`) {
+		host, port, ok = strings.Cut(element, ":")
+	}
+	if !ok {
+		return element, "", false
+	}
+	return host, port, true
+}

@@ -1,0 +1,91 @@
+package pools
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/tenantpool/tenantpool/model"
+)
+
+// After a failover a connection may be one to the old primary, which takes no writes
+// any more, and it would fail every write for as long as it lives. The server tells:
+// with 25006 when it refuses a write, and from PostgreSQL 14 on with two parameters,
+// which arrive with the next answer after they have changed.
+const (
+	readOnlyTransaction = "25006"
+	inHotStandby        = "in_hot_standby"
+	defaultReadOnly     = "default_transaction_read_only"
+)
+
+// readOnlyStays is how long a connection to a server that was read-only already when it
+// was dialed is kept after a refused write. Another dial may find the new primary, but
+// of a database that is read-only by intent there is none to find: so writes to it cost
+// each connection one dial in that time, and not one each.
+var readOnlyStays = 5 * time.Second
+
+var errTurnedReadOnly = errors.New("its server has become read-only")
+
+// readOnly tells whether the server says that the session's transactions are read-only
+// unless they ask for something else.
+func (b *backend) readOnly() bool {
+	pg := b.pgx.PgConn()
+	return pg.ParameterStatus(inHotStandby) == "on" || pg.ParameterStatus(defaultReadOnly) == "on"
+}
+
+// turnedReadOnly tells whether it was not so when the connection was dialed.
+func (b *backend) turnedReadOnly() bool { return b.readOnly() && !b.dialedReadOnly && !b.mayBeReadOnly }
+
+// afterRefusedWrite tells in which state a holder gives back a connection on which the
+// server refused to write. In a transaction that was begun read-only nothing else is
+// to be expected.
+func (b *backend) afterRefusedWrite() model.Health {
+	switch untold := b.pgx.PgConn().ParameterStatus(inHotStandby) == ""; { // before PostgreSQL 14
+	case b.mayBeReadOnly:
+	case b.turnedReadOnly():
+		return model.Lost // and so may others be
+	case (b.readOnly() || untold && b.network.refusedOutside) && time.Since(b.dialed) >= readOnlyStays:
+		return model.Unclean
+	}
+	return model.Clean
+}
+
+// reported is pgx's check of target_session_attrs, without its round trip where the
+// server has said at the login what it is, as libpq does it.
+func reported(attrs string, ask pgconn.ValidateConnectFunc) pgconn.ValidateConnectFunc {
+	if ask == nil || attrs == "prefer-standby" { // pgx has a word of its own for what it prefers less
+		return ask
+	}
+	return func(ctx context.Context, pg *pgconn.PgConn) error {
+		standby, readOnly := pg.ParameterStatus(inHotStandby), pg.ParameterStatus(defaultReadOnly)
+		if standby == "" || readOnly == "" {
+			return ask(ctx, pg)
+		}
+		switch {
+		case standby == "on" && (attrs == "primary" || attrs == "read-write"):
+			return pgconn.ErrStandbyConnection
+		case standby != "on" && attrs == "standby":
+			return pgconn.ErrPrimaryConnection
+		case readOnly == "on" && attrs == "read-write":
+			return pgconn.ErrReadOnlyConnection
+		case standby != "on" && readOnly != "on" && attrs == "read-only":
+			return pgconn.ErrReadWriteConnection
+		}
+		return nil
+	}
+}
+
+// unfit tells whether a dial failed because no server is what target_session_attrs asks
+// for. Whether a server is a standby concerns all databases; a database or a role may be
+// read-only for itself.
+func unfit(err error) (ok bool, kind model.FailureKind) {
+	switch {
+	case errors.Is(err, pgconn.ErrStandbyConnection), errors.Is(err, pgconn.ErrPrimaryConnection):
+		return true, model.ServerDown
+	case errors.Is(err, pgconn.ErrReadOnlyConnection), errors.Is(err, pgconn.ErrReadWriteConnection):
+		return true, model.Transient
+	}
+	return false, 0
+}
