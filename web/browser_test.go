@@ -293,6 +293,9 @@ func letsAnOperatorSteer(t *testing.T, rig *dashboardRig) {
 		t.Helper()
 		soon(t, fmt.Sprint(want), func() bool { return fmt.Sprint(rig.pool.done()) == fmt.Sprint(want) })
 	}
+	dismiss := func() { // the messages may cover a button
+		browsertest.Value[any](page, "void document.querySelectorAll('#toasts button').forEach((button) => button.click())")
+	}
 	const evict = `[data-workspace="ws_004"] button[aria-label="Evict ws_004"]`
 	page.Click(evict)
 	page.AwaitText("dialog", "Evict ws_004?")
@@ -308,6 +311,7 @@ func letsAnOperatorSteer(t *testing.T, rig *dashboardRig) {
 	page.AwaitText(`[data-workspace="ws_004"] .cell-idle`, "0")
 	told("evict ws_004")
 
+	dismiss()
 	page.Click(`button[aria-label="Renew ws_006"]`)
 	page.Click("dialog button[type=submit]")
 	page.AwaitText("#toasts", "ws_006 is renewed; 1 idle connection closed.")
@@ -317,11 +321,13 @@ func letsAnOperatorSteer(t *testing.T, rig *dashboardRig) {
 	page.AwaitText("#toasts", "All are renewed; 9 idle connections closed.")
 	told("evict ws_004", "renew ws_006", "renew all")
 
+	dismiss()
 	page.Click(`button[aria-label="Pause ws_005"]`)
 	page.Click("dialog button[type=submit]")
 	page.AwaitText("#toasts", "ws_005 is paused")
 	rig.change(func(st *model.Stats) { st.Workspaces.Active[4].Paused = true })
 	page.AwaitText(`[data-workspace="ws_005"]`, "Paused")
+	dismiss()
 	page.Click(`button[aria-label="Resume ws_005"]`)
 	page.Click("dialog button[type=submit]")
 	page.AwaitText("#toasts", "ws_005 is resumed")
