@@ -3,8 +3,8 @@ package main
 import (
 	"archive/zip"
 	"bytes"
-	"context"
 	"crypto/rand"
+	"database/sql"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -15,8 +15,6 @@ import (
 	"syscall"
 	"testing"
 	"time"
-
-	"github.com/jackc/pgx/v5"
 
 	"github.com/tenantpool/tenantpool/pools/localpg"
 	"github.com/tenantpool/tenantpool/web"
@@ -172,19 +170,15 @@ func (s *served) askWith(token, path, body string) (int, string) {
 // Its session lasts until the function that it returns is called.
 func asSuperuser(t *testing.T, pg *localpg.Server, database, statement string) (end func()) {
 	t.Helper()
-	cfg, err := pgx.ParseConfig(pg.SuperuserDSN())
+	db, err := sql.Open("pgx", pg.SuperuserDSN()+" dbname="+database)
 	if err != nil {
 		t.Fatal(err)
 	}
-	cfg.Database = database
-	conn, err := pgx.ConnectConfig(t.Context(), cfg)
-	if err != nil {
+	db.SetMaxOpenConns(1)
+	if _, err := db.ExecContext(t.Context(), statement); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := conn.Exec(t.Context(), statement); err != nil {
-		t.Fatal(err)
-	}
-	return func() { _ = conn.Close(context.Background()) }
+	return func() { _ = db.Close() }
 }
 
 // A statement that ends when the test lets it: waitForLock waits for a lock that
