@@ -3,8 +3,8 @@ package main
 import (
 	"archive/zip"
 	"bytes"
+	"context"
 	"crypto/rand"
-	"database/sql"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -16,6 +16,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sirupsen/logrus"
+
+	"github.com/tenantpool/tenantpool/model"
+	"github.com/tenantpool/tenantpool/pools"
 	"github.com/tenantpool/tenantpool/pools/localpg"
 	"github.com/tenantpool/tenantpool/web"
 )
@@ -166,28 +170,46 @@ func (s *served) askWith(token, path, body string) (int, string) {
 	return response.StatusCode, string(bytes.TrimSpace(all))
 }
 
-// asSuperuser runs a statement in one of the server's databases, past tenantpool.
-// Its session lasts until the function that it returns is called.
-func asSuperuser(t *testing.T, pg *localpg.Server, database, statement string) (end func()) {
+// asSuperuser opens a manager beside the program under test.
+func asSuperuser(t *testing.T, pg *localpg.Server, prefix string) *pools.Manager {
 	t.Helper()
-	db, err := sql.Open("pgx", pg.SuperuserDSN()+" dbname="+database)
+	cfg := model.DefaultConfig()
+	cfg.Host, cfg.Port, cfg.SystemDatabase, cfg.SSLMode = pg.Host, pg.Port, pg.Database, "disable"
+	cfg.User, cfg.Password = superuser(pg)
+	cfg.Prefix, cfg.MaxConnections = prefix, 20 // it opens the few that it needs
+	quiet := logrus.New()
+	quiet.SetOutput(io.Discard)
+	m, err := pools.Open(t.Context(), cfg, pools.WithLogger(quiet))
 	if err != nil {
 		t.Fatal(err)
 	}
-	db.SetMaxOpenConns(1)
-	if _, err := db.ExecContext(t.Context(), statement); err != nil {
-		t.Fatal(err)
+	t.Cleanup(func() { _ = m.Close(context.Background()) })
+	return m
+}
+
+func superuser(pg *localpg.Server) (name, password string) {
+	fields := map[string]string{}
+	for field := range strings.FieldsSeq(pg.SuperuserDSN()) {
+		name, value, _ := strings.Cut(field, "=")
+		fields[name] = value
 	}
-	return func() { _ = db.Close() }
+	return fields["user"], fields["password"]
 }
 
 // A statement that ends when the test lets it: waitForLock waits for a lock that
-// holdLock's session has.
+// holdLock takes.
 const waitForLock = `{"workspaceId":"shop","sql":"SELECT 'still here' FROM pg_advisory_xact_lock(1)"}`
 
 func (s *served) holdLock() (giveUp func()) {
 	s.t.Helper()
-	return asSuperuser(s.t, s.pg, s.prefix+"_ws_shop", "SELECT pg_advisory_lock(1)")
+	tx, err := asSuperuser(s.t, s.pg, s.prefix).Workspace("shop").Begin(s.t.Context())
+	if err == nil {
+		_, err = tx.Exec(s.t.Context(), "SELECT pg_advisory_xact_lock(1)")
+	}
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return func() { _ = tx.Rollback(context.Background()) }
 }
 
 func TestServeServesDrainsAndExitsWith0(t *testing.T) {
@@ -297,7 +319,10 @@ func TestNoAnswerPageMetricOrLogLineHoldsASecret(t *testing.T) {
 	ask(404, "", "/api/"+s.tokens[0], "") // somebody has mistaken the place
 	// A role may change its own password. Logins fail from now on.
 	defer func() {
-		asSuperuser(t, s.pg, s.pg.Database, fmt.Sprintf("ALTER ROLE %s PASSWORD '%s'", s.pg.User, s.pg.Password))()
+		change := fmt.Sprintf("ALTER ROLE %s PASSWORD '%s'", s.pg.User, s.pg.Password)
+		if _, err := asSuperuser(t, s.pg, s.prefix).System().Exec(t.Context(), change); err != nil {
+			t.Error(err)
+		}
 	}()
 	ask(200, web.Service, "/api/workspace.query", `{"workspaceId":"shop","sql":"ALTER ROLE CURRENT_USER PASSWORD 'another'"}`)
 	ask(200, web.Operator, "/api/admin.evictWorkspace", `{"workspaceId":"shop"}`)
@@ -403,7 +428,7 @@ func TestServeGivesAndWritesDumps(t *testing.T) {
 	t.Setenv("TENANTPOOL_DUMP_DIR", dir)
 	// Longer than any wait for a dial, which would be the dump's reason.
 	pg, began := sharedServer(t), time.Now()
-	asSuperuser(t, pg, pg.Database, "SELECT 1")()
+	asSuperuser(t, pg, "any")
 	long := 200*time.Millisecond + 10*time.Since(began)
 	t.Setenv("TENANTPOOL_DUMP_AFTER", long.String())
 	t.Setenv("DB_ACQUIRE_TIMEOUT", (2 * long).String())

@@ -10,11 +10,7 @@ import (
 
 func TestServeWarnsOfASuperuserAndOfAPrivateKey(t *testing.T) {
 	pg := sharedServer(t)
-	superuser := map[string]string{}
-	for field := range strings.FieldsSeq(pg.SuperuserDSN()) {
-		name, value, _ := strings.Cut(field, "=")
-		superuser[name] = value
-	}
+	superuserName, superuserPassword := superuser(pg)
 	key := web.NewPrivateKey()
 	for name, value := range map[string]string{
 		"DB_HOST": pg.Host, "DB_PORT": fmt.Sprint(pg.Port), "DB_NAME": pg.Database, "DB_SSLMODE": "disable", "DB_MAX_CONNECTIONS": "20",
@@ -27,7 +23,7 @@ func TestServeWarnsOfASuperuserAndOfAPrivateKey(t *testing.T) {
 		warnings                   int
 	}{
 		{pg.User, pg.Password, "", 0},
-		{superuser["user"], superuser["password"], key.Hex(), 2},
+		{superuserName, superuserPassword, key.Hex(), 2},
 	} {
 		t.Setenv("DB_USER", with.user)
 		t.Setenv("DB_PASSWORD", with.password)
