@@ -130,11 +130,13 @@ func (r resumeRequest) carryOut(s *Supervisor) {
 	r.done <- struct{}{}
 }
 
-// Paused tells whether the workspace is paused.
-func (s *Supervisor) Paused(ctx context.Context, share ShareIndex, id model.WorkspaceID) (bool, error) {
+// Paused tells whether the workspace is paused; after the supervisor has stopped
+// nothing is.
+func (s *Supervisor) Paused(share ShareIndex, id model.WorkspaceID) bool {
 	answer := make(chan bool, 1)
 	s.send(envelope{request: pausedRequest{s.shares[share], id, answer}})
-	return await(ctx, s, answer, "the supervisor has not answered")
+	paused, err := await(context.Background(), s, answer, "")
+	return err == nil && paused
 }
 
 type pausedRequest struct {

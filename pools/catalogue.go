@@ -33,10 +33,9 @@ func (m *Manager) admit(ctx context.Context, id model.WorkspaceID) error {
 		return nil
 	}
 	// A paused workspace keeps its waiters: its database is being restored. If its
-	// pause ended, or it was created, since the question, the answer is too old. An
-	// error is the supervisor's to tell: ctx or the manager has ended.
-	paused, err := m.supervisor.Paused(ctx, workspaceShare, id)
-	if ended := err != nil; ended || paused || m.catalogue.changes.Load() != changes {
+	// pause ended, or it was created, since the question, the answer is too old.
+	paused := m.supervisor.Paused(workspaceShare, id)
+	if paused || m.catalogue.changes.Load() != changes {
 		return nil
 	}
 	failed := &model.DialError{WorkspaceID: id, Kind: refused.kind, Err: refused}
