@@ -42,8 +42,8 @@ const maxUnconnected = 1024
 // than maxUnconnected.
 type databases struct {
 	asked  chan ask
-	closed chan closed
-	gone   chan string // the key of a workspace whose database does not exist
+	closed chan *sharedDB // by its user
+	gone   chan string    // the key of a workspace whose database does not exist
 	log    *sparseLog
 	stop   chan struct{}
 	done   chan struct{} // from then on open and recent do not change
@@ -59,12 +59,6 @@ type ask struct {
 	answer    chan *sql.DB
 }
 
-// closed is told by a *sql.DB. The answer is whether it was shared until then.
-type closed struct {
-	db     *sharedDB
-	shared chan bool
-}
-
 // sharedDB is what Workspace.DB returns, and its connector.
 type sharedDB struct {
 	connector
@@ -76,6 +70,8 @@ type sharedDB struct {
 	workspace atomic.Pointer[Workspace]
 	// connected: an acquire has succeeded, and the database has not gone since.
 	connected atomic.Bool
+	// ended is set by whoever closes it first, its user or the registry.
+	ended atomic.Bool
 
 	// The registry's.
 	place *list.Element // in recent, or nil
@@ -84,7 +80,7 @@ type sharedDB struct {
 func startDatabases(log *sparseLog) *databases {
 	d := &databases{
 		asked:  make(chan ask),
-		closed: make(chan closed),
+		closed: make(chan *sharedDB),
 		log:    log,
 		gone:   make(chan string),
 		stop:   make(chan struct{}),
@@ -101,12 +97,8 @@ func (d *databases) run() {
 		select {
 		case a := <-d.asked:
 			a.answer <- d.of(a.workspace)
-		case c := <-d.closed:
-			shared := d.open[c.db.key] == c.db
-			if shared {
-				d.forget(c.db)
-			}
-			c.shared <- shared
+		case s := <-d.closed:
+			d.forget(s)
 		case key := <-d.gone:
 			if s := d.open[key]; s != nil {
 				s.connected.Store(false)
@@ -150,13 +142,17 @@ func (d *databases) closeUnconnected() {
 			d.recent.MoveToFront(s.place)
 		default:
 			d.forget(s)
-			go func() { _ = s.db.Close() }() // it calls sharedDB.Close
+			if s.ended.CompareAndSwap(false, true) { // or its user closes it just now
+				_ = s.db.Close()
+			}
 		}
 	}
 }
 
 func (d *databases) forget(s *sharedDB) {
-	delete(d.open, s.key)
+	if d.open[s.key] == s {
+		delete(d.open, s.key)
+	}
 	if s.place != nil {
 		d.recent.Remove(s.place)
 		s.place = nil
@@ -251,16 +247,16 @@ func (s *sharedDB) acquire(ctx context.Context) (*Conn, error) {
 // rule, the next one to ask gets a new one; those who have this one hear from
 // database/sql only that it is closed.
 func (s *sharedDB) Close() error {
-	c := closed{s, make(chan bool, 1)}
+	w := s.workspace.Load()
+	if w == nil || !s.ended.CompareAndSwap(false, true) {
+		return nil // the manager is closed, or has closed it
+	}
 	select {
-	case s.databases.closed <- c:
+	case s.databases.closed <- s:
 	case <-s.databases.done:
-		return nil
 	}
-	if w := s.workspace.Load(); <-c.shared && w != nil {
-		s.databases.log.warn("A *sql.DB that a workspace's users share was closed: use sql.OpenDB(workspace.Connector()) for a tool that closes it", func() logrus.Fields {
-			return logrus.Fields{"workspace_id": w.id}
-		})
-	}
+	s.databases.log.warn("A *sql.DB that a workspace's users share was closed: use sql.OpenDB(workspace.Connector()) for a tool that closes it", func() logrus.Fields {
+		return logrus.Fields{"workspace_id": w.id}
+	})
 	return nil
 }

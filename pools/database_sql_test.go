@@ -837,6 +837,7 @@ func TestTheDBsOfIDsThatNeverConnectAreBounded(t *testing.T) {
 			t.Fatalf("an impossible id: %v", err)
 		}
 	}
+	// The goroutines of those that were closed are about to end.
 	eventually(t, "the oldest are closed", func() bool { return runtime.NumGoroutine() <= before+pools.MaxUnconnected })
 	if strings.Contains(m.log.String(), "was closed") {
 		t.Error("the manager warns of itself")
