@@ -173,10 +173,23 @@ func TestAResumeEndsAPauseThatIsUnderWay(t *testing.T) {
 		waiter := w.tryFor(0, "a")
 		w.resume("a")
 		<-pause.done
-		held.Release(model.Clean)
-		if waiter.granted() != held.Conn() {
-			w.Error("the connection was closed although the pause is over")
+		held.Release(model.Clean) // it was there at the pause, so it closes
+		if waiter.granted() == held.Conn() {
+			w.Error("a connection from before the pause was lent after it")
 		}
+	})
+}
+
+func TestAConnectionFromBeforeAPauseGoesThroughNoSeatAfterTheResume(t *testing.T) {
+	test(t, few(2, 2), func(w *world) {
+		held := w.acquire("a")
+		pause := w.pause(background, "a")
+		w.resume("a")
+		<-pause.done
+		w.server.since()
+		held.Release(model.Clean)
+		w.notSeated("a")
+		w.happened("close a renewed")
 	})
 }
 

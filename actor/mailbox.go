@@ -116,6 +116,9 @@ func (s *Supervisor) message(e envelope) {
 	case model.Pause:
 		sh.operations[m.Operation] = e.operation
 		s.notePause(sh, m.Workspace, true)
+		if ts := sh.directory.find(m.Workspace); ts != nil {
+			s.renew(ts)
+		}
 		defer s.setPaused(sh, m.Workspace, true)
 	}
 	s.tell(sh, e.message)

@@ -35,7 +35,7 @@ type slot struct {
 	lease model.LeaseID // on which the core has it
 	seen  uint64        // the turn that the core was last told of
 	known time.Duration // see share.lent
-	stale bool          // there was a Renew since it was dialed, or its lease is exclusive
+	stale bool          // there was a Renew or Pause since it was dialed, or its lease is exclusive
 	// reported is the last turn that OverdueLeases has returned.
 	reported uint64
 	// listed: it is in share.lent, between these two.

@@ -98,7 +98,8 @@
 //	    (rule 2). A stale dial under way still counts as one for its waiter; when it
 //	    succeeds, its connection closes and the waiter is uncovered again. A Renew
 //	    forgets the workspace's dial back-off, and a permanent failure of a stale
-//	    dial counts as a transient one.
+//	    dial counts as a transient one. A Pause makes them stale, too: those that are
+//	    lent when it comes close when they come free, also after the Resume.
 //	 8. An exclusive Acquire closes its workspace's idle connections and waits, in a
 //	    queue of its own. A freshly dialed connection goes to the first of that
 //	    queue if it is the only one of the workspace (rule 2), also under a pause,
@@ -130,7 +131,7 @@
 //	    the last slot is free.
 //	I10 Memory is bounded by the budget, the waiters, the paused workspaces and
 //	    a constant; workspaces that are gone cost nothing.
-//	I11 No stale connection is idle, or granted after the Renew.
+//	I11 No stale connection is idle, or granted after the Renew or Pause.
 //	I12 While a lease is exclusive, its connection is the only one of its workspace,
 //	    and no other acquire of it is granted.
 //

@@ -122,8 +122,8 @@ type Renew struct {
 }
 
 // Pause keeps the connections of one workspace closed: its new waiters wait,
-// its leases come home, then its connections close. OperationDone follows when
-// it has none left.
+// its leases come home, then its connections close, even if a Resume comes first.
+// OperationDone follows when it has none left.
 type Pause struct {
 	Operation OperationID
 	Workspace WorkspaceID

@@ -58,6 +58,7 @@ func (s *State) renewWorkspace(w *workspace, op *operation) {
 func (s *State) pause(m Pause) {
 	w := s.lookup(m.Workspace)
 	w.paused = true
+	w.renewed = s.lastConn // a Resume does not spare those that are lent
 	op := &operation{id: m.Operation, closed: w.open()}
 	if op.closed == 0 {
 		s.operationDone(op)

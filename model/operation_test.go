@@ -60,8 +60,17 @@ func TestAResumeAnswersAPauseThatIsStillGoingOn(t *testing.T) {
 	s.lent(1, "a")
 	s.at(0, Pause{7, "a"})
 	s.at(1*ms, Resume{"a"}, "done 7 closed 1")
-	s.at(2*ms, release(1, 1))
-	s.at(3*ms, acquire(2, "a"), "grant 2 conn 1 a")
+}
+
+func TestAResumeDoesNotSpareTheConnectionsThatWereThereAtThePause(t *testing.T) {
+	s := start(t, limits(4, 2))
+	s.lent(1, "a")
+	s.at(0, Pause{7, "a"})
+	s.at(1*ms, Resume{"a"}, "done 7 closed 1")
+	s.at(1*ms, acquire(2, "a"), "dial 2 a")
+	s.at(2*ms, DialSucceeded{2}, "grant 2 conn 2 a after 1ms")
+	s.at(3*ms, release(1, 1), "close 1 a renewed")
+	s.at(4*ms, release(2, 2)) // the new one stays
 }
 
 func TestAResumeOfAWorkspaceThatIsNotPausedDoesNothing(t *testing.T) {

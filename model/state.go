@@ -96,7 +96,7 @@ type workspace struct {
 	exclusive list[*waiter]
 	paused    bool
 	pauses    []*operation // unfinished ones
-	// renewed is the last connection dialed before the last Renew. Invariant: no
+	// renewed is the last connection dialed before the last Renew or Pause. Invariant: no
 	// connection up to it is idle (I11).
 	renewed ConnID
 
@@ -216,7 +216,7 @@ func (w *workspace) shut() bool {
 // waiting is how many wait for a connection of it.
 func (w *workspace) waiting() int { return w.queue.size + w.exclusive.size }
 
-// stale tells whether the connection was dialed before a Renew of its workspace.
+// stale tells whether the connection was dialed before a Renew or Pause of its workspace.
 func (c *conn) stale() bool { return c.id <= c.workspace.renewed }
 
 // lookup returns the workspace's entry, and makes one if there is none.

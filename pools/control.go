@@ -11,11 +11,11 @@ import (
 	"github.com/tenantpool/tenantpool/model"
 )
 
-// Pause lets new acquires of the workspace wait, and closes its connections as
-// they come home: for a restore or a migration that must be alone (see Exclusive). It blocks until
-// the server has let go of the last one; closed is how many there were. If ctx is
-// done first the workspace stays paused all the same, and the error wraps
-// ctx.Err(). Resume ends the pause, however often it was asked for.
+// Pause lets new acquires of the workspace wait, and closes its connections as they
+// come home, even after a Resume: for a restore or a migration that must be alone (see
+// Exclusive). It blocks until the server has let go of the last one; closed is how many
+// there were. If ctx is done first the workspace stays paused all the same, and the
+// error wraps ctx.Err(). Resume ends the pause, however often it was asked for.
 //
 // The error is a *model.WorkspaceIDError for a bad id, and wraps model.ErrClosed
 // after Close.

@@ -395,6 +395,9 @@ func (r *reference) pause(m model.Pause) {
 	w := r.workspace(m.Workspace)
 	w.paused = true
 	w.pauses = append(w.pauses, &refOperation{id: m.Operation, closed: r.count(w.id, anyState)})
+	for _, c := range r.connections {
+		c.stale = c.stale || c.workspace == w.id
+	}
 	for _, c := range r.idleByUse(w.id) {
 		r.close(c, model.PauseAsked)
 	}

@@ -59,7 +59,7 @@ type refConn struct {
 	exclusive bool          // the lease is, or was
 	leasedAt  time.Duration
 	closedAt  time.Duration
-	stale     bool          // there was a Renew since its Dial
+	stale     bool          // there was a Renew or Pause since its Dial
 	closedBy  *refOperation // the Evict or Renew
 }
 
