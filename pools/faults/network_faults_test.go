@@ -67,7 +67,7 @@ func TestTheNetworkResetsConnections(t *testing.T) {
 			w.update(func() { w.refuse = true })
 			w.cut()
 		},
-		heal:  func(*testing.T) { w.heal() },
+		heal: func(*testing.T) { w.heal() },
 		// It is no failure that an idle connection was reset.
 		shows: slices.Concat(cut, silent),
 	}.over(t, w)
