@@ -306,8 +306,8 @@ func TestAHugeAnswerIsStopped(t *testing.T) {
 			t.Errorf("%+v", result)
 		}
 	}
-	// One row of 100 MB is not even taken into memory.
-	_, err = ask(t, m, model.Query{SQL: `SELECT repeat('x', 100000000)`, MaxBytes: 1 << 20, ReadOnly: true})
+	// One row of 20 MB is not even taken into memory.
+	_, err = ask(t, m, model.Query{SQL: `SELECT repeat('x', 20000000)`, MaxBytes: 1 << 20, ReadOnly: true})
 	refused(t, err, "54000")
 	fillBudget(t, m, 10)
 }

@@ -32,12 +32,12 @@ func TestTheServerRestartsUnderTrafficAndTwoSecondsLaterAllIsWell(t *testing.T) 
 			slack := 20 * dialsTake(t) // for a machine that is slow or busy
 
 			traffic := startTraffic(m, workers, workspaces, time.Second+slack)
-			eventually(t, "the traffic flows", func() bool { return traffic.succeeded.Load() > 200 })
+			eventually(t, "the traffic flows", func() bool { return traffic.succeeded.Load() > 100 })
 			if err := server.Shutdown(context.Background(), mode); err != nil {
 				t.Fatal(err)
 			}
 			failures := traffic.failed.Load()
-			eventually(t, "requests fail", func() bool { return traffic.failed.Load() > failures+workers })
+			eventually(t, "requests fail", func() bool { return traffic.failed.Load() > failures+workers/2 })
 			if err := server.Resume(context.Background()); err != nil {
 				t.Fatal(err)
 			}
@@ -45,7 +45,7 @@ func TestTheServerRestartsUnderTrafficAndTwoSecondsLaterAllIsWell(t *testing.T) 
 			eventually(t, "every worker is served", func() bool { return traffic.allSucceededSince(back) })
 			// Who was served once is served always.
 			served, failures := traffic.succeeded.Load(), traffic.failed.Load()
-			eventually(t, "the traffic flows on", func() bool { return traffic.succeeded.Load() > served+int64(times(300, 3000)) })
+			eventually(t, "the traffic flows on", func() bool { return traffic.succeeded.Load() > served+int64(times(150, 3000)) })
 			if n := traffic.failed.Load() - failures; n != 0 {
 				t.Errorf("%d requests failed after every worker had been served again", n)
 			}
