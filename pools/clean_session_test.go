@@ -170,7 +170,7 @@ func TestTheResetWaitsForNobodysTransaction(t *testing.T) {
 		t.Fatal(err)
 	}
 	leave(t, m, `SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL SERIALIZABLE, READ ONLY, DEFERRABLE`)
-	ctx, stop := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, stop := context.WithTimeout(t.Context(), patience)
 	defer stop()
 	if _, err := m.Query(ctx, model.Query{Workspace: "w20", SQL: `SELECT 1`}); err != nil {
 		t.Error(err)

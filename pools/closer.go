@@ -21,10 +21,12 @@ type closer struct {
 	closing <-chan struct{}
 }
 
+// silence is how long the network may say nothing before the server is asked; a
+// healthy connection ends in a millisecond or two. It is a variable for tests, which
+// cannot know how fast the machine forks.
+var silence = time.Second
+
 const (
-	// silence is how long the network may say nothing before the server is
-	// asked; a healthy connection ends in a millisecond or two.
-	silence = time.Second
 	// Meanwhile what still runs is cancelled again (see cancelAgain), or a whole
 	// result might be sent to nobody.
 	// The server is asked again every askAgain, and has askAtMost to answer. The

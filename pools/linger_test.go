@@ -20,6 +20,7 @@ import (
 // stop. (FROM generate_series(...) would be slow for another reason: it stores
 // the rows in a file, before the query returns and until it ends.)
 func TestAReleaseWithATrillionUnreadRowsFreesItsSlotSoon(t *testing.T) {
+	pools.CancelPatiently(t) // the slot is not free because the server was asked for it
 	m := open(t, config(20))
 	for i := range times(8, 30) {
 		conn, err := m.Acquire(t.Context(), "w0")
@@ -41,6 +42,7 @@ func TestAReleaseWithATrillionUnreadRowsFreesItsSlotSoon(t *testing.T) {
 // A cancel can be lost (see TestACancelIsRepeatedUntilTheQueryStops), also the
 // one that ends a connection.
 func TestAClosingConnectionIsCancelledAgainBeforeItIsTerminated(t *testing.T) {
+	pools.CancelPatiently(t)
 	m := open(t, config(20))
 	if _, err := m.Workspace("w0").Exec(t.Context(), `CREATE OR REPLACE FUNCTION catch_two_cancels() RETURNS text LANGUAGE plpgsql AS $$ BEGIN
 		FOR i IN 1..2 LOOP

@@ -290,12 +290,16 @@ func TestAHugeAnswerIsStopped(t *testing.T) {
 	pools.CancelPatiently(t)
 	m := open(t, config(20))
 	const huge = `SELECT repeat('x', 100000), generate_series(1, 1000000000)`
+	began := time.Now()
 	result := query(t, m, model.Query{SQL: huge, MaxBytes: 1 << 20, ReadOnly: true})
 	if len(result.Rows) != 10 || !result.Truncated {
 		t.Errorf("%d rows, truncated %v", len(result.Rows), result.Truncated)
 	}
 	_, err := ask(t, m, model.Query{SQL: huge, MaxBytes: 1 << 20})
 	refused(t, err, "54000")
+	if took := time.Since(began); took > patience/2 { // all the time there was
+		t.Errorf("it took %v", took)
+	}
 	if st := stats(t, m).Workspaces; st.Counters.Dials != 1 {
 		t.Errorf("%d dials", st.Counters.Dials)
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"testing"
-	"time"
 
 	"github.com/tenantpool/tenantpool/model"
 	"github.com/tenantpool/tenantpool/pools"
@@ -111,7 +110,7 @@ func TestARenewOfABadIDOrAfterCloseIsAnError(t *testing.T) {
 	if _, err := m.Renew(t.Context(), "a/b"); !errors.As(err, &bad) {
 		t.Error(err)
 	}
-	ctx, stop := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, stop := context.WithTimeout(t.Context(), patience)
 	defer stop()
 	if err := m.Close(ctx); err != nil {
 		t.Fatal(err)
