@@ -38,7 +38,7 @@ func (r *actorRun) request(caller int, q actorRequest) {
 			if took > q.bound() {
 				r.fault("caller %d waited %v, its bound is %v", caller, took, q.bound())
 			}
-			if complaint := q.wrongError(err, took, r.drainedAt <= r.elapsed()); complaint != "" {
+			if complaint := q.wrongError(err, took, r.drainedAt <= r.elapsed(), r.stale[q.workspace]); complaint != "" {
 				r.fault("caller %d waited %v: %s: %v", caller, took, complaint, err)
 			}
 			if r.steady {
@@ -105,7 +105,7 @@ func (r *actorRun) checkGrant(caller int, q actorRequest, c *actorConn, waited, 
 }
 
 // wrongError says what is wrong with an Acquire's error.
-func (q actorRequest) wrongError(err error, took time.Duration, draining bool) string {
+func (q actorRequest) wrongError(err error, took time.Duration, draining, stale bool) string {
 	ended := false
 	for _, end := range []struct {
 		err error
@@ -132,7 +132,8 @@ func (q actorRequest) wrongError(err error, took time.Duration, draining bool) s
 		fair, id = ended || q.noWait || limit.Limit == model.QueueLimit, limit.WorkspaceID
 	case errors.As(err, &dial):
 		fair, id = ended || q.noWait || dial.Kind == model.Permanent, dial.WorkspaceID
-		if dial.Err != (actorFailure{dial.Kind}) {
+		ofStaleDial := stale && dial.Kind == model.Transient && dial.Err == actorFailure{model.Permanent}
+		if dial.Err != (actorFailure{dial.Kind}) && !ofStaleDial {
 			return "a failure of another kind than its cause"
 		}
 	case errors.Is(err, model.ErrPaused):

@@ -242,6 +242,9 @@ func (r *actorRun) control(c actorControl) {
 	time.Sleep(c.at)
 	r.with(func() {
 		r.note("%#v", c)
+		if c.kind == actorRenew || c.kind == actorPause {
+			r.stale[c.workspace] = true
+		}
 		if c.kind == actorLimits {
 			// Sent while holding mu: so they are sent in the order of the list.
 			r.limits = append(r.limits, actorLimitsAt{r.elapsed(), c.budget, c.cap})

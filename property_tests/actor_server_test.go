@@ -22,7 +22,10 @@ type actorServer struct {
 	now  actorCounts // what is true at this moment
 	byID map[model.WorkspaceID]int
 	// renewed is how many dials had begun at the last Renew that has returned.
-	renewed   map[model.WorkspaceID]int
+	renewed map[model.WorkspaceID]int
+	// stale has the workspaces that were renewed or paused. A dial that was under way
+	// then may fail for good and counts as one that may pass.
+	stale     map[model.WorkspaceID]bool
 	conns     []*actorConn
 	began     int // dials
 	failed    int // of them, without a connection
@@ -66,6 +69,7 @@ func newActorServer(p actorPlan) *actorServer {
 		begin:     time.Now(),
 		byID:      make(map[model.WorkspaceID]int),
 		renewed:   make(map[model.WorkspaceID]int),
+		stale:     make(map[model.WorkspaceID]bool),
 		limits:    []actorLimitsAt{{-1, p.limits.Budget, p.limits.PerWorkspace}},
 		drainedAt: model.Never,
 	}
