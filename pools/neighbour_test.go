@@ -33,7 +33,7 @@ func TestANoisyNeighbourDoesNotDelayTheQuietOnes(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			grant(t, 20)
 			m := open(t, config(20))
-			quietOnes := func() []time.Duration {
+			quietOnes := func(lasts time.Duration) []time.Duration {
 				ctx, stop := context.WithTimeout(t.Context(), lasts)
 				defer stop()
 				waits := make([][]time.Duration, quiet)
@@ -46,7 +46,7 @@ func TestANoisyNeighbourDoesNotDelayTheQuietOnes(t *testing.T) {
 				slices.Sort(all)
 				return all
 			}
-			alone := quietOnes()
+			alone := quietOnes(lasts / 4) // for the reader
 
 			ctx, stop := context.WithCancel(t.Context())
 			defer stop()
@@ -57,7 +57,7 @@ func TestANoisyNeighbourDoesNotDelayTheQuietOnes(t *testing.T) {
 			}
 			dials := make(chan []time.Duration)
 			go func() { dials <- timeDials(ctx, t) }()
-			beside := quietOnes()
+			beside := quietOnes(lasts)
 			st := stats(t, m).Workspaces
 			stop()
 			neighbour.Wait()

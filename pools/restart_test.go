@@ -19,9 +19,9 @@ import (
 
 // Nobody tells the manager that the server restarts.
 func TestTheServerRestartsUnderTrafficAndTwoSecondsLaterAllIsWell(t *testing.T) {
-	modes := []localpg.Mode{localpg.Fast, localpg.Kill}
+	modes := []localpg.Mode{localpg.Kill}
 	if long {
-		modes = append(modes, localpg.Immediate)
+		modes = append(modes, localpg.Fast, localpg.Immediate)
 	}
 	for _, mode := range modes {
 		t.Run(mode.String(), func(t *testing.T) {

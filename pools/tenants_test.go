@@ -192,6 +192,9 @@ func TestADeleteWhoseTimeEndsDropsNothing(t *testing.T) {
 
 // Whoever is connected besides the manager has a moment to leave.
 func TestADatabaseInUseByOthersIsWaitedForAShortTime(t *testing.T) {
+	if !long {
+		t.Skip("only with TENANTPOOL_TEST_LONG=1: the server itself waits for five seconds")
+	}
 	m := open(t, config(20))
 	watch := create(t, m, "visited")
 	visit := func(database string) *sql.DB {

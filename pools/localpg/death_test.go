@@ -197,6 +197,7 @@ func TestKilledWhileStarting(t *testing.T) {
 }
 
 func TestAnInterruptReachesTheProgramOnly(t *testing.T) {
+	t.Parallel()
 	c := startChild(t, "drain", openTemp(t))
 	c.ready(t)
 	for name, pid := range map[string]int{"the postmaster": c.postmaster, "the watchdog": c.watchdog} {

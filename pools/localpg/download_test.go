@@ -105,6 +105,7 @@ func programFolder(t *testing.T) string {
 }
 
 func TestAServerFromDownloadedBinaries(t *testing.T) {
+	t.Parallel()
 	url, requests := serve(t,
 		archive(t, "bin/initdb", "bin/postgres", "bin/pg_ctl", "lib/dict_snowball.so", "lib/plpgsql.so"))
 	cache := programFolder(t)

@@ -28,6 +28,7 @@ func code(err error) string {
 }
 
 func TestAFreshServer(t *testing.T) {
+	t.Parallel()
 	prefix := `it's \ %p `
 	s := started(t, Options{MaxConnections: 12, Settings: map[string]string{
 		"log_statement":   "all", // also Start's own statements
