@@ -31,6 +31,7 @@ import (
 // see rememberKeys and loginReader.begin.
 type scramLogins struct {
 	password string
+	hash     scram.HashGeneratorFcn
 	// client keeps the keys of each salt and count that it met. An exchange that
 	// fails replaces it, or an impostor could fill the memory with salts.
 	client atomic.Pointer[scram.Client]
@@ -57,7 +58,7 @@ func rememberKeys(config *pgx.ConnConfig) {
 	if config.RequireAuth != "" || config.ChannelBinding != "prefer" || config.Password == "" || !ascii {
 		return
 	}
-	logins := &scramLogins{password: config.Password}
+	logins := &scramLogins{password: config.Password, hash: scramHash}
 	logins.client.Store(logins.newClient())
 	config.BuildFrontend = func(server io.Reader, to io.Writer) *pgproto3.Frontend {
 		return pgproto3.NewFrontend(&loginReader{server: server, to: to, logins: logins}, to)
@@ -67,7 +68,7 @@ func rememberKeys(config *pgx.ConnConfig) {
 // newClient returns a client without keys. PostgreSQL takes the user from the
 // start of the session, and the iterations are the role's (scram_iterations).
 func (l *scramLogins) newClient() *scram.Client {
-	client, _ := scramHash.NewClientUnprepped("", l.password, "") // there is nothing to fail
+	client, _ := l.hash.NewClientUnprepped("", l.password, "") // there is nothing to fail
 	return client.WithMinIterations(1)
 }
 

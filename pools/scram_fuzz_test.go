@@ -78,7 +78,7 @@ func FuzzImpostors(f *testing.F) {
 		if tooMany.Match(says) {
 			t.Skip("it takes long")
 		}
-		logins := &scramLogins{password: canary}
+		logins := &scramLogins{password: canary, hash: scramHash}
 		logins.client.Store(logins.newClient())
 		raw := &impostorConn{says: bytes.Clone(says)}
 		network := newExactConn(raw)
