@@ -62,7 +62,7 @@ func TestZeroMeansTheDefaultWhereItSaysSo(t *testing.T) {
 func TestAListOfHostsHasNoEmptyOne(t *testing.T) {
 	for host, good := range map[string]bool{
 		"a": true, "a,b": true, "/run/postgresql": true, "::1": true, ",": false, "a,": false, ",a": false, "a,,b": false,
-		":5432": false, "a:": false, "a:0": false, "a:65536": false, "a:b": false, "a:5432,b": true, "[::1]:x": false,
+		":5432": false, "a:": false, "a:0": false, "a:65536": false, "a:b": false, "a:5432,b": true, "[::1]:x": false, "[]": false,
 	} {
 		cfg := model.DefaultConfig()
 		cfg.Host = host
@@ -75,7 +75,7 @@ func TestAListOfHostsHasNoEmptyOne(t *testing.T) {
 func TestAHostMayHaveAPortOfItsOwn(t *testing.T) {
 	cfg := model.DefaultConfig()
 	cfg.Host, cfg.Port = "a,b:1,::1,[::1]:2,/run/x:3,[fe80::1]", 5432
-	want := []model.Address{{"a", 5432}, {"b", 1}, {"::1", 5432}, {"::1", 2}, {"/run/x:3", 5432}, {"[fe80::1]", 5432}}
+	want := []model.Address{{"a", 5432}, {"b", 1}, {"::1", 5432}, {"::1", 2}, {"/run/x:3", 5432}, {"fe80::1", 5432}}
 	if got := cfg.Addresses(); !slices.Equal(got, want) {
 		t.Errorf("%v", got)
 	}

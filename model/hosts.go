@@ -43,15 +43,19 @@ func (c Config) addresses() ([]Address, error) {
 	return list, nil
 }
 
-// cutPort cuts host:port and [host]:port. The colons of a bare IPv6 address, and those
-// in the path of a Unix socket, end no host.
-func cutPort(element string) (host, port string, ok bool) {
+// cutPort splits host:port and [host]:port; own tells whether there is a port. The
+// brackets are no part of the host. The colons of a bare IPv6 address, and those in the
+// path of a Unix socket, end no host.
+func cutPort(element string) (host, port string, own bool) {
 	if inner, bracketed := strings.CutPrefix(element, "["); bracketed {
-		host, port, ok = strings.Cut(inner, "]:")
+		if host, alone := strings.CutSuffix(inner, "]"); alone {
+			return host, "", false
+		}
+		host, port, own = strings.Cut(inner, "]:")
 	} else if strings.Count(element, ":") == 1 && !strings.ContainsAny(element, `/\`) {
-		host, port, ok = strings.Cut(element, ":")
+		host, port, own = strings.Cut(element, ":")
 	}
-	if !ok {
+	if !own {
 		return element, "", false
 	}
 	return host, port, true
