@@ -18,8 +18,9 @@ import (
 // that an id without a database costs nobody a slot: neither the dial that finds it
 // out nor the eviction that makes room for it. The error is a *model.DialError.
 //
-// Whatever the catalogue cannot tell is for the supervisor and the dial to decide.
-func (m *Manager) admit(ctx context.Context, id model.WorkspaceID) error {
+// Whatever the catalogue cannot tell, by the deadline at the latest, is for the
+// supervisor and the dial to decide.
+func (m *Manager) admit(ctx context.Context, id model.WorkspaceID, deadline time.Time) error {
 	if m.supervisor.Active(workspaceShare, id) {
 		return nil
 	}
@@ -28,7 +29,9 @@ func (m *Manager) admit(ctx context.Context, id model.WorkspaceID) error {
 		return fmt.Errorf("acquire: %w", err)
 	}
 	changes := m.catalogue.changes.Load()
-	refused := m.catalogue.ask(ctx, name)
+	asking, stop := context.WithDeadline(ctx, deadline)
+	refused := m.catalogue.ask(asking, name)
+	stop()
 	if refused == nil {
 		return nil
 	}

@@ -254,6 +254,23 @@ func TestACatalogueThatDoesNotAnswerIsNotWaitedForLongNorByAll(t *testing.T) {
 	})
 }
 
+// A catalogue that does not answer in its own time does not outlast the acquire's.
+func TestTheAcquireTimeoutBoundsTheWaitForTheCatalogue(t *testing.T) {
+	m := open(t, config(20))
+	answers := make(chan struct{})
+	pools.ReplaceCatalogue(m.Manager, func(context.Context, []string) ([]string, error) {
+		<-answers // not before the acquire has ended
+		return nil, nil
+	})
+	defer close(answers)
+	pools.SetAcquireTimeout(m.Manager, 10*time.Millisecond)
+	ctx, stop := context.WithTimeout(t.Context(), patience)
+	defer stop()
+	if err := m.Workspace("w0").Ping(ctx); !errors.Is(err, model.ErrAcquireTimeout) {
+		t.Error(err)
+	}
+}
+
 func TestTheCatalogueRemembersABoundedNumberOfNames(t *testing.T) {
 	var names pools.RecentNames
 	for i := range 100_000 {

@@ -32,6 +32,12 @@ func (c *Catalogue) Ask(ctx context.Context, name string) error {
 func (c *Catalogue) Forget(name string) { c.c.forget(name) }
 func (c *Catalogue) Stop()              { c.c.stop() }
 
+// ReplaceCatalogue gives a manager that is not in use one that asks somebody else.
+func ReplaceCatalogue(m *Manager, look func(context.Context, []string) (missing []string, err error)) {
+	m.catalogue.stop()
+	m.catalogue = StartCatalogue(look).c
+}
+
 // RecentNames is the catalogue's memory.
 type RecentNames struct{ names recentNames }
 

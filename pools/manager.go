@@ -187,7 +187,7 @@ func (m *Manager) borrow(ctx context.Context, share actor.ShareIndex, id model.W
 	}
 	deadline := began.Add(wait.AtMost)
 	if share == workspaceShare {
-		if err := m.admit(ctx, id); err != nil {
+		if err := m.admit(ctx, id, deadline); err != nil {
 			return nil, err
 		}
 		wait.AtMost = untilDeadline(deadline)
