@@ -61,7 +61,7 @@ type catalogue struct {
 	changes atomic.Uint64
 
 	asked   chan question
-	failed  chan string // a name that could not be dialed after all
+	failed  chan string // a name that does not exist after all, or not any more
 	stopped chan struct{}
 	done    chan struct{}
 }
@@ -112,7 +112,7 @@ func (c *catalogue) ask(ctx context.Context, name string) *dialFailure {
 	return nil
 }
 
-// forget is told of a name that could not be dialed.
+// forget is told of a name that could not be dialed, or whose database was dropped.
 func (c *catalogue) forget(name string) {
 	select {
 	case c.failed <- name:

@@ -92,6 +92,7 @@ func (m *Manager) deleteWorkspace(ctx context.Context, id model.WorkspaceID, for
 	case err != nil:
 		return fmt.Errorf("delete workspace %q: %w", id, err)
 	}
+	m.catalogue.forget(name)
 	m.databases.noteGone(workspaceKey(id))
 	return nil
 }
@@ -188,9 +189,9 @@ func (m *Manager) Workspaces(ctx context.Context) ([]model.WorkspaceID, error) {
 	return ids, nil
 }
 
-// administer runs a statement in a clean session of the system database. While it fails because
-// somebody else uses the database in question it is repeated, for a short time: to
-// create one the server copies template1, which must not be in use (as by another
+// administer runs a statement in a clean session of the system database. While it
+// fails because somebody else uses the database in question it is repeated, for a
+// short time: to create one the server copies template1, which must not be in use (as by another
 // CREATE DATABASE's check, or somebody's psql), and to drop one nobody may be
 // connected. The server itself already waits for five seconds each time.
 func (m *Manager) administer(ctx context.Context, sql string) error {
