@@ -34,8 +34,8 @@ func (l *Lease) Waited() time.Duration {
 	return l.slot.granted.waited
 }
 
-// Idle tells the lease's holder how long the connection had lain unused before it was
-// lent to him, since its last lease or its dial.
+// Idle is how long the connection had been unused when this lease began, since its
+// last lease or its dial. Only the holder of the lease may call it.
 func (l *Lease) Idle() time.Duration { return time.Duration(l.slot.lent.Load()) - l.slot.freed }
 
 // Release gives the connection back. It does not wait for anything but room in

@@ -15,7 +15,7 @@ func (s *Supervisor) carryOut(sh *share, effect model.Effect) {
 		sh.waits.Observe(e.Waited)
 		c := sh.slots[e.Conn]
 		if e.Caller.(*call).exclusive {
-			c.stale = true // for nobody after him, so through no seat
+			c.stale = true // nobody else gets it: it must not go into a seat
 			c.seats.stale++
 		}
 		l := c.lend(s.loop.now)

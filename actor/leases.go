@@ -26,9 +26,10 @@ func (s *Supervisor) Leases(ctx context.Context) ([]HeldLease, error) {
 	return held.leases, err
 }
 
-// OverdueLeases returns the leases held for at least that long which it has not
-// returned before, the oldest first, and tells the watchers. next is how long it takes
-// until there can be another one.
+// OverdueLeases returns the leases that have been held for at least after, the oldest
+// first, and publishes an EventLeaseOverdue for each. It returns each lease once. No
+// other lease can become overdue before next has passed. It waits for the supervisor's
+// answer, but no longer than ctx.
 func (s *Supervisor) OverdueLeases(ctx context.Context, after time.Duration) (overdue []HeldLease, next time.Duration, err error) {
 	held, err := s.leases(ctx, leasesRequest{overdue: true, after: after})
 	return held.leases, held.next, err
@@ -52,12 +53,12 @@ type heldLeases struct {
 }
 
 type leasesRequest struct {
-	overdue bool // and not reported yet
+	overdue bool // only those held for at least after, and not reported yet
 	after   time.Duration
 	answer  chan<- heldLeases
 }
 
-// carryOut looks at the slots, not into the seats: what lies there is of an even turn.
+// carryOut looks at the slots only; one that lies in a seat has an even turn.
 func (r leasesRequest) carryOut(s *Supervisor) {
 	held := heldLeases{next: r.after}
 	now := s.now()

@@ -12,11 +12,11 @@ import (
 //
 // A Config prints without its Password in every format.
 type Config struct {
-	// Host is the server: a name, an address, or the folder of its Unix socket. Of
-	// several, with commas between them, each dial takes the first that lets it in and is
-	// what TargetSessionAttrs asks for. They must be the servers of one cluster, which
-	// have the same databases. Port is that of those that have none of their own: db1,db2
-	// or db1:5432,db2:5433.
+	// Host is the server: a name, an address, or the folder of its Unix socket. Several
+	// are separated by commas, each with a port of its own or else with Port: db1,db2 or
+	// db1:5432,db2:5433 or [::1]:5432. Each dial takes the first that lets it in and is
+	// what TargetSessionAttrs asks for, so they must be the servers of one cluster, which
+	// have the same databases. DialTimeout is shared out evenly among them.
 	Host     string `env:"DB_HOST"`
 	Port     int    `env:"DB_PORT"`
 	User     string `env:"DB_USER"`
@@ -48,8 +48,8 @@ type Config struct {
 	// once for each lease (0: never). Mostly it means rows, a row, a batch or a
 	// transaction that nobody ended.
 	LeaseWarnAfter time.Duration `env:"DB_LEASE_WARN_AFTER"`
-	// LeaseTracing adds to that, and to what Close waits for, where the connection was
-	// acquired. It costs about a microsecond for each acquire: a debugging aid.
+	// LeaseTracing adds to that warning, and to the one about what Close waits for,
+	// where the connection was acquired. It costs about a microsecond for each acquire: a debugging aid.
 	LeaseTracing bool `env:"DB_LEASE_TRACING"`
 
 	// In what follows zero means the default.

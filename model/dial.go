@@ -97,10 +97,11 @@ func (s *State) dialFailed(m DialFailed) {
 	s.refuseWaiters(w, m)
 }
 
-// refuseWaiters answers those waiters of the workspace that do not wait on after
-// a failed dial: all when it failed for good (but while it is paused, only the
-// exclusive ones: Resume will forget the failure), else those that would not wait and that no dial under way
-// is meant for. It takes time linear in the workspace's waiters.
+// refuseWaiters answers those waiters of the workspace that do not wait on after a
+// failed dial. When it failed for good these are all of them, or while the workspace is
+// paused only the exclusive ones, since Resume will forget the failure. Otherwise they
+// are those that would not wait and that no dial under way is meant for. It takes time
+// linear in the workspace's waiters.
 func (s *State) refuseWaiters(w *workspace, m DialFailed) {
 	err := &DialError{WorkspaceID: w.id, Kind: m.Kind, Attempts: 1, Err: m.Err}
 	switch m.Kind {

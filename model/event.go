@@ -48,8 +48,8 @@ const (
 	// EventPaused, EventResumed: a workspace was, and had not been before.
 	EventPaused  EventKind = "paused"
 	EventResumed EventKind = "resumed"
-	// EventRenewed: a workspace was, or all if Workspace is empty: no connection
-	// that is open is lent any more after its present lease.
+	// EventRenewed: a workspace was, or if Workspace is empty all of the share. Each
+	// connection that was open then closes after its present lease.
 	EventRenewed EventKind = "renewed"
 	// EventLimitsSet: the limits were changed.
 	EventLimitsSet EventKind = "limits_set"

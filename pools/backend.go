@@ -28,13 +28,14 @@ type backend struct {
 	began            span
 	dialed, welcomed time.Time
 	cancel           *cancelHandler
-	// dialedReadOnly: the session was read-only from its beginning.
+	// dialedReadOnly: the session was read-only when it was dialed. mayBeReadOnly is
+	// the dialer's.
 	dialedReadOnly, mayBeReadOnly bool
-	// dirty: a user had the session in his hands, and it was not reset since.
+	// dirty: the session was lent to a user and has not been reset since.
 	dirty bool
 	// handles are those of future leases; the holder's.
 	handles []Conn
-	// traced: each lease leaves in acquired where it began.
+	// traced: each lease stores in acquired the stack of its acquire.
 	traced   bool
 	acquired atomic.Pointer[callers]
 	closer   *closer

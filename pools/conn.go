@@ -54,8 +54,8 @@ func (c *Conn) Release() {
 	}
 }
 
-// looksAlive tells whether the connection, which was just lent, is still one. One that
-// lay idle is looked at, and given back if it is dead.
+// looksAlive reports whether the connection, which was just lent, is still open. It
+// looks at the socket if the connection was idle for lookAfter, and releases a dead one.
 func (c *Conn) looksAlive() bool {
 	if c.lease.Idle() < lookAfter || c.backend.alive() {
 		return true
@@ -70,8 +70,8 @@ func (c *Conn) release(h model.Health) { c.lease.Release(h) }
 // Conn returns the pgx connection, which must not be used or kept after Release,
 // nor closed; it is nil after Release. When ctx ends one of its queries, its
 // error is the server's (SQLSTATE 57014). WaitForNotification and other waits without
-// a query return within milliseconds of the end of their context, and the connection
-// stays usable.
+// a query return within milliseconds of their context's end, and the connection stays
+// usable.
 func (c *Conn) Conn() *pgx.Conn {
 	if c.lease.Ended() {
 		return nil

@@ -29,7 +29,8 @@ type dialer struct {
 	// failed is told of a database that cannot be dialed.
 	failed func(database string)
 
-	// mayBeReadOnly: Config.TargetSessionAttrs asks for such a server, or takes one.
+	// mayBeReadOnly: Config.TargetSessionAttrs asks for a server that may be read-only,
+	// so becoming read-only is no reason to close a connection.
 	mayBeReadOnly bool
 }
 
@@ -55,7 +56,7 @@ func connConfig(cfg model.Config) (*pgx.ConnConfig, error) {
 	config.Password = cfg.Password
 	config.ValidateConnect = reported(cfg.TargetSessionAttrs, config.ValidateConnect)
 	if n := len(cfg.Addresses()); n > 1 {
-		config.ConnectTimeout = cfg.DialTimeout / time.Duration(n) // or a silent one would be the last
+		config.ConnectTimeout = cfg.DialTimeout / time.Duration(n) // or a silent host would use up the time of the next
 	}
 	rememberKeys(config)
 	config.LookupFunc = (&addresses{lookup: config.LookupFunc}).find
@@ -121,7 +122,7 @@ func (d *dialer) login(ctx context.Context, database string) (*backend, error) {
 	return b, b.identify(ctx)
 }
 
-// hostsAndPorts are Config.Addresses as libpq has them.
+// hostsAndPorts are Config.Addresses as libpq's host and port.
 func hostsAndPorts(cfg model.Config) (hosts, ports string) {
 	var h, p []string
 	for _, a := range cfg.Addresses() {

@@ -22,8 +22,8 @@
 // has waited for long.
 //
 // [Manager.Workspace] gives a handle that borrows a connection for one call;
-// [Workspace.DB] a *sql.DB over the same connections, and [Workspace.Connector] what
-// makes one that may be closed.
+// [Workspace.DB] a *sql.DB over the same connections, and [Workspace.Connector] a
+// driver.Connector for one that its owner may close.
 //
 // Package actor decides who gets which connection. This package is the only one
 // that knows pgx: it opens connections ([dialer]), tests them, finds out when

@@ -60,7 +60,7 @@ func newDialFailure(err error, connected bool) *dialFailure {
 	}
 	f := &dialFailure{kind: model.Transient, err: briefly(err)}
 	var lookup *net.DNSError
-	isUnfit, kind := unfit(err)
+	kind, isUnfit := unfit(err)
 	switch {
 	case isUnfit:
 		f.kind, f.remedy = kind, "no server of DB_HOST is what DB_TARGET_SESSION_ATTRS asks for: wait for one, or check both"

@@ -14,7 +14,7 @@ import (
 	"github.com/tenantpool/tenantpool/model"
 )
 
-// watchLeases logs each lease once that is held for longer than the configured time,
+// watchLeases logs every lease that is held for longer than Config.LeaseWarnAfter, once,
 // until ctx is done.
 func (m *Manager) watchLeases(ctx context.Context) {
 	for {
@@ -111,7 +111,7 @@ func borrowers(leases []actor.HeldLease) string {
 	return strings.Join(words, "; ")
 }
 
-// callers is where a lease was acquired.
+// callers is the stack of the acquire that began a lease.
 type callers []uintptr
 
 func newCallers() *callers {

@@ -137,9 +137,13 @@ func Open(ctx context.Context, cfg model.Config, opts ...Option) (*Manager, erro
 // Acquire lends a connection of the workspace. It blocks until there is one, at
 // most until ctx is done or Config.AcquireTimeout is over (0: it waits for a
 // dial, at most DialTimeout, but for nobody's lease). The caller owns the
-// connection until Release. A dead one is replaced: whether the server has ended it is
-// looked at if it was idle for more than a few milliseconds, without a round trip, and
-// it is tested with one if it was idle for longer than HealthCheckAfter.
+// connection until Release.
+//
+// A dead connection is replaced. One that was idle for a few milliseconds has its
+// socket looked at, without a round trip; one that was idle for longer than
+// HealthCheckAfter is also tested with a query. A workspace that has no connection is
+// first looked up in the server's catalogue (at most a second), so that an id without a
+// database is refused without a dial: the DialError's Attempts are 0.
 //
 // The error wraps a *model.WorkspaceIDError before anything is dialed; a
 // *model.ConnectionLimitError when a limit turned the caller away; a
@@ -150,7 +154,7 @@ func (m *Manager) Acquire(ctx context.Context, id model.WorkspaceID) (*Conn, err
 	return dirtied(m.lend(ctx, id))
 }
 
-// dirtied marks the session of a connection that a user gets into his hands.
+// dirtied marks the session of a connection that is lent to a user.
 func dirtied(conn *Conn, err error) (*Conn, error) {
 	if err == nil {
 		conn.backend.dirty = true

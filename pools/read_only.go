@@ -10,10 +10,10 @@ import (
 	"github.com/tenantpool/tenantpool/model"
 )
 
-// After a failover a connection may be one to the old primary, which takes no writes
-// any more, and it would fail every write for as long as it lives. The server tells:
-// with 25006 when it refuses a write, and from PostgreSQL 14 on with two parameters,
-// which arrive with the next answer after they have changed.
+// After a failover a connection may still lead to the old primary, which is read-only
+// now, and would fail every write for as long as it lives. The server says so: with
+// 25006 when it refuses a write, and from PostgreSQL 14 on with two parameters, whose
+// new values come with its next answer.
 const (
 	readOnlyTransaction = "25006"
 	inHotStandby        = "in_hot_standby"
@@ -52,8 +52,8 @@ func (b *backend) afterRefusedWrite() model.Health {
 	return model.Clean
 }
 
-// reported is pgx's check of target_session_attrs, without its round trip where the
-// server has said at the login what it is, as libpq does it.
+// reported is pgx's check of target_session_attrs without its round trip, where the
+// server has reported at the login what it is (PostgreSQL 14 and later), as in libpq.
 func reported(attrs string, ask pgconn.ValidateConnectFunc) pgconn.ValidateConnectFunc {
 	if ask == nil || attrs == "prefer-standby" { // pgx has a word of its own for what it prefers less
 		return ask
@@ -78,14 +78,14 @@ func reported(attrs string, ask pgconn.ValidateConnectFunc) pgconn.ValidateConne
 }
 
 // unfit tells whether a dial failed because no server is what target_session_attrs asks
-// for. Whether a server is a standby concerns all databases; a database or a role may be
+// for, and of which kind that failure is. Whether a server is a standby concerns all databases; a database or a role may be
 // read-only for itself.
-func unfit(err error) (ok bool, kind model.FailureKind) {
+func unfit(err error) (kind model.FailureKind, ok bool) {
 	switch {
 	case errors.Is(err, pgconn.ErrStandbyConnection), errors.Is(err, pgconn.ErrPrimaryConnection):
-		return true, model.ServerDown
+		return model.ServerDown, true
 	case errors.Is(err, pgconn.ErrReadOnlyConnection), errors.Is(err, pgconn.ErrReadWriteConnection):
-		return true, model.Transient
+		return model.Transient, true
 	}
-	return false, 0
+	return 0, false
 }

@@ -52,7 +52,7 @@ func explain(w model.Waiting) (reasonKind, string) {
 	case errors.Is(w.Reason, model.ErrPaused):
 		return paused, "the workspace is paused, or in exclusive use, until that ends"
 	case errors.Is(w.Reason, model.ErrInUse):
-		return inUse, fmt.Sprintf("it wants to be alone, and the workspace has connections or others who want that before it (%s)", inWords(w.Own))
+		return inUse, fmt.Sprintf("it wants to be alone, but the workspace still has connections, or another exclusive acquire came first (%s)", inWords(w.Own))
 	case errors.As(w.Reason, &dial):
 		kind, words := backingOff, fmt.Sprintf("its last dial failed (%s, %q)", dial.Kind, dial.Err)
 		if dial.Kind == model.ServerDown {
