@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"slices"
 	"strconv"
@@ -134,15 +133,7 @@ func TestBehindAProxyThatRenamesDatabasesTheDialDecides(t *testing.T) {
 		}
 		encoded, _ := startup.Encode(nil)
 		_, _ = to.Write(encoded)
-		var copying sync.WaitGroup
-		copying.Go(func() {
-			_, _ = io.Copy(to, client)
-			_ = to.(*net.TCPConn).CloseWrite()
-		})
-		_, _ = io.Copy(client, to)
-		_ = client.Close()
-		copying.Wait()
-		_ = to.Close()
+		relay(client, to)
 	}).Port
 	dialDecides(t, open(t, cfg))
 }

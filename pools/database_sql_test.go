@@ -505,9 +505,9 @@ func TestADBOfAFullBudgetAsksOnceAndGetsTheLimitError(t *testing.T) {
 	}
 }
 
-// A connection that the server ended while it was idle is found out by the first
-// query, if HealthCheckAfter is not over. database/sql repeats what surely did
-// not reach the server; of the rest the caller gets the server's word.
+// A connection that the server ended while it was idle is replaced before it is lent,
+// unless it was used within the last few milliseconds. Then database/sql repeats what
+// surely did not reach the server; of the rest the caller gets the server's word.
 func TestAConnectionThatTheServerEndedCostsADBAtMostOneClearError(t *testing.T) {
 	m := open(t, onePerWorkspace())
 	watch := superuser(t)

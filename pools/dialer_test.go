@@ -95,6 +95,19 @@ func startMuteServer(t *testing.T) (address string) {
 	return listen(t, func(conn net.Conn) { _, _ = io.Copy(io.Discard, conn) }).String()
 }
 
+// relay copies both ways until each side has ended, and closes both.
+func relay(client, server net.Conn) {
+	var copying sync.WaitGroup
+	copying.Go(func() {
+		_, _ = io.Copy(server, client)
+		_ = server.(*net.TCPConn).CloseWrite()
+	})
+	_, _ = io.Copy(client, server)
+	_ = client.Close()
+	copying.Wait()
+	_ = server.Close()
+}
+
 // listen serves each connection to a port of its own on a goroutine, and closes it
 // then. The test ends when all have ended.
 func listen(t *testing.T, serve func(net.Conn)) *net.TCPAddr {

@@ -111,9 +111,13 @@ func TestCreatingAWorkspaceDoesNotEndItsPause(t *testing.T) {
 		t.Fatal(err)
 	}
 	create(t, m, "restored")
-	ctx, stop := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
-	if err := m.Workspace("restored").Ping(ctx); !errors.Is(err, model.ErrPaused) {
+	waiter := make(chan error, 1)
+	go func() { waiter <- m.Workspace("restored").Ping(ctx) }()
+	eventually(t, "it waits", func() bool { return stats(t, m).Workspaces.Waiting == 1 || len(waiter) > 0 })
+	stop()
+	if err := <-waiter; !errors.Is(err, model.ErrPaused) {
 		t.Errorf("%v", err)
 	}
 	if err := m.Resume(t.Context(), "restored"); err != nil {

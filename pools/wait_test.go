@@ -3,10 +3,8 @@ package pools_test
 import (
 	"context"
 	"errors"
-	"io"
 	"net"
 	"strconv"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -17,29 +15,20 @@ import (
 	"github.com/tenantpool/tenantpool/pools"
 )
 
-// counted leads to the server through a relay, which counts connections: those that
+// counted leads to the server through a proxy, which counts connections: those that
 // are no dials of the manager's are cancel requests.
 func counted(t *testing.T, cfg model.Config) (model.Config, *atomic.Int64) {
 	t.Helper()
 	connections := &atomic.Int64{}
 	to := net.JoinHostPort(cfg.Host, strconv.Itoa(cfg.Port))
-	relay := listen(t, func(client net.Conn) {
+	proxy := listen(t, func(client net.Conn) {
 		connections.Add(1)
 		server, err := net.Dial("tcp", to)
-		if err != nil {
-			return
+		if err == nil {
+			relay(client, server)
 		}
-		var copying sync.WaitGroup
-		copying.Go(func() {
-			_, _ = io.Copy(server, client)
-			_ = server.(*net.TCPConn).CloseWrite()
-		})
-		_, _ = io.Copy(client, server)
-		_ = client.Close()
-		copying.Wait()
-		_ = server.Close()
 	})
-	cfg.Host, cfg.Port = relay.IP.String(), relay.Port
+	cfg.Host, cfg.Port = proxy.IP.String(), proxy.Port
 	return cfg, connections
 }
 
