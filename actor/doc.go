@@ -61,8 +61,8 @@
 // granted. Only the supervisor knows better, and only when it looks.
 //
 // Two flags send every release to the supervisor instead: closed, of a workspace
-// (somebody waits for a connection of it, it is paused, or has more than its cap,
-// or one of its connections is stale, from before a Renew or in exclusive use),
+// (somebody waits for a connection of it, it is paused, it has more than its cap, or
+// one of its connections was dialed before a Renew or Pause, or is in exclusive use),
 // and short, of a share (a waiter could use a slot that no idle connection gave
 // up, or the share drains).
 //
