@@ -62,6 +62,9 @@ func connConfig(cfg model.Config) (*pgx.ConnConfig, error) {
 	config.LookupFunc = (&addresses{lookup: config.LookupFunc}).find
 	config.RuntimeParams = map[string]string{
 		"application_name": cmp.Or(config.RuntimeParams["application_name"], "tenantpool"),
+		// Go's strings are UTF-8, whatever the database's encoding. Else the server would
+		// take it for that.
+		"client_encoding": "UTF8",
 	}
 	return config, nil
 }

@@ -127,6 +127,28 @@ func TestADatabasesOwnTypesHaveTheirNames(t *testing.T) {
 	}
 }
 
+// The server must be told that the client's text is UTF-8, and hear it again from a
+// reset, or it takes it for the database's encoding.
+func TestADatabaseOfAnotherEncodingSpeaksUTF8(t *testing.T) {
+	m := open(t, config(20))
+	statements(t, dropLater(t, "test_ws_latin"),
+		`CREATE DATABASE test_ws_latin TEMPLATE template0 ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C'`)
+	w := m.Workspace("latin")
+	var length int
+	if err := w.QueryRow(t.Context(), `SELECT length($1)`, "ä").Scan(&length); err != nil || length != 1 {
+		t.Errorf("a lease: length %d, %v", length, err)
+	}
+	if _, err := w.Exec(t.Context(), `SET client_encoding = LATIN1`); err != nil {
+		t.Fatal(err)
+	}
+	result, err := m.Query(t.Context(), model.Query{
+		Workspace: "latin", SQL: `SELECT chr(228), length('ä'), length($1::text)`, Args: []any{"ä"},
+	})
+	if want := [][]any{{"ä", json.Number("1"), json.Number("1")}}; err != nil || !reflect.DeepEqual(result.Rows, want) {
+		t.Errorf("%q %v, want %q", result.Rows, err, want)
+	}
+}
+
 func TestParametersAreBound(t *testing.T) {
 	m := open(t, config(20))
 	table(t, m, `bound (a int, b text, c bool, d jsonb, e float8, f jsonb)`)
