@@ -51,6 +51,9 @@ func (m *Manager) Exclusive(ctx context.Context, id model.WorkspaceID, f func(*C
 	if _, err := m.naming(id); err != nil {
 		return fmt.Errorf("exclusive: %w", err)
 	}
+	if err := m.admit(ctx, id, time.Now().Add(m.config.DialTimeout)); err != nil {
+		return fmt.Errorf("exclusive: %w", err)
+	}
 	lease, err := m.supervisor.Acquire(ctx, workspaceShare, id, actor.Wait{Exclusive: true})
 	if err != nil {
 		m.noteLimit(id, err)

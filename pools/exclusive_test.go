@@ -103,7 +103,10 @@ func TestExclusiveOfAWorkspaceWithoutADatabaseSaysSoAtOnce(t *testing.T) {
 	m := open(t, config(20))
 	var dial *model.DialError
 	err := m.Exclusive(t.Context(), "nowhere-36", func(*pools.Conn) error { t.Error("it ran"); return nil })
-	if !errors.As(err, &dial) || dial.Kind != model.Permanent {
+	if !errors.As(err, &dial) || dial.Kind != model.Permanent || !errors.Is(err, model.ErrNoWorkspace) {
 		t.Error(err)
+	}
+	if dials := stats(t, m).Workspaces.Counters.Dials; dials != 0 {
+		t.Errorf("%d dials: the catalogue says it before a slot is taken for it", dials)
 	}
 }
