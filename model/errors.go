@@ -11,7 +11,7 @@ var (
 	ErrClosed = errors.New("tenantpool: the manager is closed; open a new one to go on")
 	// ErrPaused: the workspace was paused by an operator, or in exclusive use, for as
 	// long as the acquire could wait.
-	ErrPaused = errors.New("the workspace is paused; it is served again after it is resumed")
+	ErrPaused = errors.New("the workspace is paused, or in exclusive use; it is served again after that")
 	// ErrInUse: an exclusive acquire ended while the workspace had other connections,
 	// or another exclusive one came before it.
 	ErrInUse = errors.New("others still use the workspace; it is free when their connections are released and closed")

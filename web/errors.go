@@ -97,7 +97,7 @@ func replyTo(err error) (_ reply, known bool) {
 	case errors.Is(err, model.ErrPaused):
 		return reply{
 			status: http.StatusServiceUnavailable, retryAfter: retryLater, detail: err.Error(),
-			message: "the workspace is paused: try again later",
+			message: "the workspace is paused or in exclusive use: try again later",
 		}, true
 	case errors.Is(err, model.ErrClosed):
 		return reply{

@@ -35,7 +35,7 @@ var poolErrors = []struct {
 		503, "1", "no database connection is free at the moment: try again", ""},
 	{"closed", fmt.Errorf("secret-customer: %w", model.ErrClosed), 503, "", "the server is shutting down", ""},
 	{"paused", fmt.Errorf("secret-customer: %w: %w", model.ErrPaused, context.DeadlineExceeded),
-		503, "5", "the workspace is paused: try again later", ""},
+		503, "5", "the workspace is paused or in exclusive use: try again later", ""},
 	{"dialing", fmt.Errorf("secret-customer: %w: %w", model.ErrDialing, context.DeadlineExceeded),
 		503, "1", "no database connection could be opened in time: try again", ""},
 	{"no database", &model.DialError{WorkspaceID: "a", Kind: model.Permanent, Err: refusal{"3D000"}},
