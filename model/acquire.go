@@ -99,9 +99,9 @@ func (s *State) waitedFor(wt *waiter) error {
 	switch {
 	case !wt.exclusive && w.shut():
 		return pausedError(w)
-	case w.backoff.failures > 0:
+	case w.backoff.failures > 0 && (s.server.failures == 0 || w.backoff.until >= s.server.until):
 		return w.backoff.dialError(w)
-	case s.server.failures > 0:
+	case s.server.failures > 0: // since the workspace's own failure, if it had one
 		return s.server.dialError(w)
 	case wt.exclusive && (wt != w.exclusive.head.item || w.open() > w.counts[dialing]):
 		return fmt.Errorf("acquire workspace %q: %w", w.id, ErrInUse)

@@ -203,6 +203,14 @@ func TestAWaiterThatGivesUpLearnsWhatItWaitedFor(t *testing.T) {
 		s.at(11, Tick{}, "dial 2 a", "wake never")
 		s.at(12, Cancel{1}, "reject 1: server_down dial of a, attempt 1: refused")
 	})
+	t.Run("the server, which went down after a failure of its own", func(t *testing.T) {
+		s := start(t, limits(4, 1))
+		s.at(0, acquire(1, "a"), "dial 1 a")
+		s.at(10, failed(1, Transient), "wake 11ns")
+		s.at(11, Tick{}, "dial 2 a", "wake never")
+		s.at(1*ms, failed(2, ServerDown), "wake 1.000001ms")
+		s.at(1*ms, Cancel{1}, "reject 1: server_down dial of a, attempt 1: refused", "wake never")
+	})
 	t.Run("its dial", func(t *testing.T) {
 		s := start(t, limits(4, 2))
 		s.at(0, acquire(1, "a"), "dial 1 a")

@@ -120,10 +120,10 @@ func (r *reference) cancel(m model.Cancel) {
 	switch {
 	case !waiter.exclusive && r.shut(w.id):
 		r.reject(waiter, model.ErrPaused)
-	case w.failures > 0:
+	case w.failures > 0 && (r.serverFailures == 0 || w.retryAt >= r.serverUntil):
 		r.reject(waiter, r.ownDialError(w))
 	case r.serverFailures > 0:
-		r.reject(waiter, r.dialError(w))
+		r.reject(waiter, r.serverDialError(w))
 	case waiter.exclusive && (position > 0 || r.count(w.id, anyState) > dialing):
 		r.reject(waiter, model.ErrInUse)
 	case position < dialing:
@@ -274,6 +274,10 @@ func (r *reference) dialError(w *refWorkspace) error {
 	if r.backingOff(w) {
 		return r.ownDialError(w)
 	}
+	return r.serverDialError(w)
+}
+
+func (r *reference) serverDialError(w *refWorkspace) error {
 	return &model.DialError{WorkspaceID: w.id, Kind: model.ServerDown, Attempts: r.serverFailures, Err: r.serverErr}
 }
 
