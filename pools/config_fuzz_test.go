@@ -126,7 +126,7 @@ func FuzzConnectionSettings(f *testing.F) {
 		if config.User != user || config.Password != cfg.Password || config.Database != system {
 			t.Errorf("user %q, database %q", config.User, config.Database)
 		}
-		if len(config.RuntimeParams) != 1 || config.RuntimeParams["application_name"] == "" || config.ConnectTimeout != 0 && !strings.Contains(host, ",") {
+		if len(config.RuntimeParams) != 2 || config.RuntimeParams["application_name"] == "" || config.RuntimeParams["client_encoding"] != "UTF8" || config.ConnectTimeout != 0 && !strings.Contains(host, ",") {
 			t.Errorf("%q, %v", config.RuntimeParams, config.ConnectTimeout)
 		}
 		checkAttempts(t, cfg, config)

@@ -825,7 +825,7 @@ func TestTheDBsOfIDsThatNeverConnectAreBounded(t *testing.T) {
 		t.Fatal(err)
 	}
 	unused := m.Workspace("w1").DB()
-	before := runtime.NumGoroutine()
+	before := goroutines()
 	for i := range 3 * pools.MaxUnconnected {
 		m.Workspace(model.WorkspaceID(fmt.Sprintf("stranger%d", i))).DB()
 	}
@@ -838,7 +838,7 @@ func TestTheDBsOfIDsThatNeverConnectAreBounded(t *testing.T) {
 		}
 	}
 	// The goroutines of those that were closed are about to end.
-	eventually(t, "the oldest are closed", func() bool { return runtime.NumGoroutine() <= before+pools.MaxUnconnected })
+	eventually(t, "the oldest are closed", func() bool { return goroutines() <= before+pools.MaxUnconnected })
 	if strings.Contains(m.log.String(), "was closed") {
 		t.Error("the manager warns of itself")
 	}
@@ -992,7 +992,7 @@ func TestAfterCloseEveryDBSaysThatTheManagerIsClosed(t *testing.T) {
 }
 
 func TestAClosedManagerThatNobodyHasLeavesNoDB(t *testing.T) {
-	before := runtime.NumGoroutine()
+	before := goroutines()
 	func() {
 		m, err := pools.Open(t.Context(), config(20), pools.WithLogger((&logBuffer{}).logger()))
 		if err != nil {
@@ -1008,6 +1008,6 @@ func TestAClosedManagerThatNobodyHasLeavesNoDB(t *testing.T) {
 	}()
 	eventually(t, "the goroutines end", func() bool {
 		runtime.GC()
-		return runtime.NumGoroutine() <= before
+		return goroutines() <= before
 	})
 }

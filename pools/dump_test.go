@@ -271,7 +271,7 @@ func TestADumpThatCannotBeWrittenIsAnError(t *testing.T) {
 // the test is about write no dump.
 func longerThanADial(t *testing.T) time.Duration {
 	t.Helper()
-	return max(100*time.Millisecond, 20*dialsTake(t))
+	return max(100*time.Millisecond, (20 * dialsTake(t)).Round(time.Millisecond)) // as the log has it
 }
 
 func TestALongWaitWritesADump(t *testing.T) {

@@ -148,7 +148,7 @@ func TestTLSThatDoesNotFitIsRefusedAtOnceWithTheSettingThatMendsIt(t *testing.T)
 // With sslmode=prefer it is no failure that the server does not speak TLS.
 func TestThatTLSIsRefusedIsPermanentOnlyWhereItIsRequired(t *testing.T) {
 	cfg := config(20)
-	cfg.SSLMode, cfg.AcquireTimeout = "prefer", failsSoon
+	cfg.SSLMode, cfg.AcquireTimeout = "prefer", failsSoon(t)
 	cfg.Host, cfg.Port = "127.0.0.1", listen(t, func(conn net.Conn) {
 		message, err := pgproto3.NewBackend(conn, conn).ReceiveStartupMessage()
 		if _, asksForTLS := message.(*pgproto3.SSLRequest); asksForTLS && err == nil {

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgproto3"
 
@@ -16,11 +17,11 @@ import (
 type pretender struct{ login, answer []pgproto3.BackendMessage }
 
 // start returns the settings of who takes it for the server.
-func (p pretender) start(t *testing.T) model.Config {
+func (p pretender) start(t *testing.T, atMost time.Duration) model.Config {
 	t.Helper()
 	cfg := config(20)
 	cfg.Host, cfg.Port = "127.0.0.1", listen(t, p.serve).Port
-	cfg.AcquireTimeout = failsSoon
+	cfg.AcquireTimeout = atMost
 	return cfg
 }
 
@@ -56,6 +57,7 @@ func (p pretender) serve(conn net.Conn) {
 // the program.
 func TestAnAnswerThatMakesNoSenseIsAFailedDial(t *testing.T) {
 	column := &pgproto3.RowDescription{Fields: []pgproto3.FieldDescription{{Name: []byte("now"), DataTypeOID: 1184, DataTypeSize: 8, Format: 1}}}
+	soon := failsSoon(t)
 	together(map[string][]pgproto3.BackendMessage{
 		"nothing":        {},
 		"no rows":        {column, &pgproto3.CommandComplete{CommandTag: []byte("SELECT 0")}},
@@ -64,7 +66,7 @@ func TestAnAnswerThatMakesNoSenseIsAFailedDial(t *testing.T) {
 		"another type":   {column, &pgproto3.DataRow{Values: [][]byte{[]byte("now")}}, &pgproto3.CommandComplete{CommandTag: []byte("SELECT 1")}},
 		"another column": {column, &pgproto3.DataRow{Values: [][]byte{make([]byte, 8), nil}}, &pgproto3.CommandComplete{CommandTag: []byte("SELECT 1")}},
 	}, func(name string, answer []pgproto3.BackendMessage) {
-		if err := openOnly(t, pretender{allIsWell, answer}.start(t)); err == nil {
+		if err := openOnly(t, pretender{allIsWell, answer}.start(t, soon)); err == nil {
 			t.Errorf("%s: a manager was opened", name)
 		}
 	})
@@ -73,7 +75,7 @@ func TestAnAnswerThatMakesNoSenseIsAFailedDial(t *testing.T) {
 // The error goes to a terminal when serve does not start.
 func TestWhatAServerSaysMovesNoCursor(t *testing.T) {
 	said := &pgproto3.ErrorResponse{Severity: "FATAL", SeverityUnlocalized: "FATAL", Code: "28000", Message: "no\x1b[2J\x1b]0;owned\x07 \u009b1m\r\nlevel=info msg=fine"}
-	err := openOnly(t, pretender{login: []pgproto3.BackendMessage{said}}.start(t))
+	err := openOnly(t, pretender{login: []pgproto3.BackendMessage{said}}.start(t, failsSoon(t)))
 	if err == nil {
 		t.Fatal("a manager was opened")
 	}
@@ -88,7 +90,7 @@ func TestThePasswordIsNotToldToWhoAsksForItIfOnlyScramIsAllowed(t *testing.T) {
 	t.Setenv("PGREQUIREAUTH", "scram-sha-256")
 	var told atomic.Bool
 	cfg := config(20)
-	cfg.Host, cfg.AcquireTimeout = "127.0.0.1", failsSoon
+	cfg.Host, cfg.AcquireTimeout = "127.0.0.1", failsSoon(t)
 	cfg.Port = listen(t, func(conn net.Conn) {
 		b := pgproto3.NewBackend(conn, conn)
 		if _, err := b.ReceiveStartupMessage(); err != nil {

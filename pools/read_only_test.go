@@ -216,7 +216,7 @@ func TestOfSeveralHostsTheOneThatFitsIsTaken(t *testing.T) {
 	}
 	for _, attrs := range []string{"read-only", "standby"} {
 		cfg := config(20)
-		cfg.TargetSessionAttrs, cfg.AcquireTimeout = attrs, failsSoon
+		cfg.TargetSessionAttrs, cfg.AcquireTimeout = attrs, failsSoon(t)
 		if err := openOnly(t, cfg); err == nil || !strings.Contains(err.Error(), "DB_TARGET_SESSION_ATTRS") {
 			t.Errorf("%s: %v", attrs, err)
 		}

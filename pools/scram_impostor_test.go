@@ -16,8 +16,12 @@ import (
 	"github.com/tenantpool/tenantpool/pools"
 )
 
-// failsSoon is the AcquireTimeout where an open should fail.
-const failsSoon = 300 * time.Millisecond
+// failsSoon is the AcquireTimeout where an open should fail: time for a dial, here and
+// now, and not much more.
+func failsSoon(t *testing.T) time.Duration {
+	t.Helper()
+	return 300*time.Millisecond + 20*dialsTake(t)
+}
 
 // openOnly opens a manager, and closes it.
 func openOnly(t *testing.T, cfg model.Config) error {
@@ -53,11 +57,11 @@ type impostor struct {
 }
 
 // start returns the settings of who takes it for the server.
-func (i *impostor) start(t *testing.T) model.Config {
+func (i *impostor) start(t *testing.T, atMost time.Duration) model.Config {
 	t.Helper()
 	cfg := config(20)
 	cfg.Host, cfg.Port = "127.0.0.1", listen(t, i.serve).Port
-	cfg.AcquireTimeout = failsSoon
+	cfg.AcquireTimeout = atMost
 	return cfg
 }
 
@@ -107,6 +111,7 @@ var (
 )
 
 func TestAServerThatDoesNotKnowThePasswordIsNotTalkedTo(t *testing.T) {
+	soon := failsSoon(t)
 	together(map[string][]pgproto3.BackendMessage{
 		"its signature is wrong":         append([]pgproto3.BackendMessage{lie}, allIsWell...),
 		"its signature is no signature":  append([]pgproto3.BackendMessage{&pgproto3.AuthenticationSASLFinal{Data: []byte("v=")}}, allIsWell...),
@@ -115,7 +120,7 @@ func TestAServerThatDoesNotKnowThePasswordIsNotTalkedTo(t *testing.T) {
 		"it asks for the password again": {&pgproto3.AuthenticationCleartextPassword{}},
 	}, func(name string, answer []pgproto3.BackendMessage) {
 		i := &impostor{offer: plainOnly, iterations: "4096", answer: answer}
-		err := openOnly(t, i.start(t))
+		err := openOnly(t, i.start(t, soon))
 		if err == nil || !strings.Contains(err.Error(), "scram-sha-256") {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -136,12 +141,13 @@ func together[T any](all map[string]T, f func(string, T)) {
 
 // A context cannot stop the computation of keys.
 func TestAServerCannotTakeTheProcessorForLong(t *testing.T) {
+	soon := failsSoon(t)
 	together(map[string]string{
 		"max int": "2147483648", "huge": "99999999999999999999", "too many": "10000001", "none": "0",
 		"negative": "-1", "no number": "many", "twice": "1,i=2147483648",
 	}, func(_, iterations string) {
 		i := &impostor{offer: plainOnly, iterations: iterations, answer: allIsWell}
-		cfg := i.start(t)
+		cfg := i.start(t, soon)
 		err := openOnly(t, cfg)
 		if err == nil || !strings.Contains(err.Error(), "iterations") {
 			t.Errorf("%s iterations: %v", iterations, err)
@@ -156,8 +162,7 @@ func TestAServerCannotTakeTheProcessorForLong(t *testing.T) {
 func TestTheKeysOfAFailedLoginAreForgotten(t *testing.T) {
 	sums := pools.CountHashes(t)
 	i := &impostor{offer: plainOnly, iterations: strconv.Itoa(iterations), answer: []pgproto3.BackendMessage{lie}}
-	cfg := i.start(t)
-	cfg.AcquireTimeout = patience
+	cfg := i.start(t, patience)
 	ctx, enough := context.WithCancel(t.Context())
 	defer enough()
 	i.proved = func(proofs int) {

@@ -118,7 +118,7 @@ func TestSomebodyInBetweenIsFoundOut(t *testing.T) {
 
 func TestTheChannelBindingThatIsAskedForIsLeftToPgx(t *testing.T) {
 	speakTLS(t, superuser(t))
-	soon := failsSoon + 20*dialsTake(t)
+	soon := failsSoon(t)
 	for binding, mode := range map[string]string{"require": "require", "disable": "require", "prefer": "require"} {
 		t.Setenv("PGCHANNELBINDING", binding)
 		cfg := config(20)
