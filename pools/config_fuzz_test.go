@@ -105,6 +105,7 @@ func FuzzConnectionSettings(f *testing.F) {
 	f.Add("/var/run/postgresql", 65535, "x' host='evil", `'`, "verify-full", "d' sslmode=disable dbname='e")
 	f.Add("a,b", 5432, " ", "\\", "require", "postgres://u:p@h/d")
 	f.Add("a:1,[::1]:2,::1,b", 3, "u", "", "verify-full", "postgres")
+	f.Add("a,[::1]", 3, "u", "", "verify-full", "postgres")
 	f.Add("a,", 5432, "ä\xff", "\t", "allow", "new\nline")
 	f.Add("10.0.0.1", 5432, `\`, `\'`, "verify-ca", `\\'`)
 	f.Fuzz(func(t *testing.T, host string, port int, user, password, sslMode, system string) {
@@ -148,6 +149,8 @@ func checkAttempts(t *testing.T, cfg model.Config, config *pgx.ConnConfig) {
 		if h, p, err := net.SplitHostPort(host); err == nil && !strings.ContainsAny(host, `/\`) {
 			host = h
 			port, _ = strconv.Atoi(p)
+		} else if len(host) > 2 && host[0] == '[' && host[len(host)-1] == ']' {
+			host = host[1 : len(host)-1]
 		}
 		modes := map[string][]bool{"disable": {false}, "allow": {false, true}, "prefer": {true, false}}[cfg.SSLMode]
 		if modes == nil {

@@ -17,6 +17,23 @@ import (
 
 const shortTurn = 150 * time.Millisecond
 
+// servingTurn is long enough for every strategy to serve requests: their first ones
+// wait for dials, of which this measures one.
+func servingTurn(t *testing.T) time.Duration {
+	t.Helper()
+	dsn := dsnOf(sharedServer(t))
+	began := time.Now()
+	conn, err := pgx.Connect(t.Context(), dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	took := time.Since(began)
+	if err := conn.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return max(shortTurn, 20*took)
+}
+
 func strategyOf(t *testing.T, w Report, name string) StrategyReport {
 	t.Helper()
 	i := slices.IndexFunc(w.Strategies, func(s StrategyReport) bool { return s.Name == name })
@@ -31,6 +48,7 @@ func strategyOf(t *testing.T, w Report, name string) StrategyReport {
 func TestEachStrategyServesRequestsOnARealServer(t *testing.T) {
 	temp := openTemp(t)
 	o := small()
+	o.For = servingTurn(t)
 	o.Workloads = []string{"uniform", "noisy"}
 	result, err := Run(t.Context(), o, quietLog(), silent)
 	if err != nil {

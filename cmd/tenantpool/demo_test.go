@@ -195,7 +195,7 @@ func TestTheTextReport(t *testing.T) {
 		t.Errorf("exit status %d:\n%s", status, &stderr)
 	}
 	for _, want := range []string{
-		"\n3 workspaces shared 15 connections, at most 3 each, for 1.",
+		"\n3 workspaces shared 15 connections, at most 3 each, for ",
 		"requests/s from 4 workers",
 		"\n    failed                0\n",
 		"\n    budget               20   15 for workspaces, 5 for the system database\n",
