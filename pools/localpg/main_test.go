@@ -47,7 +47,8 @@ func (m tests) Run() int {
 
 var common *Server
 
-// shared is a running server of the tests that leave it as it was. It can recover.
+// shared is a running server of the tests that leave it as it was, but for tables. It
+// can recover.
 func shared(t *testing.T) *Server {
 	t.Helper()
 	var err error

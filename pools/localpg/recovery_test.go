@@ -13,7 +13,7 @@ import (
 
 func TestAServerInRecoveryLetsNobodyInUntilItIsPromoted(t *testing.T) {
 	s := shared(t)
-	execute(t, login(t, s), "CREATE TABLE recovered ()")
+	execute(t, login(t, s), "DROP TABLE IF EXISTS recovered; CREATE TABLE recovered ()")
 	if err := s.ResumeInRecovery(deadline(t)); err == nil || !strings.Contains(err.Error(), "call Shutdown first") {
 		t.Errorf("of a running server: %v", err)
 	}
@@ -52,7 +52,7 @@ func TestAResumeAfterARecoveryThatWasShutDownIsOrdinary(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	execute(t, login(t, s), "CREATE TABLE written ()")
+	execute(t, login(t, s), "DROP TABLE IF EXISTS written; CREATE TABLE written ()")
 }
 
 func TestProcessesAreThePostmasterAndItsBackends(t *testing.T) {

@@ -15,7 +15,7 @@ import (
 func TestShutdownAndResumeKeepDataAndPort(t *testing.T) {
 	s := shared(t)
 	port := s.Port
-	execute(t, login(t, s), "CREATE TABLE kept (mode text)")
+	execute(t, login(t, s), "DROP TABLE IF EXISTS kept; CREATE TABLE kept (mode text)")
 	for i, mode := range []Mode{Fast, Immediate, Kill, Smart} {
 		t.Run(mode.String(), func(t *testing.T) {
 			if err := s.Resume(deadline(t)); err == nil || !strings.Contains(err.Error(), "call Shutdown first") {
