@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -278,13 +279,13 @@ func TestTheHistogramsCountGrantsAndDials(t *testing.T) {
 
 func TestNewLimitsAreOfOneMoment(t *testing.T) {
 	testShares(t, []model.Limits{few(10, 2), few(10, 2)}, func(w *world) {
-		stop, looked := make(chan bool), make(chan int)
+		stop, ended := make(chan bool), make(chan bool)
+		var looks atomic.Int64
 		go func() {
-			n := 0
+			defer close(ended)
 			for {
 				select {
 				case <-stop:
-					looked <- n
 					return
 				default:
 				}
@@ -292,19 +293,18 @@ func TestNewLimitsAreOfOneMoment(t *testing.T) {
 				if err != nil || st.Shares[first].Budget != st.Shares[second].Budget {
 					w.Errorf("the budgets are %d and %d (%v)", st.Shares[first].Budget, st.Shares[second].Budget, err)
 				}
-				n++
+				looks.Add(1)
 			}
 		}()
-		for i := range 200 {
-			w.setLimits(10+i, 2, 10+i, 2)
-			if st := w.statsNow(); st.Shares[first].Budget != 10+i {
-				w.Errorf("after SetLimits the budget is %d", st.Shares[first].Budget)
+		for i := 0; i < 200 || looks.Load() == 0; i++ {
+			budget := 10 + i%200
+			w.setLimits(budget, 2, budget, 2)
+			if st := w.statsNow(); st.Shares[first].Budget != budget {
+				w.Errorf("after SetLimits the budget is %d, not %d", st.Shares[first].Budget, budget)
 			}
 		}
 		close(stop)
-		if <-looked == 0 {
-			w.Error("nobody looked")
-		}
+		<-ended
 	})
 }
 

@@ -59,16 +59,22 @@ func TestTheDashboardOfARunningDemo(t *testing.T) {
 	}
 
 	// One of the least popular, so that its connection is idle: but another
-	// workspace may take it at any moment, so it is tried until one was closed.
+	// workspace may take it at any moment, so it is tried until one was closed. It is
+	// found and clicked at one moment, or its button might be gone.
 	page.Type("#filter", "0") // of the ids
 	evicted := false
 	for try := 0; try < 20 && !evicted; try++ {
-		id := browsertest.Value[string](page, `[...document.querySelectorAll('#workspace-rows tr')]
-			.find((row) => row.querySelector('.cell-idle').innerText !== '0')?.dataset.workspace ?? ''`)
+		id := browsertest.Value[string](page, `(() => {
+			const button = [...document.querySelectorAll('#workspace-rows tr')]
+				.filter((row) => row.querySelector('.cell-idle').innerText !== '0')
+				.map((row) => row.querySelector('[aria-label^="Evict "]'))
+				.find((button) => button && !button.disabled);
+			button?.click();
+			return button?.closest('tr').dataset.workspace ?? '';
+		})()`)
 		if id == "" {
 			continue
 		}
-		browsertest.Value[any](page, fmt.Sprintf("void document.querySelector('[aria-label=\"Evict %s\"]').click()", id))
 		page.AwaitText("dialog", "Evict "+id+"?")
 		page.Press(kb.Enter)
 		page.AwaitText("#toasts", id)
