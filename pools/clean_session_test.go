@@ -281,15 +281,7 @@ func TestTheManagersOwnConnectionIsNeverLent(t *testing.T) {
 
 // BenchmarkQueryAfterALease is the price of the reset.
 func BenchmarkQueryAfterALease(b *testing.B) {
-	m, err := pools.Open(b.Context(), config(20), pools.WithLogger((&logBuffer{}).logger()))
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(func() {
-		if err := m.Close(context.Background()); err != nil {
-			b.Error(err)
-		}
-	})
+	m := openForBenchmark(b)
 	for name, lease := range map[string]bool{"clean": false, "dirty": true} {
 		b.Run(name, func(b *testing.B) {
 			for b.Loop() {

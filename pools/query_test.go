@@ -561,15 +561,7 @@ func TestAllKindsOfQueriesAtOnceLoseNoSlotAndTakeNoneTooMany(t *testing.T) {
 
 // BenchmarkQuery compares a statement through Query with the same through pgx.
 func BenchmarkQuery(b *testing.B) {
-	m, err := pools.Open(b.Context(), config(20), pools.WithLogger((&logBuffer{}).logger()))
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(func() {
-		if err := m.Close(context.Background()); err != nil {
-			b.Error(err)
-		}
-	})
+	m := openForBenchmark(b)
 	for name, q := range map[string]model.Query{
 		"read-only":  {Workspace: "w20", SQL: `SELECT $1::int`, Args: []any{json.Number("1")}, ReadOnly: true, MaxRows: 100},
 		"read-write": {Workspace: "w20", SQL: `SELECT $1::int`, Args: []any{json.Number("1")}, MaxRows: 100},

@@ -78,8 +78,8 @@ func reported(attrs string, ask pgconn.ValidateConnectFunc) pgconn.ValidateConne
 }
 
 // unfit tells whether a dial failed because no server is what target_session_attrs asks
-// for, and of which kind that failure is. Whether a server is a standby concerns all databases; a database or a role may be
-// read-only for itself.
+// for, and of which kind that failure is. Whether a server is a standby concerns all
+// databases; a database or a role may be read-only for itself.
 func unfit(err error) (kind model.FailureKind, ok bool) {
 	switch {
 	case errors.Is(err, pgconn.ErrStandbyConnection), errors.Is(err, pgconn.ErrPrimaryConnection):

@@ -12,7 +12,6 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/tenantpool/tenantpool/model"
-	"github.com/tenantpool/tenantpool/pools"
 )
 
 // counted leads to the server through a proxy, which counts connections: those that
@@ -146,15 +145,7 @@ func TestAQueryAfterAWaitIsCancelledByItsContext(t *testing.T) {
 
 // BenchmarkSelect1 shows what following the answers costs a query.
 func BenchmarkSelect1(b *testing.B) {
-	m, err := pools.Open(b.Context(), config(20), pools.WithLogger((&logBuffer{}).logger()))
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(func() {
-		if err := m.Close(context.Background()); err != nil {
-			b.Error(err)
-		}
-	})
+	m := openForBenchmark(b)
 	conn, err := m.Acquire(b.Context(), "w20")
 	if err != nil {
 		b.Fatal(err)
