@@ -35,17 +35,18 @@ type cancelHandler struct {
 	unsure bool
 }
 
-// cancelWithin bounds how long a query may outlive its context. It is a variable
-// for tests, which cannot know how fast the machine forks.
-var cancelWithin = 500 * time.Millisecond
-
-const (
-	// cancelAgain is the first pause between two requests; it doubles.
-	cancelAgain = 25 * time.Millisecond
+// These are variables for tests, which cannot know how soon the machine forks a process
+// or runs a goroutine.
+var (
+	// cancelWithin bounds how long a query may outlive its context.
+	cancelWithin = 500 * time.Millisecond
 	// wakeAfter is the time for a query to be written whose context ended just before,
 	// or to be seen to have ended. Waking it then would cost the connection.
 	wakeAfter = time.Millisecond
 )
+
+// cancelAgain is the first pause between two requests; it doubles.
+const cancelAgain = 25 * time.Millisecond
 
 func (h *cancelHandler) build(conn *pgconn.PgConn) ctxwatch.Handler {
 	h.conn = conn

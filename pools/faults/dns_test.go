@@ -102,6 +102,9 @@ func TestTheHostMoves(t *testing.T) {
 	config := func(cfg *model.Config) {
 		old.between(cfg)
 		cfg.Host = hostName
+		// A dial to the old address outlasts the request that waits for it. If not, no
+		// request fails where all slots were being dialed when the host moved.
+		cfg.DialTimeout = 2 * requestTime
 	}
 	fault{
 		name:   "host moves to another address; the old one is dark",
