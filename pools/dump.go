@@ -8,10 +8,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"runtime"
-	"runtime/debug"
 	"time"
 
+	"github.com/tenantpool/tenantpool/internal/build"
 	"github.com/tenantpool/tenantpool/model"
 )
 
@@ -61,14 +60,15 @@ var errEntryTooLarge = fmt.Errorf("it has more than %d bytes", maxDumpEntry)
 
 // aboutDump is about.json.
 type aboutDump struct {
-	At      time.Time     `json:"at"`
-	Why     string        `json:"why"`
-	Go      string        `json:"go"`
-	Version string        `json:"version"`
-	Config  model.Config  `json:"config"`
-	Stats   model.Stats   `json:"stats"`
-	Down    string        `json:"serverDown,omitempty"`
-	Missing []missingPart `json:"missing,omitempty"`
+	At       time.Time     `json:"at"`
+	Why      string        `json:"why"`
+	Go       string        `json:"go"`
+	Version  string        `json:"version"`
+	Revision string        `json:"revision"`
+	Config   model.Config  `json:"config"`
+	Stats    model.Stats   `json:"stats"`
+	Down     string        `json:"serverDown,omitempty"`
+	Missing  []missingPart `json:"missing,omitempty"`
 }
 
 type missingPart struct {
@@ -114,7 +114,8 @@ func (m *Manager) dumpsEnded(ctx context.Context) error {
 }
 
 func (m *Manager) collectDump(ctx context.Context, why string) ([]dumpEntry, error) {
-	about := aboutDump{At: time.Now().UTC(), Why: why, Go: runtime.Version(), Version: moduleVersion(), Config: m.config}
+	built := build.Current()
+	about := aboutDump{At: time.Now().UTC(), Why: why, Go: built.Go, Version: built.Version, Revision: built.Revision, Config: m.config}
 	about.Config.User, about.Config.Password = "", ""
 	var err error
 	if about.Stats, err = m.Stats(ctx); err != nil {
@@ -177,24 +178,6 @@ func writeDump(ctx context.Context, w io.Writer, entries []dumpEntry) error {
 		}
 	}
 	return z.Close()
-}
-
-// moduleVersion is which version of this module the program was built with.
-func moduleVersion() string {
-	const path = "github.com/tenantpool/tenantpool"
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "unknown"
-	}
-	if info.Main.Path == path {
-		return info.Main.Version
-	}
-	for _, dep := range info.Deps {
-		if dep.Path == path {
-			return dep.Version
-		}
-	}
-	return "unknown"
 }
 
 // boundedBuffer refuses what does not fit.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/caarlos0/env/v11"
 
+	"github.com/tenantpool/tenantpool/internal/secret"
 	"github.com/tenantpool/tenantpool/model"
 )
 
@@ -18,15 +19,20 @@ import (
 // not set, or is empty, has its default (see model.DefaultConfig). The error
 // joins a *model.ConfigError for each variable that cannot be read or is out of
 // range.
+//
+// In place of DB_PASSWORD, DB_PASSWORD_FILE may name a file that holds it; a line's end
+// there is no part of it. Both are an error.
 func ConfigFromEnv() (model.Config, error) {
 	cfg := model.DefaultConfig()
 	unreadable, err := parseEnv(&cfg)
 	if err != nil {
 		return model.Config{}, fmt.Errorf("configuration: %w", err)
 	}
+	var noPassword error
+	cfg.Password, noPassword = secret.FromEnv("DB_PASSWORD")
 	invalid := cfg.Validate()
 	explain(invalid, unreadable)
-	if err := errors.Join(invalid, notBool(unreadable)); err != nil {
+	if err := errors.Join(invalid, notBool(unreadable), noPassword); err != nil {
 		return model.Config{}, fmt.Errorf("configuration: %w", err)
 	}
 	return cfg, nil

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -14,7 +15,7 @@ import (
 
 // variables are all that ConfigFromEnv reads.
 var variables = []string{
-	"DB_HOST", "DB_PORT", "DB_USER", "DB_PASSWORD", "DB_SSLMODE", "DB_TARGET_SESSION_ATTRS", "DB_PREFIX", "DB_NAME",
+	"DB_HOST", "DB_PORT", "DB_USER", "DB_PASSWORD", "DB_PASSWORD_FILE", "DB_SSLMODE", "DB_TARGET_SESSION_ATTRS", "DB_PREFIX", "DB_NAME",
 	"DB_MAX_CONNECTIONS", "DB_MAX_CONNECTIONS_PER_DB",
 	"DB_CONNECTION_MAX_LIFETIME", "DB_CONNECTION_MAX_IDLE_TIME", "DB_ACQUIRE_TIMEOUT",
 	"DB_LEASE_WARN_AFTER", "DB_LEASE_TRACING", "DB_MAX_DIALING", "DB_DIAL_TIMEOUT", "DB_MAX_WAITERS", "DB_MAX_WAITERS_PER_DB",
@@ -48,6 +49,23 @@ func TestAnEmptyEnvironmentGivesTheDefaults(t *testing.T) {
 	environment(t)
 	if cfg, err := pools.ConfigFromEnv(); err != nil || cfg != published {
 		t.Errorf("%+v %v", cfg, err)
+	}
+}
+
+func TestThePasswordMayLieInAFile(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "password")
+	if err := os.WriteFile(file, []byte("a=b'c\\ d\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	environment(t, "DB_PASSWORD_FILE="+file)
+	if cfg, err := pools.ConfigFromEnv(); err != nil || cfg.Password != "a=b'c\\ d" {
+		t.Errorf("%q %v", cfg.Password, err)
+	}
+	environment(t, "DB_PASSWORD_FILE="+file, "DB_PASSWORD=hunter2", "DB_PORT=0")
+	_, err := pools.ConfigFromEnv()
+	if err == nil || !strings.Contains(err.Error(), "DB_PASSWORD and DB_PASSWORD_FILE are both set") || !strings.Contains(err.Error(), "DB_PORT") ||
+		strings.Contains(err.Error(), "hunter2") {
+		t.Errorf("%v", err)
 	}
 }
 
@@ -159,6 +177,7 @@ func TestAllBadValuesAreReportedTogether(t *testing.T) {
 	}
 }
 
+// How docker and systemd read the file is a test of cmd/tenantpool.
 func TestTheExampleEnvironmentIsTheDefault(t *testing.T) {
 	text, err := os.ReadFile("../env.example")
 	if err != nil {
@@ -166,18 +185,17 @@ func TestTheExampleEnvironmentIsTheDefault(t *testing.T) {
 	}
 	var lines []string
 	for line := range strings.Lines(string(text)) {
-		line, _, _ = strings.Cut(line, "#")
-		if line = strings.TrimSpace(line); line != "" {
+		if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "#") {
 			lines = append(lines, line)
 		}
 	}
 	for _, name := range variables {
-		if !strings.Contains("\n"+strings.Join(lines, "\n"), "\n"+name+"=") {
+		if !strings.Contains("\n"+strings.ReplaceAll(string(text), "\n# ", "\n"), "\n"+name+"=") {
 			t.Errorf("%s is missing", name)
 		}
 	}
-	if len(lines) != len(variables) {
-		t.Errorf("%d variables, want %d: %q", len(lines), len(variables), lines)
+	if want := len(variables) - 1; len(lines) != want { // the password stands there, and its file in a comment
+		t.Errorf("%d variables, want %d: %q", len(lines), want, lines)
 	}
 	environment(t, lines...)
 	cfg, err := pools.ConfigFromEnv()

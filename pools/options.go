@@ -47,6 +47,6 @@ func WithDumps(dir string, after time.Duration) Option {
 func defaultLogger() logrus.FieldLogger {
 	log := logrus.New()
 	log.SetOutput(os.Stderr)
-	log.SetFormatter(&logrus.JSONFormatter{})
+	log.SetFormatter(&logrus.JSONFormatter{FieldMap: logrus.FieldMap{logrus.FieldKeyMsg: "message"}})
 	return log
 }

@@ -90,6 +90,8 @@ const (
 	identityKey  = "tenantpool.identity"
 	requestIDKey = "tenantpool.requestID"
 	routeKey     = "tenantpool.route" // its path, without a prefix
+	workspaceKey = "tenantpool.workspace"
+	sqlStateKey  = "tenantpool.sqlstate" // what the database server refused it with
 )
 
 // identity is who sends the request; the zero value on a public route.

@@ -225,7 +225,7 @@ func TestDrainAnswersAtOnceAndIsLoggedAtItsEnd(t *testing.T) {
 		t.Error("logged too early")
 	}
 	close(end)
-	soon(t, "the log says so", func() bool { return strings.Contains(rig.log.String(), `"msg":"Drained"`) })
+	soon(t, "the log says so", func() bool { return strings.Contains(rig.log.String(), `"message":"Drained"`) })
 	if calls := rig.pool.done(); !slices.Equal(calls, []string{"close"}) {
 		t.Errorf("%q", calls)
 	}

@@ -40,7 +40,11 @@ func (s *Server) readWorkspace(c echo.Context) (model.WorkspaceID, error) {
 	if err := s.readJSON(c, &r); err != nil {
 		return "", err
 	}
-	return r.WorkspaceID, validWorkspace(r.WorkspaceID)
+	err := validWorkspace(r.WorkspaceID)
+	if err == nil {
+		c.Set(workspaceKey, string(r.WorkspaceID))
+	}
+	return r.WorkspaceID, err
 }
 
 func validWorkspace(id model.WorkspaceID) error {

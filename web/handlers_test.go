@@ -36,7 +36,7 @@ func newHandlersRig(t *testing.T, change ...func(*Options)) *handlersRig {
 	log := logrus.New()
 	log.SetOutput(rig.log)
 	log.SetLevel(logrus.DebugLevel)
-	log.SetFormatter(&logrus.JSONFormatter{})
+	log.SetFormatter(jsonLines)
 	o := Options{Keys: []PublicKey{key.Public()}, Log: log}
 	for _, f := range change {
 		f(&o)

@@ -29,7 +29,7 @@ func (b *logBook) String() string {
 // with are the lines that have the message.
 func (b *logBook) with(t *testing.T, message string) []map[string]any {
 	t.Helper()
-	return b.find(t, func(line map[string]any) bool { return line["msg"] == message })
+	return b.find(t, func(line map[string]any) bool { return line["message"] == message })
 }
 
 // audits are the audit lines.

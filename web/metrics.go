@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/sirupsen/logrus"
 
+	"github.com/tenantpool/tenantpool/internal/build"
 	"github.com/tenantpool/tenantpool/model"
 )
 
@@ -49,7 +50,9 @@ func metric(name, help string, labels ...string) *prometheus.Desc {
 
 // What is exported. A share is "workspaces" or "system".
 var (
-	upDesc = metric("up", "1 if the pool gave its statistics; 0: none of the others are there.")
+	buildDesc = metric("build_info", "What the program was built from; always 1.", "version", "revision", "goversion")
+
+	upDesc = metric("up", "1 if the pool gave its statistics; 0: no other of the pool is there.")
 
 	maxConnectionsDesc = metric("max_connections", "How many connections all databases together may hold.")
 	perWorkspaceDesc   = metric("max_connections_per_workspace", "How many connections one workspace may hold.")
@@ -100,6 +103,8 @@ func (*collector) Describe(chan<- *prometheus.Desc) {}
 func (c *collector) Collect(out chan<- prometheus.Metric) {
 	t, err := c.snapshots.get(context.Background()) // bounded by snapshotTimeout
 	to := series{out}
+	built := build.Current()
+	to.gauge(buildDesc, 1, built.Version, built.Revision, built.Go)
 	up := err == nil && t.err == nil
 	to.gauge(upDesc, one(up))
 	if !up {

@@ -2,13 +2,16 @@ package web
 
 import (
 	"context"
+	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 
+	"github.com/tenantpool/tenantpool/internal/build"
 	"github.com/tenantpool/tenantpool/model"
 )
 
@@ -144,7 +147,9 @@ func TestWithoutThePoolTheMetricsSayThatItIsDown(t *testing.T) {
 		return exampleStats(), nil
 	}
 	text := rig.scrape()
-	if lines := exported(text); len(lines) != 1 || lines[0] != "tenantpool_up 0" || !strings.Contains(text, "\ngo_goroutines ") {
+	built := build.Current() // which is known all the same
+	about := fmt.Sprintf("tenantpool_build_info{goversion=%q,revision=%q,version=%q} 1", built.Go, built.Revision, built.Version)
+	if lines := exported(text); !slices.Equal(lines, []string{about, "tenantpool_up 0"}) || !strings.Contains(text, "\ngo_goroutines ") {
 		t.Errorf("%q", lines)
 	}
 	broken.Store(false)

@@ -66,6 +66,7 @@ func (s *Server) query(c echo.Context) error {
 	if !s.identity(c).serves(r.WorkspaceID) {
 		return &failure{status: http.StatusForbidden, message: "your token does not name this workspace"}
 	}
+	c.Set(workspaceKey, string(r.WorkspaceID))
 	limits := s.options.Query
 	timeout, err := r.check(limits)
 	if err != nil {
@@ -117,6 +118,7 @@ func queryFailed(ctx context.Context, c echo.Context, err error, timeout time.Du
 	if !errors.As(err, &sql) {
 		return err
 	}
+	c.Set(sqlStateKey, sql.Code)
 	if sql.Code == queryCanceled && ctx.Err() != nil { // by us
 		return fmt.Errorf("the statement was cancelled after %v: %w", timeout, ctx.Err())
 	}

@@ -134,10 +134,13 @@ func newServer(pool Pool, o Options, routes []route) (*Server, error) {
 	}, nil
 }
 
+// jsonLines are those of tenantpool serve.
+var jsonLines = &logrus.JSONFormatter{FieldMap: logrus.FieldMap{logrus.FieldKeyMsg: "message"}}
+
 func defaultLog() logrus.FieldLogger {
 	l := logrus.New()
 	l.SetOutput(os.Stderr)
-	l.SetFormatter(&logrus.JSONFormatter{})
+	l.SetFormatter(jsonLines)
 	return l
 }
 
@@ -231,10 +234,20 @@ func (s *Server) alone() *echo.Echo {
 	return e
 }
 
-// complaints are net/http's, about clients that do not speak HTTP.
+// complaints are net/http's. What a client does is its own business; the rest, as a
+// process without a file descriptor left, is the operator's.
 type complaints struct{ log logrus.FieldLogger }
 
 func (w complaints) Write(p []byte) (int, error) {
-	w.log.WithField("error", strings.TrimSpace(string(p))).Debug("HTTP connection failed")
+	complaint := strings.TrimSpace(string(p))
+	entry := w.log.WithField("error", complaint)
+	switch {
+	case strings.Contains(complaint, ": panic serving "):
+		entry.Error("HTTP connection failed")
+	case strings.HasPrefix(complaint, "http: TLS handshake error"), strings.HasPrefix(complaint, "http2: "):
+		entry.Debug("HTTP connection failed")
+	default:
+		entry.Warn("HTTP server in trouble")
+	}
 	return len(p), nil
 }

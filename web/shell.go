@@ -60,6 +60,9 @@ func (s *Server) finish(c echo.Context, began time.Time, err error) {
 			s.logUnknown(c, err)
 		}
 		r = r.ended(c)
+		if r.code != "" {
+			c.Set(sqlStateKey, r.code)
+		}
 		message := r.message
 		if who := s.identity(c); r.detail != "" && (who.Role == Viewer || who.Role == Operator) {
 			message = r.detail
@@ -96,6 +99,11 @@ func (s *Server) logAccess(c echo.Context, began time.Time, status int, err erro
 	}
 	if who := s.identity(c); who.Subject != "" {
 		fields["subject"] = who.Subject
+	}
+	for name, key := range map[string]string{"workspace_id": workspaceKey, "sqlstate": sqlStateKey} {
+		if value, _ := c.Get(key).(string); value != "" {
+			fields[name] = value
+		}
 	}
 	if err != nil {
 		fields["error"] = loggedError(err)

@@ -19,7 +19,7 @@ func newLogBook() (*logBook, logrus.FieldLogger) {
 	log := logrus.New()
 	log.SetOutput(written)
 	log.SetLevel(logrus.DebugLevel)
-	log.SetFormatter(&logrus.JSONFormatter{})
+	log.SetFormatter(jsonLines)
 	return written, log
 }
 

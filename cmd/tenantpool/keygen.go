@@ -26,7 +26,7 @@ keep it away from the server.
 
 To rotate keys, give the server the new public key and the old one, separated by
 a comma, until the last token of the old one has expired.`,
-		Example: "  tenantpool keygen > keys.env",
+		Example: "  (umask 077 && tenantpool keygen > keys.env)",
 		Args:    flagsOnly,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			pair := web.NewPrivateKey()

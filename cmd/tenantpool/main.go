@@ -11,10 +11,11 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"runtime/debug"
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"github.com/tenantpool/tenantpool/internal/build"
 )
 
 func main() {
@@ -101,8 +102,6 @@ func flagsOnly(cmd *cobra.Command, args []string) error {
 
 // version is what the program was built from.
 func version() string {
-	if info, ok := debug.ReadBuildInfo(); ok {
-		return info.Main.Version
-	}
-	return "unknown"
+	built := build.Current()
+	return fmt.Sprintf("%s (revision %s, %s)", built.Version, built.Revision, built.Go)
 }

@@ -13,6 +13,8 @@ import (
 	"github.com/sirupsen/logrus"
 	"github.com/spf13/cobra"
 
+	"github.com/tenantpool/tenantpool/internal/build"
+	"github.com/tenantpool/tenantpool/internal/secret"
 	"github.com/tenantpool/tenantpool/model"
 	"github.com/tenantpool/tenantpool/pools"
 	"github.com/tenantpool/tenantpool/web"
@@ -55,6 +57,11 @@ of it where others share the network.
                                   waited for a connection for long (the newest 10
                                   are kept)
   ` + dumpAfterVariable + `           how long that is (2s)
+  ` + logLevelVariable + `                       debug, info (the default), warn or error
+  ` + logFormatVariable + `                      json (the default) or text
+
+A secret may lie in a file: DB_PASSWORD_FILE, ` + publicKeyVariable + secret.FileSuffix + ` and
+` + metricsTokenVariable + secret.FileSuffix + ` name one, in place of the variable without ` + secret.FileSuffix + `.
 
 On SIGTERM or Ctrl-C it accepts no more requests, lets those under way end,
 closes its connections and exits with 0; a second one exits at once.`,
@@ -76,13 +83,13 @@ closes its connections and exits with 0; a second one exits at once.`,
 // serveUntil runs until ctx is done, or its listener fails.
 func serveUntil(ctx context.Context, addr string, stderr io.Writer) error {
 	cfg, o, dumps, err := serveConfig()
-	if err != nil {
+	log, wrongLog := logFromEnv(stderr)
+	if err := errors.Join(err, wrongLog); err != nil {
 		return fmt.Errorf("serve: %w", err)
 	}
-	log := logrus.New()
-	log.SetOutput(stderr)
-	log.SetFormatter(&logrus.JSONFormatter{})
 	o.Log = log
+	built := build.Current()
+	log.WithFields(logrus.Fields{"version": built.Version, "revision": built.Revision, "go": built.Go}).Info("Starting")
 
 	listener, err := net.Listen("tcp", addr) // before anything is dialed: this is told at once
 	if err != nil {
@@ -121,11 +128,16 @@ func drain(manager *pools.Manager, log logrus.FieldLogger) error {
 func serveConfig() (model.Config, web.Options, []pools.Option, error) {
 	cfg, err := pools.ConfigFromEnv()
 	wrong := []error{err}
-	o := web.Options{MetricsToken: os.Getenv(metricsTokenVariable)}
+	o := web.Options{}
+	if o.MetricsToken, err = secret.FromEnv(metricsTokenVariable); err != nil {
+		wrong = append(wrong, err)
+	}
 	if n := len(o.MetricsToken); n > 0 && n < web.MinMetricsToken {
 		wrong = append(wrong, fmt.Errorf("%s has %d bytes: use at least %d, so that it is not guessed", metricsTokenVariable, n, web.MinMetricsToken))
 	}
-	if keys := os.Getenv(publicKeyVariable); keys == "" {
+	if keys, err := secret.FromEnv(publicKeyVariable); err != nil {
+		wrong = append(wrong, err)
+	} else if keys == "" {
 		wrong = append(wrong, errors.New(publicKeyVariable+" is not set, so no token could be checked: make a key pair with tenantpool keygen"))
 	} else if o.Keys, err = web.ParsePublicKeys(keys); err != nil {
 		wrong = append(wrong, fmt.Errorf("%s: %w", publicKeyVariable, err))

@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -27,7 +28,7 @@ import (
 func TestServeSaysAllThatIsWrong(t *testing.T) {
 	for name, value := range map[string]string{
 		"DB_MAX_CONNECTIONS": "5", "PASETO_PUBLIC_KEY": "", "METRICS_TOKEN": "hunter2", "TENANTPOOL_WORKSPACE_METRICS": "perhaps",
-		"TENANTPOOL_DUMP_AFTER": "0s",
+		"TENANTPOOL_DUMP_AFTER": "0s", "LOG_LEVEL": "loud", "LOG_FORMAT": "xml", "DB_PASSWORD": "hunter2", "DB_PASSWORD_FILE": "/nowhere",
 	} {
 		t.Setenv(name, value)
 	}
@@ -35,7 +36,8 @@ func TestServeSaysAllThatIsWrong(t *testing.T) {
 	if status != 1 || stdout != "" {
 		t.Errorf("exit status %d, %q", status, stdout)
 	}
-	for _, want := range []string{"DB_MAX_CONNECTIONS", "tenantpool keygen", "METRICS_TOKEN has 7 bytes", `TENANTPOOL_WORKSPACE_METRICS is "perhaps"`, `TENANTPOOL_DUMP_AFTER is "0s"`} {
+	for _, want := range []string{"DB_MAX_CONNECTIONS", "tenantpool keygen", "METRICS_TOKEN has 7 bytes", `TENANTPOOL_WORKSPACE_METRICS is "perhaps"`, `TENANTPOOL_DUMP_AFTER is "0s"`,
+		`LOG_FORMAT is "xml": it must be json or text`, `LOG_LEVEL is "loud": it must be debug, info, warn or error`, "DB_PASSWORD and DB_PASSWORD_FILE are both set"} {
 		if !strings.Contains(stderr, want) {
 			t.Errorf("it does not say %q: %s", want, stderr)
 		}
@@ -105,11 +107,11 @@ func startServe(t *testing.T) *served {
 		if !ok {
 			t.Fatalf("it ended before it served:\n%s", s.stderr())
 		}
-		var said struct{ Msg, Address string }
+		var said struct{ Message, Address string }
 		if err := json.Unmarshal([]byte(line), &said); err != nil {
 			t.Fatalf("%s: %v", line, err)
 		}
-		if said.Msg == "Serving" {
+		if said.Message == "Serving" {
 			s.url = "http://" + said.Address
 		}
 	}
@@ -266,8 +268,13 @@ func TestServeServesDrainsAndExitsWith0(t *testing.T) {
 		t.Errorf("exit: %v", err)
 	}
 	s.keptItsSecrets()
-	if !strings.Contains(s.said[len(s.said)-1], `"msg":"Drained"`) {
+	if !strings.Contains(s.said[len(s.said)-1], `"message":"Drained"`) {
 		t.Errorf("its last word is %s", s.said[len(s.said)-1])
+	}
+	first := s.with("Starting")
+	if len(first) != 1 || !strings.Contains(s.said[0], `"message":"Starting"`) || first[0]["go"] != runtime.Version() ||
+		first[0]["version"] == nil || first[0]["revision"] == nil {
+		t.Errorf("its first word is %s", s.said[0])
 	}
 	if s.stdout.Len() > 0 {
 		t.Errorf("standard output: %s", &s.stdout)
@@ -479,4 +486,8 @@ func TestServeGivesAndWritesDumps(t *testing.T) {
 		t.Errorf("exit: %v", err)
 	}
 	s.keptItsSecrets()
+	reached := s.with("Connection limit reached")
+	if len(reached) == 0 || reached[0]["level"] != "warning" || reached[0]["workspace_id"] != "shop" || !strings.Contains(fmt.Sprint(reached[0]["error"]), "limit") {
+		t.Errorf("of the limit it says %v", reached)
+	}
 }

@@ -7,13 +7,14 @@ import (
 
 	"github.com/sirupsen/logrus"
 
+	"github.com/tenantpool/tenantpool/internal/secret"
 	"github.com/tenantpool/tenantpool/pools"
 )
 
 // warn says what serve would better not be given. It serves all the same: a trial on
 // one's own machine needs no more.
 func warn(ctx context.Context, manager *pools.Manager, log logrus.FieldLogger) {
-	if os.Getenv(privateKeyVariable) != "" {
+	if os.Getenv(privateKeyVariable) != "" || os.Getenv(privateKeyVariable+secret.FileSuffix) != "" {
 		log.Warn(privateKeyVariable + " is set: the server does not need it, and whoever breaks into the server could issue tokens; " +
 			"take it out of its environment")
 	}

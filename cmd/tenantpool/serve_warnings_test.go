@@ -29,7 +29,7 @@ func TestServeWarnsOfASuperuserAndOfAPrivateKey(t *testing.T) {
 		t.Setenv("DB_PASSWORD", with.password)
 		t.Setenv("PASETO_PRIVATE_KEY", with.privateKey)
 		p := start(t, "serve")
-		for line, ok := p.next(); ok && !strings.Contains(line, `"msg":"Serving"`); line, ok = p.next() {
+		for line, ok := p.next(); ok && !strings.Contains(line, `"message":"Serving"`); line, ok = p.next() {
 		}
 		p.interrupt()
 		if status := p.exit(); status != 0 {

@@ -3,12 +3,12 @@ package main
 import (
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/tenantpool/tenantpool/internal/secret"
 	"github.com/tenantpool/tenantpool/model"
 	"github.com/tenantpool/tenantpool/web"
 )
@@ -19,7 +19,8 @@ func newToken() *cobra.Command {
 		Use:   "token",
 		Short: "Issue a token for the admin server",
 		Long: `Prints a token that is signed with the private key in the environment variable
-` + privateKeyVariable + ` (make one with tenantpool keygen).
+` + privateKeyVariable + ` (make one with tenantpool keygen), or in the file that
+` + privateKeyVariable + secret.FileSuffix + ` names.
 
   viewer    sees everything and changes nothing
   operator  sees everything, and steers the pool
@@ -65,7 +66,10 @@ func required(cmd *cobra.Command, names ...string) error {
 
 // privateKeyFromEnv: a flag would show the key to everybody who lists processes.
 func privateKeyFromEnv() (web.PrivateKey, error) {
-	value := os.Getenv(privateKeyVariable)
+	value, err := secret.FromEnv(privateKeyVariable)
+	if err != nil {
+		return web.PrivateKey{}, err
+	}
 	if value == "" {
 		return web.PrivateKey{}, errors.New(privateKeyVariable + " is not set: make a key pair with tenantpool keygen")
 	}

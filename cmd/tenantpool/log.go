@@ -1,0 +1,49 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/sirupsen/logrus"
+)
+
+// The variables of what serve logs.
+const (
+	logLevelVariable  = "LOG_LEVEL"
+	logFormatVariable = "LOG_FORMAT"
+)
+
+// logFormats are what a line may look like.
+var logFormats = map[string]logrus.Formatter{
+	"json": &logrus.JSONFormatter{FieldMap: logrus.FieldMap{logrus.FieldKeyMsg: "message"}},
+	"text": &logrus.TextFormatter{DisableColors: true, FullTimestamp: true},
+}
+
+// logFromEnv writes to out as the environment says: JSON lines from info on, unless it
+// says otherwise.
+func logFromEnv(out io.Writer) (*logrus.Logger, error) {
+	log := logrus.New()
+	log.SetOutput(out)
+	log.SetFormatter(logFormats["json"])
+	var wrong []error
+	if set := os.Getenv(logFormatVariable); set != "" {
+		format, known := logFormats[strings.ToLower(set)]
+		if known {
+			log.SetFormatter(format)
+		} else {
+			wrong = append(wrong, fmt.Errorf("%s is %q: it must be json or text", logFormatVariable, set))
+		}
+	}
+	if set := os.Getenv(logLevelVariable); set != "" {
+		level, err := logrus.ParseLevel(set)
+		if err != nil || level < logrus.ErrorLevel || level > logrus.DebugLevel {
+			wrong = append(wrong, fmt.Errorf("%s is %q: it must be debug, info, warn or error", logLevelVariable, set))
+		} else {
+			log.SetLevel(level)
+		}
+	}
+	return log, errors.Join(wrong...)
+}
