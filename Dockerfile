@@ -14,7 +14,7 @@ COPY . .
 ARG VERSION=
 ARG REVISION=
 RUN CGO_ENABLED=0 go build -buildvcs=false -trimpath \
-  -ldflags="-s -w -X github.com/tenantpool/tenantpool/internal/build.version=$VERSION -X github.com/tenantpool/tenantpool/internal/build.revision=$REVISION" \
+  -ldflags="-s -w -X github.com/tenantpool/tenantpool/model/build.version=$VERSION -X github.com/tenantpool/tenantpool/model/build.revision=$REVISION" \
   -o /tenantpool ./cmd/tenantpool
 
 # Alpine, for the health check's wget and the certificates of DB_SSLMODE=verify-full.

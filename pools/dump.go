@@ -10,8 +10,8 @@ import (
 	"io"
 	"time"
 
-	"github.com/tenantpool/tenantpool/internal/build"
 	"github.com/tenantpool/tenantpool/model"
+	"github.com/tenantpool/tenantpool/model/build"
 )
 
 // Dump writes what is needed to find out afterwards why an acquire waited, as a

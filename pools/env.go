@@ -11,8 +11,8 @@ import (
 
 	"github.com/caarlos0/env/v11"
 
-	"github.com/tenantpool/tenantpool/internal/secret"
 	"github.com/tenantpool/tenantpool/model"
+	"github.com/tenantpool/tenantpool/pools/secret"
 )
 
 // ConfigFromEnv reads the configuration from the environment. A variable that is

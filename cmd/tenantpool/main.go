@@ -15,7 +15,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/tenantpool/tenantpool/internal/build"
+	"github.com/tenantpool/tenantpool/model/build"
 )
 
 func main() {

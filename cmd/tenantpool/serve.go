@@ -13,10 +13,10 @@ import (
 	"github.com/sirupsen/logrus"
 	"github.com/spf13/cobra"
 
-	"github.com/tenantpool/tenantpool/internal/build"
-	"github.com/tenantpool/tenantpool/internal/secret"
 	"github.com/tenantpool/tenantpool/model"
+	"github.com/tenantpool/tenantpool/model/build"
 	"github.com/tenantpool/tenantpool/pools"
+	"github.com/tenantpool/tenantpool/pools/secret"
 	"github.com/tenantpool/tenantpool/web"
 )
 

@@ -7,8 +7,8 @@ import (
 
 	"github.com/sirupsen/logrus"
 
-	"github.com/tenantpool/tenantpool/internal/secret"
 	"github.com/tenantpool/tenantpool/pools"
+	"github.com/tenantpool/tenantpool/pools/secret"
 )
 
 // warn says what serve would better not be given. It serves all the same: a trial on

@@ -8,8 +8,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/tenantpool/tenantpool/internal/secret"
 	"github.com/tenantpool/tenantpool/model"
+	"github.com/tenantpool/tenantpool/pools/secret"
 	"github.com/tenantpool/tenantpool/web"
 )
 

@@ -1,5 +1,5 @@
-// Package build says what a program was built from. It is internal because it is about
-// this module only: the log's first line, /metrics and dumps say the same.
+// Package build says what a program was built from: the log's first line, /metrics and
+// dumps say the same.
 package build
 
 import (
@@ -10,8 +10,8 @@ import (
 
 // Set by the linker where there is no repository to look into, as in the image:
 //
-//	-X github.com/tenantpool/tenantpool/internal/build.version=v1.2.3
-//	-X github.com/tenantpool/tenantpool/internal/build.revision=0123abc
+//	-X github.com/tenantpool/tenantpool/model/build.version=v1.2.3
+//	-X github.com/tenantpool/tenantpool/model/build.revision=0123abc
 var version, revision string
 
 // Info is what a program was built from. No field is empty.
