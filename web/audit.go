@@ -13,11 +13,11 @@ func (s *Server) audit(c echo.Context, action string, workspace model.WorkspaceI
 	who := s.identity(c)
 	fields := logrus.Fields{
 		"audit":      action,
-		"subject":    who.Subject,
 		"role":       who.Role,
 		"result":     result,
 		"request_id": requestID(c),
 	}
+	s.logIdentity(c, fields)
 	if workspace != "" {
 		fields["workspace_id"] = workspace
 	}

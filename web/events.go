@@ -63,8 +63,8 @@ func newEventAnswer(e model.Event) eventAnswer {
 }
 
 // events tells what happens until the client goes away or reads nothing for
-// writeTimeout, its token expires, or the server or the pool ends. It keeps no history: a client that
-// comes back misses what happened meanwhile, and its Last-Event-ID is ignored. The
+// writeTimeout, its token expires or is revoked (which is seen within eventHeartbeat),
+// or the server or the pool ends. It keeps no history: a client that comes back misses what happened meanwhile, and its Last-Event-ID is ignored. The
 // ids only number the events of one stream.
 //
 // The pool never waits for a client: what does not fit into the stream's buffer is
@@ -118,6 +118,9 @@ func (s *Server) events(c echo.Context) error {
 		case <-s.ending.Done():
 			return nil
 		case <-ctx.Done():
+			return nil
+		}
+		if s.verifier.revoked(s.identity(c)) {
 			return nil
 		}
 		if out.flush() != nil {

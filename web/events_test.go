@@ -223,10 +223,13 @@ func (m *memoryStream) String() string {
 }
 
 // inBubble runs a stream of the pool's events without a network.
-func inBubble(t *testing.T, who identity, f func(pool *fakePool, out *memoryStream, ended <-chan struct{})) {
+func inBubble(t *testing.T, who identity, f func(pool *fakePool, out *memoryStream, ended <-chan struct{}), change ...func(*Server)) {
 	synctest.Test(t, func(t *testing.T) {
 		pool := newFakePool()
 		server := &Server{pool: pool, handlers: newHandlers(pool, Options{}), ending: context.Background()}
+		for _, f := range change {
+			f(server)
+		}
 		ctx, stop := context.WithCancel(t.Context())
 		out := &memoryStream{header: http.Header{}}
 		request := httptest.NewRequest(http.MethodGet, "/api/admin.events", nil).WithContext(ctx)

@@ -89,6 +89,34 @@ func shortened(s string) string {
 	return s
 }
 
+// requestBody is the body of a request, and knows whether more of it may come: not
+// after its end, nor after its time is over.
+type requestBody struct {
+	io.ReadCloser
+	ended bool
+}
+
+func (b *requestBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	b.ended = b.ended || errors.Is(err, io.EOF) || errors.Is(err, os.ErrDeadlineExceeded)
+	return n, err
+}
+
+// lingerTimeout is how long a client may go on with a body that nobody reads, so
+// that it is done sending and takes the answer.
+const lingerTimeout = 500 * time.Millisecond
+
+// giveUp lets an answer go out that came before the body's end. net/http would wait
+// for the rest, to use the connection again: a client without a token could make it
+// wait for bodyTimeout. So the connection is closed after the answer.
+func (b *requestBody) giveUp(c echo.Context) {
+	if b.ended || c.Request().ProtoMajor != 1 {
+		return
+	}
+	c.Response().Header().Set("Connection", "close")
+	deadlines{c}.body(time.Now().Add(lingerTimeout))
+}
+
 // deadlines bound how long a client may take over one request. On a response
 // that knows no deadlines (in a test) there are none.
 type deadlines struct{ c echo.Context }

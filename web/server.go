@@ -25,6 +25,11 @@ type Options struct {
 	// Issuer and Audience are what the tokens must say; empty: DefaultIssuer and
 	// DefaultAudience.
 	Issuer, Audience string
+	// MaxTokenTTL is how long a token may be good in all, from MinTTL to MaxTTL; one
+	// that is good for longer is refused from the start. 0: DefaultMaxTokenTTL.
+	MaxTokenTTL time.Duration
+	// Revocations are tokens that are refused before they expire; nil: none.
+	Revocations *Revocations
 	// Log gets the access log, the audit log and what goes wrong. nil: JSON lines
 	// on standard error.
 	Log logrus.FieldLogger
@@ -105,6 +110,10 @@ func newServer(pool Pool, o Options, routes []route) (*Server, error) {
 	if n := len(o.MetricsToken); n > 0 && n < MinMetricsToken {
 		return nil, fmt.Errorf("admin server: the metrics token has %d bytes, at least %d are needed", n, MinMetricsToken)
 	}
+	o.MaxTokenTTL = cmp.Or(o.MaxTokenTTL, DefaultMaxTokenTTL)
+	if o.MaxTokenTTL < MinTTL || o.MaxTokenTTL > MaxTTL {
+		return nil, fmt.Errorf("admin server: tokens may be good for at most %v: it must be from %v to %v", o.MaxTokenTTL, MinTTL, MaxTTL)
+	}
 	if err := checkRoutes(routes); err != nil {
 		return nil, err
 	}
@@ -124,7 +133,7 @@ func newServer(pool Pool, o Options, routes []route) (*Server, error) {
 		pool:     pool,
 		options:  o,
 		log:      o.Log,
-		verifier: newVerifier(o.Keys, o.Issuer, o.Audience),
+		verifier: newVerifier(o),
 		routes:   routes,
 		ending:   ending,
 		end:      end,

@@ -26,7 +26,9 @@ func (s *Server) shell(next echo.HandlerFunc) echo.HandlerFunc {
 		r := c.Request()
 		if r.Body != nil && r.Body != http.NoBody {
 			deadlines{c}.body(began.Add(bodyTimeout))
-			r.Body = http.MaxBytesReader(c.Response().Writer, r.Body, s.options.Query.MaxBody)
+			body := &requestBody{ReadCloser: http.MaxBytesReader(c.Response().Writer, r.Body, s.options.Query.MaxBody)}
+			r.Body = body
+			c.Response().Before(func() { body.giveUp(c) })
 		}
 		c.Response().Before(func() { s.allowWrite(c) })
 		defer func() {
@@ -97,9 +99,7 @@ func (s *Server) logAccess(c echo.Context, began time.Time, status int, err erro
 		"remote":     c.RealIP(),
 		"request_id": requestID(c),
 	}
-	if who := s.identity(c); who.Subject != "" {
-		fields["subject"] = who.Subject
-	}
+	s.logIdentity(c, fields)
 	for name, key := range map[string]string{"workspace_id": workspaceKey, "sqlstate": sqlStateKey} {
 		if value, _ := c.Get(key).(string); value != "" {
 			fields[name] = value
@@ -114,6 +114,17 @@ func (s *Server) logAccess(c echo.Context, began time.Time, status int, err erro
 		return
 	}
 	entry.Info("Request")
+}
+
+// logIdentity adds whose token it is, and which: its id is what revokes it.
+func (s *Server) logIdentity(c echo.Context, fields logrus.Fields) {
+	who := s.identity(c)
+	if who.Subject != "" {
+		fields["subject"] = who.Subject
+	}
+	if who.TokenID != "" {
+		fields["token_id"] = who.TokenID
+	}
 }
 
 // loggedError is the error's text, but of an SQL error only its code: the text

@@ -2,8 +2,10 @@ package web
 
 import (
 	"cmp"
+	"crypto/ed25519"
 	"crypto/rand"
 	"crypto/sha256"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,6 +15,7 @@ import (
 	"unicode"
 
 	"aidanwoods.dev/go-paseto"
+	"github.com/sirupsen/logrus"
 
 	"github.com/tenantpool/tenantpool/model"
 )
@@ -24,10 +27,12 @@ const (
 	DefaultAudience = "tenantpool-admin"
 )
 
-// The bounds of how long a token is good.
+// The bounds of how long a token is good. A server takes tokens of at most
+// Options.MaxTokenTTL, which is DefaultMaxTokenTTL unless it says otherwise.
 const (
-	MinTTL = time.Second
-	MaxTTL = 366 * 24 * time.Hour
+	MinTTL             = time.Second
+	DefaultMaxTokenTTL = 30 * 24 * time.Hour
+	MaxTTL             = 366 * 24 * time.Hour
 )
 
 // clockLeeway is how far the issuer's clock may be ahead: a token is good that
@@ -75,8 +80,14 @@ func (c Claims) validate() error {
 	return nil
 }
 
-func goodSubject(s string) bool {
-	return s != "" && len(s) <= maxSubject && !strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) })
+func goodSubject(s string) bool { return s != "" && len(s) <= maxSubject && printable(s) }
+
+// goodTokenID: a token need not have one.
+func goodTokenID(s string) bool { return len(s) <= maxTokenID && printable(s) }
+
+// printable text can stand in a log, and in the file of revocations.
+func printable(s string) bool {
+	return !strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) })
 }
 
 // Issue signs a token (PASETO v4.public), good from now on.
@@ -118,11 +129,52 @@ type tokenFooter struct {
 	KeyID string `json:"kid"`
 }
 
+// Inspected is what a token says of itself, which nobody has vouched for.
+type Inspected struct {
+	ID, Subject     string
+	Role            Role
+	Workspaces      []model.WorkspaceID
+	Issued, Expires time.Time
+}
+
+// InspectToken reads a token without a key, and so without checking it. Its errors
+// do not repeat any of it.
+func InspectToken(token string) (Inspected, error) {
+	payload, rest, _ := strings.Cut(strings.TrimPrefix(token, publicHeader), ".")
+	raw, err := base64.RawURLEncoding.DecodeString(payload)
+	if !strings.HasPrefix(token, publicHeader) || strings.Contains(rest, ".") || len(token) > maxToken || err != nil || len(raw) < ed25519.SignatureSize {
+		return Inspected{}, errors.New("it is no token of this kind: it must begin with " + publicHeader)
+	}
+	var c claims
+	if err := json.Unmarshal(raw[:len(raw)-ed25519.SignatureSize], &c); err != nil || !goodSubject(c.Subject) || !goodTokenID(c.TokenID) {
+		return Inspected{}, errors.New("it is damaged, or no token of this server's kind")
+	}
+	return Inspected{c.TokenID, c.Subject, c.Role, c.Workspaces, c.Issued, c.Expires}, nil
+}
+
+const publicHeader = "v4.public."
+
+// claims are what a server reads of a token.
+type claims struct {
+	Issuer     string              `json:"iss"`
+	Audience   string              `json:"aud"`
+	Subject    string              `json:"sub"`
+	Role       Role                `json:"role"`
+	Workspaces []model.WorkspaceID `json:"workspaces"`
+	TokenID    string              `json:"jti"`
+	Issued     time.Time           `json:"iat"`
+	NotBefore  time.Time           `json:"nbf"`
+	Expires    time.Time           `json:"exp"`
+}
+
 // identity is who sends a request.
 type identity struct {
 	Subject    string
 	Role       Role
 	Workspaces []model.WorkspaceID
+	// TokenID is the token's; empty: it has none.
+	TokenID string
+	Issued  time.Time
 	// Until is when the token expires, and with it what streams; zero: never.
 	Until time.Time
 }
@@ -130,30 +182,40 @@ type identity struct {
 // serves tells whether the token names the workspace.
 func (i identity) serves(id model.WorkspaceID) bool { return slices.Contains(i.Workspaces, id) }
 
-// Why a token is refused. Nobody learns more: whoever made it knows the rest.
+// Why a token is refused. Of one that is not valid nobody learns more: whoever made
+// it knows the rest. The other reasons are told of tokens only that are good in
+// every other way.
 var (
 	errTokenInvalid = errors.New("the token is not valid")
 	errTokenExpired = errors.New("the token has expired")
+	errTokenRevoked = errors.New("the token has been revoked")
+	errTokenUndated = errors.New("the token does not say when it was issued: it must have the claim iat")
+	errTokenTooLong = errors.New("the token is good for too long")
 )
 
 // verifier tells whose a token is.
 type verifier struct {
 	keys             map[string]PublicKey // by id
 	issuer, audience string
+	maxTTL           time.Duration
+	revocations      *Revocations
+	log              logrus.FieldLogger
 	now              func() time.Time
 	known            *knownTokens
 }
 
-func newVerifier(keys []PublicKey, issuer, audience string) verifier {
-	v := verifier{keys: make(map[string]PublicKey), issuer: issuer, audience: audience, now: time.Now, known: &knownTokens{}}
-	for _, key := range keys {
+func newVerifier(o Options) verifier {
+	v := verifier{
+		keys: make(map[string]PublicKey), issuer: o.Issuer, audience: o.Audience, maxTTL: o.MaxTokenTTL,
+		revocations: o.Revocations, log: o.Log, now: time.Now, known: &knownTokens{},
+	}
+	for _, key := range o.Keys {
 		v.keys[key.id] = key
 	}
 	return v
 }
 
-// verify returns errTokenInvalid or errTokenExpired for a token that is no good.
-// Expired is one only that was good in every other way.
+// verify returns one of the errors above for a token that is no good.
 func (v verifier) verify(token string) (identity, error) {
 	if len(token) > maxToken {
 		return identity{}, errTokenInvalid
@@ -167,11 +229,17 @@ func (v verifier) verify(token string) (identity, error) {
 		}
 		v.known.add(hash, who)
 	}
-	if !v.now().Before(who.Until) {
+	switch {
+	case !v.now().Before(who.Until):
 		return identity{}, errTokenExpired
+	case v.revoked(who):
+		return identity{}, errTokenRevoked
 	}
 	return who, nil
 }
+
+// revoked tells whether a token that was good is so no more.
+func (v verifier) revoked(who identity) bool { return v.revocations.holds(who, v.log) }
 
 // check does the work of verify; the token may have expired.
 func (v verifier) check(token string) (identity, error) {
@@ -184,15 +252,7 @@ func (v verifier) check(token string) (identity, error) {
 	if err != nil {
 		return identity{}, errTokenInvalid
 	}
-	var c struct {
-		Issuer     string              `json:"iss"`
-		Audience   string              `json:"aud"`
-		Subject    string              `json:"sub"`
-		Role       Role                `json:"role"`
-		Workspaces []model.WorkspaceID `json:"workspaces"`
-		NotBefore  time.Time           `json:"nbf"`
-		Expires    time.Time           `json:"exp"`
-	}
+	var c claims
 	if err := json.Unmarshal(t.ClaimsJSON(), &c); err != nil {
 		return identity{}, errTokenInvalid
 	}
@@ -200,11 +260,17 @@ func (v verifier) check(token string) (identity, error) {
 	case c.Issuer != v.issuer, c.Audience != v.audience,
 		!slices.Contains(roles, c.Role), !goodSubject(c.Subject),
 		c.Role != Service && len(c.Workspaces) > 0,
-		c.NotBefore.IsZero(), c.Expires.IsZero(),
-		v.now().Add(clockLeeway).Before(c.NotBefore):
+		c.NotBefore.IsZero(), c.Expires.IsZero(), !goodTokenID(c.TokenID),
+		v.now().Add(clockLeeway).Before(c.NotBefore),
+		v.now().Add(clockLeeway).Before(c.Issued):
 		return identity{}, errTokenInvalid
+	case c.Issued.IsZero():
+		return identity{}, errTokenUndated
 	}
-	return identity{c.Subject, c.Role, c.Workspaces, c.Expires}, nil
+	if ttl := c.Expires.Sub(c.Issued); ttl > v.maxTTL {
+		return identity{}, fmt.Errorf("%w: for %v, and this server takes tokens of %v at most", errTokenTooLong, ttl, v.maxTTL)
+	}
+	return identity{c.Subject, c.Role, c.Workspaces, c.TokenID, c.Issued, c.Expires}, nil
 }
 
 // keyOf is the key id in the token's footer, which nobody has vouched for yet:

@@ -22,7 +22,7 @@ func verifierAt(now time.Time, keys ...PrivateKey) verifier {
 	for _, key := range keys {
 		public = append(public, key.Public())
 	}
-	v := newVerifier(public, DefaultIssuer, DefaultAudience)
+	v := newVerifier(Options{Keys: public, Issuer: DefaultIssuer, Audience: DefaultAudience, MaxTokenTTL: DefaultMaxTokenTTL})
 	v.now = func() time.Time { return now }
 	return v
 }
@@ -40,7 +40,7 @@ func TestATokenSaysWhoItIsOf(t *testing.T) {
 	key := NewPrivateKey()
 	for _, c := range []Claims{
 		{Subject: "anna", Role: Viewer, TTL: time.Hour},
-		{Subject: "Björn B.", Role: Operator, TTL: MaxTTL},
+		{Subject: "Björn B.", Role: Operator, TTL: DefaultMaxTokenTTL},
 		{Subject: "shop", Role: Service, TTL: time.Minute, Workspaces: []model.WorkspaceID{"a", "b-c"}},
 	} {
 		who, err := verifierAt(midnight, key).verify(issued(t, key, c, midnight))

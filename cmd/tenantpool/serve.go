@@ -27,6 +27,8 @@ const (
 	addrVariable             = "TENANTPOOL_ADDR"
 	metricsTokenVariable     = "METRICS_TOKEN"
 	workspaceMetricsVariable = "TENANTPOOL_WORKSPACE_METRICS"
+	maxTokenTTLVariable      = "TENANTPOOL_MAX_TOKEN_TTL"
+	revocationsVariable      = "TENANTPOOL_REVOCATIONS"
 	dumpDirVariable          = "TENANTPOOL_DUMP_DIR"
 	dumpAfterVariable        = "TENANTPOOL_DUMP_AFTER"
 )
@@ -51,6 +53,9 @@ of it where others share the network.
   ` + publicKeyVariable + `               checks tokens: see tenantpool keygen; several are
                                   separated by commas
   ` + addrVariable + `                 where to listen, unless --addr says so
+  ` + maxTokenTTLVariable + `        how long a token may be good in all (720h)
+  ` + revocationsVariable + `          a file of tokens that are refused before they
+                                  expire, read anew when it changes: see SECURITY.md
   ` + metricsTokenVariable + `                   opens /metrics, besides viewers' tokens
   ` + workspaceMetricsVariable + `    true: metrics of each active workspace, too
   ` + dumpDirVariable + `             a folder: a dump is written there when somebody has
@@ -141,6 +146,16 @@ func serveConfig() (model.Config, web.Options, []pools.Option, error) {
 		wrong = append(wrong, errors.New(publicKeyVariable+" is not set, so no token could be checked: make a key pair with tenantpool keygen"))
 	} else if o.Keys, err = web.ParsePublicKeys(keys); err != nil {
 		wrong = append(wrong, fmt.Errorf("%s: %w", publicKeyVariable, err))
+	}
+	if set := os.Getenv(maxTokenTTLVariable); set != "" {
+		if o.MaxTokenTTL, err = time.ParseDuration(set); err != nil || o.MaxTokenTTL < web.MinTTL || o.MaxTokenTTL > web.MaxTTL {
+			wrong = append(wrong, fmt.Errorf("%s is %q: it must be a duration from %v to %v, such as 12h or 720h", maxTokenTTLVariable, set, web.MinTTL, web.MaxTTL))
+		}
+	}
+	if path := os.Getenv(revocationsVariable); path != "" {
+		if o.Revocations, err = web.ReadRevocations(path); err != nil {
+			wrong = append(wrong, fmt.Errorf("%s: %w: mend it, or create it empty", revocationsVariable, err))
+		}
 	}
 	if set := os.Getenv(workspaceMetricsVariable); set != "" {
 		if o.WorkspaceMetrics, err = strconv.ParseBool(set); err != nil {

@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -26,9 +27,14 @@ import (
 )
 
 func TestServeSaysAllThatIsWrong(t *testing.T) {
+	malformed := filepath.Join(t.TempDir(), "revoked")
+	if err := os.WriteFile(malformed, []byte("tokn X"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for name, value := range map[string]string{
 		"DB_MAX_CONNECTIONS": "5", "PASETO_PUBLIC_KEY": "", "METRICS_TOKEN": "hunter2", "TENANTPOOL_WORKSPACE_METRICS": "perhaps",
 		"TENANTPOOL_DUMP_AFTER": "0s", "LOG_LEVEL": "loud", "LOG_FORMAT": "xml", "DB_PASSWORD": "hunter2", "DB_PASSWORD_FILE": "/nowhere",
+		"TENANTPOOL_MAX_TOKEN_TTL": "9000h", "TENANTPOOL_REVOCATIONS": malformed,
 	} {
 		t.Setenv(name, value)
 	}
@@ -37,7 +43,8 @@ func TestServeSaysAllThatIsWrong(t *testing.T) {
 		t.Errorf("exit status %d, %q", status, stdout)
 	}
 	for _, want := range []string{"DB_MAX_CONNECTIONS", "tenantpool keygen", "METRICS_TOKEN has 7 bytes", `TENANTPOOL_WORKSPACE_METRICS is "perhaps"`, `TENANTPOOL_DUMP_AFTER is "0s"`,
-		`LOG_FORMAT is "xml": it must be json or text`, `LOG_LEVEL is "loud": it must be debug, info, warn or error`, "DB_PASSWORD and DB_PASSWORD_FILE are both set"} {
+		`LOG_FORMAT is "xml": it must be json or text`, `LOG_LEVEL is "loud": it must be debug, info, warn or error`, "DB_PASSWORD and DB_PASSWORD_FILE are both set",
+		`TENANTPOOL_MAX_TOKEN_TTL is "9000h"`, malformed + ": line 1: it must begin with token"} {
 		if !strings.Contains(stderr, want) {
 			t.Errorf("it does not say %q: %s", want, stderr)
 		}

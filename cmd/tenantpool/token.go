@@ -41,6 +41,9 @@ func newToken() *cobra.Command {
 			if err != nil {
 				return &usageError{cmd.CommandPath(), err}
 			}
+			if c.TTL > web.DefaultMaxTokenTTL {
+				fmt.Fprintf(cmd.ErrOrStderr(), "A server takes it only with %s=%v or more.\n", maxTokenTTLVariable, c.TTL)
+			}
 			_, err = fmt.Fprintln(cmd.OutOrStdout(), token)
 			return err
 		},
@@ -51,6 +54,7 @@ func newToken() *cobra.Command {
 	flags.Var(workspaceIDList{&c.Workspaces}, "workspace", "a workspace that the role service may use; may be given several times")
 	flags.StringVar(&c.Subject, "subject", "", "who gets the token; it stands in the audit log")
 	flags.SortFlags = false
+	cmd.AddCommand(newTokenInspect())
 	return cmd
 }
 

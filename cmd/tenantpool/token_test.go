@@ -2,6 +2,8 @@ package main
 
 import (
 	"bytes"
+	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -81,5 +83,56 @@ func TestTokenSaysWhatIsWrong(t *testing.T) {
 				t.Errorf("the error gives the key away: %s", stderr)
 			}
 		})
+	}
+}
+
+// inspected is what the command prints of what it reads.
+func inspected(t *testing.T, in string) (status int, stdout, stderr string) {
+	t.Helper()
+	var out, wrong bytes.Buffer
+	root := newRoot()
+	root.SetArgs([]string{"token", "inspect"})
+	root.SetIn(strings.NewReader(in))
+	root.SetOut(&out)
+	if err := root.ExecuteContext(t.Context()); err != nil {
+		return 1, out.String(), err.Error()
+	}
+	return 0, out.String(), wrong.String()
+}
+
+// What the command prints is a file of revocations that holds the token.
+func TestTokenInspectPrintsTheLineThatRevokes(t *testing.T) {
+	t.Setenv("PASETO_PRIVATE_KEY", web.NewPrivateKey().Hex())
+	_, token, _ := called(t, "token", "--role", "service", "--subject", "the shop", "--workspace", "a", "--ttl", "2h")
+	status, stdout, stderr := inspected(t, "  "+token+"more\n")
+	shape := regexp.MustCompile(`^token [A-Z2-7]{26}\n# subject the shop, role service\n# workspace a\n# issued \S+Z, expires \S+Z\n$`)
+	if status != 0 || stderr != "" || !shape.MatchString(stdout) {
+		t.Fatalf("%d, %q, %q", status, stdout, stderr)
+	}
+	path := filepath.Join(t.TempDir(), "revoked")
+	if err := os.WriteFile(path, []byte(stdout), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := web.ReadRevocations(path); err != nil {
+		t.Error(err)
+	}
+	for in, want := range map[string]string{
+		"":                                      "no token on standard input",
+		"hunter2":                               "it must begin with v4.public.",
+		"v4.public.AAAA":                        "it must begin with v4.public.",
+		"v4.public." + strings.Repeat("A", 200): "it is damaged",
+		strings.TrimSpace(token) + ".x":         "no token of this kind",
+	} {
+		if status, stdout, stderr := inspected(t, in); status == 0 || stdout != "" || !strings.Contains(stderr, want) || in != "" && strings.Contains(stderr, in) {
+			t.Errorf("%q: %q, %q, want %s", in, stdout, stderr, want)
+		}
+	}
+}
+
+func TestATokenThatAServerMayRefuseIsIssuedWithANote(t *testing.T) {
+	t.Setenv("PASETO_PRIVATE_KEY", web.NewPrivateKey().Hex())
+	status, stdout, stderr := called(t, "token", "--role", "viewer", "--subject", "anna", "--ttl", "1000h")
+	if status != 0 || !strings.HasPrefix(stdout, "v4.public.") || stderr != "A server takes it only with TENANTPOOL_MAX_TOKEN_TTL=1000h0m0s or more.\n" {
+		t.Errorf("%d, %q, %q", status, stdout, stderr)
 	}
 }

@@ -1,0 +1,307 @@
+package web
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"aidanwoods.dev/go-paseto"
+
+	"github.com/tenantpool/tenantpool/model"
+)
+
+// revocationsFile is a file of revocations that a test changes.
+type revocationsFile struct {
+	t    *testing.T
+	path string
+}
+
+func newRevocationsFile(t *testing.T, lines ...string) revocationsFile {
+	f := revocationsFile{t, filepath.Join(t.TempDir(), "revoked")}
+	f.write(lines...)
+	return f
+}
+
+// write replaces the file, as an editor does: what reads it sees all or nothing.
+func (f revocationsFile) write(lines ...string) {
+	f.t.Helper()
+	err := os.WriteFile(f.path+".new", []byte(strings.Join(lines, "\n")), 0o600)
+	if err = errors.Join(err, os.Rename(f.path+".new", f.path)); err != nil {
+		f.t.Fatal(err)
+	}
+}
+
+func (f revocationsFile) read() *Revocations {
+	f.t.Helper()
+	r, err := ReadRevocations(f.path)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return r
+}
+
+func TestWhatARevocationRefuses(t *testing.T) {
+	anna := identity{Subject: "anna", TokenID: "ID1", Issued: midnight}
+	for _, test := range []struct {
+		lines   string
+		revokes bool
+	}{
+		{"", false},
+		{"# token ID1\n\n   \n", false},
+		{"token ID1", true},
+		{"  token   ID1  ", true},
+		{"token id1", false},
+		{"token ID2", false},
+		{"token ID2\r\ntoken ID1\r\n", true},
+		{"subject 2030-01-01T00:00:00Z anna", true}, // issued at that very moment
+		{"subject 2029-12-31T23:59:59Z anna", false},
+		{"subject 2030-01-01T01:00:00+01:00 anna", true},
+		{"subject 2030-01-01T00:00:00Z anna b.", false},
+		{"subject 2030-01-01T00:00:00Z anna\nsubject 2029-01-01T00:00:00Z anna", true}, // the latest holds
+		{"all 2030-01-01T00:00:01Z", true},
+		{"all 2029-12-31T23:59:59Z", false},
+		{"all 2030-01-01T00:00:01Z\nall 2029-01-01T00:00:01Z", true},
+	} {
+		r, err := parseRevocations([]byte(test.lines), midnight)
+		if err != nil || r.holds(anna) != test.revokes {
+			t.Errorf("%q: %v, %v", test.lines, r.holds(anna), err)
+		}
+	}
+	r, err := parseRevocations([]byte("subject 2030-01-01T00:00:00Z demo  operator #1"), midnight)
+	if err != nil || !r.holds(identity{Subject: "demo  operator #1", Issued: midnight}) {
+		t.Errorf("a subject with spaces: %v", err)
+	}
+	if r, _ = parseRevocations([]byte("token ID1"), midnight); r.holds(identity{Subject: "anna"}) {
+		t.Error("a token without an id is revoked by id")
+	}
+}
+
+func TestRevocationsThatMakeNoSenseAreRefusedWithTheirLine(t *testing.T) {
+	for lines, want := range map[string]string{
+		"ID1":                               "line 1: it must begin with token, subject, all or #",
+		"# x\ntoken":                        "line 2: token wants the id of one",
+		"token v4\x01":                      "token wants the id of one",
+		"subject anna":                      "line 1: the time must be as 2026-",
+		"subject 2030-01-01 anna":           "the time must be as 2026-",
+		"subject":                           "the time must be as 2026-",
+		"all":                               "the time must be as 2026-",
+		"all 2030-01-01T00:00:00Z x":        "the time must be as 2026-",
+		"subject 2030-01-01T00:00:00Z":      "subject wants a time and a subject",
+		"all 2130-01-01T00:00:00Z":          "more than 24h0m0s in the future",
+		"token A\nall 2030-01-03T00:00:00Z": "line 2: the time is more than",
+		"token " + strings.Repeat("a", 129): "token wants the id",
+		strings.Repeat("a", 70_000):         "a line is longer than 64 KiB",
+	} {
+		if r, err := parseRevocations([]byte(lines), midnight); err == nil || !strings.Contains(err.Error(), want) || len(r.tokens) > 0 {
+			t.Errorf("%.80q: %v, want %s", lines, err, want)
+		}
+	}
+	f := newRevocationsFile(t, strings.Repeat("# far too much\n", maxRevocations/10))
+	if _, err := ReadRevocations(f.path); err == nil || !strings.Contains(err.Error(), "more than 1048576 bytes") {
+		t.Errorf("a large file: %v", err)
+	}
+	if _, err := ReadRevocations(f.path + "x"); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("no file: %v", err)
+	}
+	if _, err := ReadRevocations(filepath.Dir(f.path)); err == nil {
+		t.Error("a folder is read")
+	}
+}
+
+// Two tokens of anna and one of bert; each step changes the file, and a second later
+// tells which are refused.
+func TestATokenIsRefusedWithinASecondOfItsRevocation(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		key, now := NewPrivateKey(), time.Now()
+		f := newRevocationsFile(t)
+		v := verifierAt(now, key)
+		book, log := newLogBook()
+		v.revocations, v.log = f.read(), log
+		first := issued(t, key, Claims{Subject: "anna", Role: Viewer, TTL: time.Hour}, now.Add(-time.Minute))
+		second := issued(t, key, Claims{Subject: "anna", Role: Viewer, TTL: time.Hour}, now)
+		other := issued(t, key, Claims{Subject: "bert", Role: Viewer, TTL: time.Hour}, now)
+		who, err := v.verify(first) // and is known from now on
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, step := range []struct {
+			lines   []string
+			refused [3]bool
+		}{
+			{[]string{"token " + who.TokenID}, [3]bool{true, false, false}},
+			{[]string{"token " + who.TokenID, "nonsense"}, [3]bool{true, false, false}}, // the old ones stay
+			{[]string{"subject " + now.Add(-time.Second).Format(time.RFC3339) + " anna"}, [3]bool{true, false, false}},
+			{[]string{"subject " + now.Format(time.RFC3339) + " anna"}, [3]bool{true, true, false}},
+			{[]string{"all " + now.Format(time.RFC3339)}, [3]bool{true, true, true}},
+			{[]string{""}, [3]bool{}},
+		} {
+			f.write(step.lines...)
+			time.Sleep(revocationsLook) // of the bubble's time
+			for i, token := range []string{first, second, other} {
+				var want error
+				if step.refused[i] {
+					want = errTokenRevoked
+				}
+				if _, err := v.verify(token); !errors.Is(err, want) {
+					t.Errorf("%q, token %d: %v, want %v", step.lines, i, err, want)
+				}
+			}
+		}
+		if got := len(book.with(t, "Revocations read")); got != 5 {
+			t.Errorf("%d times read, of 5 good versions", got)
+		}
+	})
+}
+
+func TestAFileThatCannotBeReadRevokesWhatItDidAndIsToldOfOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newRevocationsFile(t, "token ID1")
+		r := f.read()
+		book, log := newLogBook()
+		stolen := identity{Subject: "anna", TokenID: "ID1", Issued: midnight}
+		held := func(when string, complaints int) {
+			t.Helper()
+			for range 3 {
+				time.Sleep(revocationsLook)
+				if !r.holds(stolen, log) {
+					t.Errorf("%s: the token is good again", when)
+				}
+			}
+			if got := book.with(t, "Revocations cannot be read: those from before stay in force"); len(got) != complaints {
+				t.Errorf("%s: %v", when, got)
+			}
+		}
+		held("at first", 0)
+		f.write("token ID1", "tokn ID2")
+		held("malformed", 1)
+		if err := r.Reload(); err == nil || !strings.Contains(err.Error(), f.path+": line 2") {
+			t.Errorf("reload: %v", err)
+		}
+		_ = os.Remove(f.path)
+		held("gone", 2)
+		f.write("token ID2")
+		time.Sleep(revocationsLook)
+		if r.holds(stolen, log) || !r.holds(identity{TokenID: "ID2"}, log) {
+			t.Error("the good file is not read")
+		}
+		f.write("token ID3")
+		if err := r.Reload(); err != nil || !r.holds(identity{TokenID: "ID3"}, log) {
+			t.Errorf("reload at once: %v", err)
+		}
+	})
+}
+
+func TestARevokedTokenOpensNothingMore(t *testing.T) {
+	f := newRevocationsFile(t)
+	rig := newHandlersRig(t, func(o *Options) { o.Revocations = f.read() })
+	if status, body := rig.do(Viewer, statsPath, ""); status != 200 {
+		t.Fatal(status, body)
+	}
+	f.write("all " + time.Now().UTC().Add(time.Hour).Format(time.RFC3339))
+	soon(t, "the token is refused", func() bool {
+		status, body := rig.do(Viewer, statsPath, "")
+		return status == 401 && body == `{"error":"the token has been revoked"}`
+	})
+}
+
+func TestAStreamEndsSoonAfterItsTokenIsRevoked(t *testing.T) {
+	f := newRevocationsFile(t)
+	who := identity{Subject: "anna", TokenID: "ID1", Until: midnight.AddDate(100, 0, 0)}
+	inBubble(t, who, func(pool *fakePool, _ *memoryStream, ended <-chan struct{}) {
+		time.Sleep(time.Minute)
+		f.write("token ID1")
+		time.Sleep(eventHeartbeat)
+		synctest.Wait()
+		select {
+		case <-ended:
+		default:
+			t.Error("it goes on")
+			pool.Close(t.Context())
+			<-ended
+		}
+	}, func(s *Server) {
+		_, s.verifier.log = newLogBook()
+		s.verifier.revocations = f.read()
+	})
+}
+
+func TestATokenThatIsGoodForLongerThanTheServerTakesIsRefused(t *testing.T) {
+	key := NewPrivateKey()
+	v := verifierAt(midnight, key)
+	v.maxTTL = time.Hour
+	at := func(issued, expires time.Duration) string {
+		return forged(key, func(token *paseto.Token) {
+			token.SetIssuedAt(midnight.Add(issued))
+			token.SetExpiration(midnight.Add(expires))
+		})
+	}
+	for token, want := range map[string]error{
+		at(0, time.Hour):                        nil,
+		at(0, time.Hour+time.Second):            errTokenTooLong,
+		at(-time.Hour, time.Second):             errTokenTooLong, // although it ends soon
+		at(30*time.Second, time.Hour):           nil,
+		at(31*time.Second, time.Hour):           errTokenInvalid, // issued tomorrow
+		at(-2*time.Hour, -time.Hour):            errTokenExpired,
+		forged(key, without("iat")):             errTokenUndated,
+		forged(key, set("jti", "a\nb")):         errTokenInvalid,
+		forged(key, set("jti", "a long one")):   nil,
+		forged(key, set("iat", "yesterday")):    errTokenInvalid,
+		forged(NewPrivateKey(), without("iat")): errTokenInvalid,
+	} {
+		if _, err := v.verify(token); !errors.Is(err, want) {
+			t.Errorf("%v, want %v", err, want)
+		}
+	}
+	_, err := v.verify(at(0, 2*time.Hour))
+	if want := "for 2h0m0s, and this server takes tokens of 1h0m0s at most"; err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("%v, want %s", err, want)
+	}
+	for _, ttl := range []time.Duration{-time.Second, time.Millisecond, MaxTTL + 1} {
+		_, err := New(newFakePool(), Options{Keys: []PublicKey{key.Public()}, MaxTokenTTL: ttl})
+		if err == nil || !strings.Contains(err.Error(), fmt.Sprint(ttl)) {
+			t.Errorf("%v: %v", ttl, err)
+		}
+	}
+}
+
+// Whoever looks at the log can revoke the token that did it.
+func TestTheLogNamesTheToken(t *testing.T) {
+	rig := newHandlersRig(t)
+	who, err := rig.server.verifier.verify(rig.tokens[Operator])
+	if err != nil || len(who.TokenID) < 20 {
+		t.Fatal(who, err)
+	}
+	rig.do(Operator, "/api/admin.evictWorkspace", `{"workspaceId":"ws_001"}`)
+	for _, message := range []string{"Operator's action", "Request"} {
+		soon(t, message, func() bool { return len(rig.log.with(t, message)) == 1 })
+		if got := rig.log.with(t, message)[0]; got["token_id"] != who.TokenID || got["subject"] != "the operator" {
+			t.Errorf("%v", got)
+		}
+	}
+}
+
+func BenchmarkVerifyWithRevocations(b *testing.B) {
+	key := NewPrivateKey()
+	v := newVerifier(Options{Keys: []PublicKey{key.Public()}, Issuer: DefaultIssuer, Audience: DefaultAudience, MaxTokenTTL: MaxTTL})
+	token, err := Issue(key, Claims{Subject: "anna", Role: Service, Workspaces: []model.WorkspaceID{"a"}, TTL: time.Hour})
+	if err != nil {
+		b.Fatal(err)
+	}
+	path := filepath.Join(b.TempDir(), "revoked")
+	if err := os.WriteFile(path, []byte(strings.Repeat("token 5NWG6QDPOVZXGZJAMJSXI5DFOI\n", 10_000)), 0o600); err != nil {
+		b.Fatal(err)
+	}
+	if v.revocations, err = ReadRevocations(path); err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		if _, err := v.verify(token); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
