@@ -202,9 +202,6 @@ func writeReply(c echo.Context, r reply, message, requestID string) error {
 	if r.alone {
 		body.RequestID = ""
 	}
-	if c.Request().Method == http.MethodHead {
-		return c.NoContent(r.status)
-	}
 	return c.JSON(r.status, body)
 }
 

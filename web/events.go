@@ -70,6 +70,12 @@ func newEventAnswer(e model.Event) eventAnswer {
 // The pool never waits for a client: what does not fit into the stream's buffer is
 // lost, and the next event says how much that was.
 func (s *Server) events(c echo.Context) error {
+	header := c.Response().Header()
+	header.Set("X-Accel-Buffering", "no")      // or nginx keeps events to itself
+	if c.Request().Method == http.MethodHead { // its answer has an end
+		header.Set(echo.HeaderContentType, "text/event-stream")
+		return c.NoContent(http.StatusOK)
+	}
 	select {
 	case s.streams <- struct{}{}:
 		defer func() { <-s.streams }()
@@ -87,10 +93,7 @@ func (s *Server) events(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	header := c.Response().Header()
 	header.Set(echo.HeaderContentType, "text/event-stream")
-	header.Set(echo.HeaderCacheControl, "no-store")
-	header.Set("X-Accel-Buffering", "no") // or nginx keeps events to itself
 	c.Response().WriteHeader(http.StatusOK)
 
 	out := &eventStream{server: s, c: c}

@@ -80,7 +80,8 @@ func (rig *handlersRig) request(role Role, path, body string) *http.Request {
 // do returns the status and the body of the answer.
 func (rig *handlersRig) do(role Role, path, body string) (status int, answer string) {
 	rig.t.Helper()
-	response, err := http.DefaultClient.Do(rig.request(role, path, body))
+	request := rig.request(role, path, body)
+	response, err := http.DefaultClient.Do(request)
 	if err != nil {
 		rig.t.Fatal(err)
 	}
@@ -89,6 +90,7 @@ func (rig *handlersRig) do(role Role, path, body string) (status int, answer str
 	if err != nil {
 		rig.t.Fatal(err)
 	}
+	rig.described(given{request, body, response.StatusCode, response.Header, all})
 	return response.StatusCode, strings.TrimSpace(string(all))
 }
 

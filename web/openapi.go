@@ -3,6 +3,7 @@ package web
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"path"
 	"reflect"
@@ -11,6 +12,8 @@ import (
 	"time"
 
 	"github.com/labstack/echo/v4"
+
+	"github.com/tenantpool/tenantpool/model"
 )
 
 // object is a JSON object of the description.
@@ -22,8 +25,8 @@ func (s *Server) openAPI(c echo.Context) error {
 
 // describeRoutes makes the OpenAPI description of the routes. It is made of what the
 // handlers themselves read and write, so that the two cannot differ.
-func describeRoutes(routes []route) ([]byte, error) {
-	d := description{schemas: object{}}
+func describeRoutes(routes []route, limits QueryLimits) ([]byte, error) {
+	d := description{schemas: object{}, limits: limits}
 	d.schema(reflect.TypeFor[errorBody](), false)
 	paths := object{}
 	for _, r := range routes {
@@ -47,21 +50,27 @@ func describeRoutes(routes []route) ([]byte, error) {
 		"paths":   paths,
 		"components": object{
 			"schemas": d.schemas,
-			"securitySchemes": object{"token": object{
-				"type": "http", "scheme": "bearer", "bearerFormat": "PASETO v4.public",
-				"description": "A token of tenantpool token.",
-			}},
+			"securitySchemes": object{
+				"token": object{
+					"type": "http", "scheme": "bearer", "bearerFormat": "PASETO v4.public",
+					"description": "A token of tenantpool token.",
+				},
+				"metricsToken": object{
+					"type": "http", "scheme": "bearer",
+					"description": "What METRICS_TOKEN is set to. It opens the metrics and nothing else.",
+				},
+			},
 		},
 	})
 }
 
 // otherContent is what routes answer that do not answer with JSON.
 var otherContent = map[string]string{
-	"/":                 "text/html",
-	"/assets/*":         "*/*",
-	metricsPath:         "text/plain",
-	"/api/admin.events": "text/event-stream",
-	dumpPath:            "application/zip",
+	"/":         "text/html",
+	"/assets/*": "*/*",
+	metricsPath: "text/plain",
+	eventsPath:  "text/event-stream",
+	dumpPath:    "application/zip",
 }
 
 // describedPath is the path in OpenAPI's notation.
@@ -69,26 +78,29 @@ func describedPath(path string) string { return strings.Replace(path, "*", "{fil
 
 // operationID is the call's name: admin.drain, healthz, and so on.
 func operationID(r route) string {
+	name := strings.TrimSuffix(path.Base(r.path), ".json")
 	switch {
 	case r.path == "/":
-		return "dashboard"
+		name = "dashboard"
 	case strings.HasSuffix(r.path, "*"):
-		return "asset"
+		name = "asset"
 	}
-	return strings.TrimSuffix(path.Base(r.path), ".json")
+	if r.method == http.MethodHead {
+		name += ".head"
+	}
+	return name
 }
 
 // description collects the schemas on the way.
-type description struct{ schemas object }
+type description struct {
+	schemas object
+	limits  QueryLimits
+}
 
 func (d description) operation(r route) object {
-	success := fmt.Sprint(http.StatusOK)
-	if r.path == "/api/workspace.create" {
-		success = fmt.Sprint(http.StatusCreated)
-	}
-	responses := object{
-		success:   d.success(r),
-		"default": d.failure("It failed."),
+	responses := object{}
+	for _, status := range r.statuses() {
+		responses[fmt.Sprint(status)] = d.response(r, status)
 	}
 	operation := object{
 		"operationId": operationID(r),
@@ -105,20 +117,95 @@ func (d description) operation(r route) object {
 		operation["security"] = []object{}
 	} else {
 		operation["description"] = "Roles: " + joined(r.roles) + "."
-		operation["security"] = []object{{"token": []string{}}}
-		responses["401"] = d.failure("There is no token, or it is not valid.")
-		responses["403"] = d.failure("The token's role may not do this.")
+		security := []object{{"token": []string{}}}
+		if r.path == metricsPath {
+			security = append(security, object{"metricsToken": []string{}})
+		}
+		operation["security"] = security
 	}
 	if r.takes != nil {
 		operation["requestBody"] = object{
-			"required": reflect.TypeOf(r.takes).NumField() > 0,
-			"content":  object{"application/json": object{"schema": d.schema(reflect.TypeOf(r.takes), true)}},
+			"description": fmt.Sprintf("At most %d bytes.", d.limits.MaxBody),
+			"required":    reflect.TypeOf(r.takes).NumField() > 0,
+			"content":     object{"application/json": object{"schema": d.schema(reflect.TypeOf(r.takes), true)}},
 		}
-		responses["400"] = d.failure("The body is not what it must be.")
-		responses["413"] = d.failure("The body is too large.")
-		responses["415"] = d.failure("The body is not said to be JSON.")
 	}
 	return operation
+}
+
+// success is the status when all went well.
+func (r route) success() int {
+	if r.path == "/api/workspace.create" {
+		return http.StatusCreated
+	}
+	return http.StatusOK
+}
+
+// statuses are all that the route answers with.
+func (r route) statuses() []int {
+	all := append([]int{r.success()}, r.fails...)
+	if !slices.Contains(r.roles, public) {
+		all = append(all, http.StatusUnauthorized, http.StatusForbidden, http.StatusInternalServerError)
+	}
+	if r.takes != nil {
+		all = append(all, http.StatusBadRequest, http.StatusRequestTimeout, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType)
+	}
+	return all
+}
+
+// meanings are why a status is answered.
+var meanings = map[int]string{
+	http.StatusNotModified:           "It is what the client has (If-None-Match).",
+	http.StatusBadRequest:            "What was sent is not what it must be.",
+	http.StatusUnauthorized:          "There is no token, or it is not valid, has expired or was revoked.",
+	http.StatusForbidden:             "The token's role may not do this, or the token does not name the workspace.",
+	http.StatusNotFound:              "There is no such workspace, or no such file.",
+	http.StatusRequestTimeout:        "The body did not come in time.",
+	http.StatusConflict:              "There is such a workspace already, or another dump is being made.",
+	http.StatusRequestEntityTooLarge: "The body is too large.",
+	http.StatusUnsupportedMediaType:  "The body is not said to be JSON.",
+	http.StatusUnprocessableEntity:   "PostgreSQL refused it: code is the SQLSTATE.",
+	http.StatusTooManyRequests:       "Too much at once for this token's subject.",
+	http.StatusInternalServerError:   "It failed, and the log says why under the requestId.",
+	http.StatusBadGateway:            "The database refuses the login.",
+	http.StatusServiceUnavailable:    "Not now: no connection, a pause, a server that is away; without Retry-After not again either, as after a drain.",
+	http.StatusGatewayTimeout:        "It took longer than it may.",
+}
+
+// headers that come with a status, and whether they always do.
+var headers = map[int]struct {
+	name, says string
+	schema     object
+	always     bool
+}{
+	http.StatusUnauthorized:       {"WWW-Authenticate", "How to authenticate.", object{"type": "string"}, true},
+	http.StatusTooManyRequests:    {"Retry-After", "After how many seconds to try again.", object{"type": "integer", "minimum": 1}, true},
+	http.StatusServiceUnavailable: {"Retry-After", "After how many seconds to try again.", object{"type": "integer", "minimum": 1}, false},
+}
+
+// response describes one answer. To a HEAD there is no body.
+func (d description) response(r route, status int) object {
+	response := object{"description": meanings[status]}
+	if status < http.StatusMultipleChoices {
+		response["description"] = "It is done."
+	}
+	if header, has := headers[status]; has {
+		response["headers"] = object{header.name: object{"description": header.says, "required": header.always, "schema": header.schema}}
+	}
+	if r.method == http.MethodHead || status == http.StatusNotModified {
+		return response
+	}
+	kind, schema := "application/json", d.schema(reflect.TypeFor[errorBody](), false)
+	switch {
+	case status == r.success():
+		kind, schema = d.success(r)
+	case r.path == "/readyz":
+		schema = d.schema(reflect.TypeOf(r.gives), false)
+	case r.path == queryPath && status == http.StatusUnprocessableEntity:
+		schema = d.schema(reflect.TypeFor[sqlErrorAnswer](), false)
+	}
+	response["content"] = object{kind: object{"schema": schema}}
+	return response
 }
 
 func joined(roles []Role) string {
@@ -129,27 +216,24 @@ func joined(roles []Role) string {
 	return strings.Join(names, ", ")
 }
 
-func (d description) success(r route) object {
-	kind := otherContent[r.path]
-	if kind == "" {
-		kind = "application/json"
+// success is the content when all went well.
+func (d description) success(r route) (kind string, schema object) {
+	kind = otherContent[r.path]
+	switch {
+	case kind == "application/zip":
+		return kind, object{} // no text
+	case kind != "":
+		return kind, object{"type": "string"}
 	}
-	schema := object{"type": "string"}
+	schema = object{"type": "object"}
 	if r.gives != nil {
 		schema = d.schema(reflect.TypeOf(r.gives), false)
 	}
-	if kind == "application/zip" {
-		schema = object{} // no text
-	}
-	return object{"description": "It is done.", "content": object{kind: object{"schema": schema}}}
+	return "application/json", schema
 }
 
-func (d description) failure(why string) object {
-	return object{
-		"description": why,
-		"content":     object{"application/json": object{"schema": reference(reflect.TypeFor[errorBody]())}},
-	}
-}
+// anything says so in full: readers of older versions take {} for anything but null.
+var anything = object{"type": []string{"null", "boolean", "number", "string", "array", "object"}}
 
 func reference(t reflect.Type) object { return object{"$ref": "#/components/schemas/" + t.Name()} }
 
@@ -159,10 +243,12 @@ func (d description) schema(t reflect.Type, strict bool) object {
 	switch {
 	case t == reflect.TypeFor[Role]():
 		return object{"type": "string", "enum": roles}
+	case t == reflect.TypeFor[model.WorkspaceID]():
+		return object{"type": "string", "pattern": "^[A-Za-z0-9_-]+$", "maxLength": 63}
 	case t == reflect.TypeFor[time.Time]():
 		return object{"type": "string", "format": "date-time"}
 	case t == reflect.TypeFor[json.RawMessage]():
-		return object{}
+		return maps.Clone(anything)
 	case t == reflect.TypeFor[json.Number]():
 		return object{"type": "number"}
 	}
@@ -186,7 +272,7 @@ func (d description) schema(t reflect.Type, strict bool) object {
 	case reflect.Struct:
 		return d.structure(t, strict)
 	}
-	return object{} // anything
+	return maps.Clone(anything)
 }
 
 // structure files the struct's schema under its name and refers to it.
@@ -211,6 +297,7 @@ func (d description) structure(t reflect.Type, strict bool) object {
 		if field.Type.Kind() == reflect.Pointer && !omitted {
 			property = object{"anyOf": []object{property, {"type": "null"}}}
 		}
+		maps.Copy(property, d.bounds(t.Name()+"."+name))
 		properties[name] = property
 		if !omitted {
 			required = append(required, name)
@@ -223,4 +310,25 @@ func (d description) structure(t reflect.Type, strict bool) object {
 		schema["additionalProperties"] = false
 	}
 	return reference(t)
+}
+
+// bounds are what a field of a body must keep to besides its type.
+func (d description) bounds(field string) object {
+	switch field {
+	case "queryRequest.sql":
+		return object{"minLength": 1}
+	case "queryRequest.args":
+		return object{"maxItems": maxArgs}
+	case "queryRequest.timeoutMs":
+		return object{"minimum": 1, "maximum": d.limits.Timeout.Milliseconds()}
+	case "pauseRequest.waitMs":
+		return object{"minimum": 0, "maximum": pauseWaitMax.Milliseconds()}
+	case "limitsRequest.maxConnections":
+		return object{"minimum": 20, "maximum": 10_000}
+	case "limitsRequest.maxConnectionsPerDB":
+		return object{"minimum": 1, "maximum": 50}
+	case "drainRequest.confirm":
+		return object{"const": "drain"}
+	}
+	return nil
 }

@@ -53,17 +53,18 @@ func TestTheDescriptionSaysWhoMayCallWhat(t *testing.T) {
 	for name, operation := range operations(all) {
 		security := operation["security"].([]any)
 		said := operation["description"].(string)
-		if permitted[name] == nil {
+		may := permitted[strings.Replace(name, "HEAD ", "GET ", 1)]
+		if may == nil {
 			if len(security) != 0 || said != "Anybody may call it." {
 				t.Errorf("%s: %v, %q", name, security, said)
 			}
 			continue
 		}
 		var names []string
-		for _, role := range permitted[name] {
+		for _, role := range may {
 			names = append(names, string(role))
 		}
-		if want := "Roles: " + strings.Join(names, ", ") + "."; len(security) != 1 || said != want {
+		if want := "Roles: " + strings.Join(names, ", ") + "."; len(security) == 0 || len(security) > 1 && !strings.HasSuffix(name, " /metrics") || said != want {
 			t.Errorf("%s: %v, %q", name, security, said)
 		}
 	}

@@ -14,8 +14,6 @@ import (
 	"github.com/tenantpool/tenantpool/model"
 )
 
-const queryPath = "/api/workspace.query"
-
 func TestAQueryReachesThePoolAndItsRowsTheClient(t *testing.T) {
 	rig := newHandlersRig(t, func(o *Options) { o.Query = QueryLimits{Timeout: 20 * time.Second, MaxRows: 12, MaxBytes: 3456} })
 	var asked model.Query

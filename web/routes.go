@@ -17,8 +17,20 @@ type route struct {
 	// takes and gives are examples of the bodies' types, for the description of
 	// the API; nil: none.
 	takes, gives any
-	serve        func(*Server, echo.Context) error
+	// fails are the statuses of what may go wrong in the handler itself, for the
+	// description: what tokens and bodies and panics lead to is added to them.
+	fails []int
+	serve func(*Server, echo.Context) error
 }
+
+// What may go wrong: with any question to the pool, and with one that waits for it.
+var (
+	asking  = []int{http.StatusServiceUnavailable}
+	waiting = []int{http.StatusServiceUnavailable, http.StatusGatewayTimeout}
+	// of one workspace, which need not exist, in the server's catalogue
+	changing = append([]int{http.StatusNotFound, http.StatusUnprocessableEntity, http.StatusBadGateway}, waiting...)
+	creating = append([]int{http.StatusConflict, http.StatusUnprocessableEntity, http.StatusBadGateway}, waiting...)
+)
 
 var (
 	anybody   = []Role{public}
@@ -29,26 +41,43 @@ var (
 
 // routes is the whole API.
 var routes = []route{
-	{http.MethodGet, "/", anybody, "The dashboard.", nil, nil, (*Server).dashboard},
-	{http.MethodGet, "/assets/*", anybody, "The dashboard's parts.", nil, nil, (*Server).asset},
-	{http.MethodGet, "/healthz", anybody, "Whether the process lives.", nil, healthAnswer{}, (*Server).healthz},
-	{http.MethodGet, "/readyz", anybody, "Whether requests can be served.", nil, healthAnswer{}, (*Server).readyz},
-	{http.MethodGet, "/metrics", viewers, "Metrics for Prometheus.", nil, nil, (*Server).metrics},
-	{http.MethodGet, "/api/openapi.json", anybody, "This description.", nil, nil, (*Server).openAPI},
+	{http.MethodGet, "/", anybody, "The dashboard.", nil, nil, []int{http.StatusNotModified}, (*Server).dashboard},
+	{http.MethodGet, "/assets/*", anybody, "The dashboard's parts.", nil, nil, []int{http.StatusNotModified, http.StatusNotFound}, (*Server).asset},
+	{http.MethodGet, "/healthz", anybody, "Whether the process lives.", nil, healthAnswer{}, nil, (*Server).healthz},
+	{http.MethodGet, "/readyz", anybody, "Whether requests can be served.", nil, healthAnswer{}, asking, (*Server).readyz},
+	{http.MethodGet, "/metrics", viewers, "Metrics for Prometheus.", nil, nil, nil, (*Server).metrics},
+	{http.MethodGet, "/api/openapi.json", anybody, "This description.", nil, nil, nil, (*Server).openAPI},
 
-	{http.MethodGet, statsPath, viewers, "The state of all connections at one moment.", nil, connectionStats{}, (*Server).connectionStats},
-	{http.MethodGet, "/api/admin.events", viewers, "What happens from now on, as server-sent events.", nil, eventAnswer{}, (*Server).events},
-	{http.MethodPost, "/api/admin.evictWorkspace", operators, "Closes a workspace's idle connections.", workspaceRequest{}, closedAnswer{}, (*Server).evictWorkspace},
-	{http.MethodPost, "/api/admin.renewWorkspace", operators, "Replaces a workspace's connections: idle ones close now, lent ones when they come home.", workspaceRequest{}, closedAnswer{}, (*Server).renewWorkspace},
-	{http.MethodPost, "/api/admin.renewAll", operators, "Replaces the connections of all workspaces and of the system database.", emptyRequest{}, closedAnswer{}, (*Server).renewAll},
-	{http.MethodPost, "/api/admin.pauseWorkspace", operators, "Keeps a workspace's connections closed, until it is resumed.", pauseRequest{}, pauseAnswer{}, (*Server).pauseWorkspace},
-	{http.MethodPost, "/api/admin.resumeWorkspace", operators, "Ends a pause.", workspaceRequest{}, resumeAnswer{}, (*Server).resumeWorkspace},
-	{http.MethodPost, "/api/admin.setLimits", operators, "Changes the connection limits.", limitsRequest{}, limitsAnswer{}, (*Server).setLimits},
-	{http.MethodPost, "/api/admin.drain", operators, "Stops lending, for good, and closes all connections as they come home.", drainRequest{}, drainAnswer{}, (*Server).drain},
-	{http.MethodPost, dumpPath, operators, "What is needed to find out why somebody waited: statistics, the last messages, the runtime's trace; as a zip archive.", emptyRequest{}, nil, (*Server).dump},
+	{http.MethodGet, statsPath, viewers, "The state of all connections at one moment.", nil, connectionStats{}, nil, (*Server).connectionStats},
+	{http.MethodGet, eventsPath, viewers, "What happens from now on, as server-sent events.", nil, eventAnswer{}, waiting, (*Server).events},
+	{http.MethodPost, "/api/admin.evictWorkspace", operators, "Closes a workspace's idle connections.", workspaceRequest{}, closedAnswer{}, waiting, (*Server).evictWorkspace},
+	{http.MethodPost, "/api/admin.renewWorkspace", operators, "Replaces a workspace's connections: idle ones close now, lent ones when they come home.", workspaceRequest{}, closedAnswer{}, waiting, (*Server).renewWorkspace},
+	{http.MethodPost, "/api/admin.renewAll", operators, "Replaces the connections of all workspaces and of the system database.", emptyRequest{}, closedAnswer{}, waiting, (*Server).renewAll},
+	{http.MethodPost, "/api/admin.pauseWorkspace", operators, "Keeps a workspace's connections closed, until it is resumed.", pauseRequest{}, pauseAnswer{}, waiting, (*Server).pauseWorkspace},
+	{http.MethodPost, "/api/admin.resumeWorkspace", operators, "Ends a pause.", workspaceRequest{}, resumeAnswer{}, waiting, (*Server).resumeWorkspace},
+	{http.MethodPost, "/api/admin.setLimits", operators, "Changes the connection limits.", limitsRequest{}, limitsAnswer{}, waiting, (*Server).setLimits},
+	{http.MethodPost, "/api/admin.drain", operators, "Stops lending, for good, and closes all connections as they come home.", drainRequest{}, drainAnswer{}, nil, (*Server).drain},
+	{http.MethodPost, dumpPath, operators, "What is needed to find out why somebody waited: statistics, the last messages, the runtime's trace; as a zip archive.", emptyRequest{}, nil, append([]int{http.StatusConflict}, waiting...), (*Server).dump},
 
-	{http.MethodPost, "/api/workspace.query", services, "Runs one statement in a workspace that the token names.", queryRequest{}, queryAnswer{}, (*Server).query},
-	{http.MethodPost, "/api/workspace.create", operators, "Creates a workspace's database.", workspaceRequest{}, workspaceAnswer{}, (*Server).createWorkspace},
-	{http.MethodGet, "/api/workspace.list", operators, "The workspaces that have a database.", nil, workspaceList{}, (*Server).listWorkspaces},
-	{http.MethodPost, "/api/workspace.delete", operators, "Pauses a workspace, closes its connections and drops its database.", deleteRequest{}, workspaceAnswer{}, (*Server).deleteWorkspace},
+	{http.MethodPost, queryPath, services, "Runs one statement in a workspace that the token names.", queryRequest{}, queryAnswer{}, changing, (*Server).query},
+	{http.MethodPost, "/api/workspace.create", operators, "Creates a workspace's database.", workspaceRequest{}, workspaceAnswer{}, creating, (*Server).createWorkspace},
+	{http.MethodGet, "/api/workspace.list", operators, "The workspaces that have a database.", nil, workspaceList{}, append([]int{http.StatusUnprocessableEntity, http.StatusBadGateway}, waiting...), (*Server).listWorkspaces},
+	{http.MethodPost, "/api/workspace.delete", operators, "Pauses a workspace, closes its connections and drops its database.", deleteRequest{}, workspaceAnswer{}, changing, (*Server).deleteWorkspace},
+}
+
+// withHead adds to each GET a HEAD: the same headers, without a body, which net/http
+// leaves out.
+func withHead(routes []route) []route {
+	var all []route
+	for _, r := range routes {
+		all = append(all, r)
+		if r.method == http.MethodGet {
+			r.method = http.MethodHead
+			if r.path == eventsPath { // asks the pool nothing
+				r.fails = nil
+			}
+			all = append(all, r)
+		}
+	}
+	return all
 }

@@ -124,7 +124,8 @@ func newServer(pool Pool, o Options, routes []route) (*Server, error) {
 	if o.Log == nil {
 		o.Log = defaultLog()
 	}
-	description, err := describeRoutes(routes)
+	routes = withHead(routes)
+	description, err := describeRoutes(routes, o.Query)
 	if err != nil {
 		return nil, fmt.Errorf("admin server: describe the routes: %w", err)
 	}
@@ -169,9 +170,9 @@ func (s *Server) Mount(e *echo.Echo, prefix string) error {
 	}
 	all := s.routes
 	if prefix != "" { // the prefix alone leads to the dashboard
-		all = append(slices.Clone(all), route{
+		all = append(slices.Clone(all), withHead([]route{{
 			method: http.MethodGet, roles: anybody, serve: (*Server).dashboard,
-		})
+		}})...)
 	}
 	for _, r := range all {
 		if name := r.method + " " + prefix + r.path; taken[name] {

@@ -143,6 +143,8 @@ var quiet = map[string]bool{"/healthz": true, "/readyz": true, metricsPath: true
 const (
 	metricsPath = "/metrics"
 	statsPath   = "/api/admin.connectionStats"
+	eventsPath  = "/api/admin.events"
+	queryPath   = "/api/workspace.query"
 )
 
 // tokenLike is what somebody may have put into a path by mistake.

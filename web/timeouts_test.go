@@ -42,9 +42,12 @@ func (p *pipes) Close() error {
 }
 
 // inOwnTime serves while test runs, to the connections that dial makes.
-func inOwnTime(t *testing.T, own []route, test func(t *testing.T, s *shellTest, dial func() net.Conn)) {
+func inOwnTime(t *testing.T, own []route, test func(t *testing.T, s *shellTest, dial func() net.Conn), change ...func([]route) []route) {
 	synctest.Test(t, func(t *testing.T) {
 		s := startShell(t, own...)
+		for _, f := range change {
+			s.routes = f(s.routes)
+		}
 		l := &pipes{make(chan net.Conn), make(chan struct{})}
 		ctx, stop := context.WithCancel(context.Background())
 		ended := make(chan error)

@@ -143,7 +143,7 @@ func InspectToken(token string) (Inspected, error) {
 	payload, rest, _ := strings.Cut(strings.TrimPrefix(token, publicHeader), ".")
 	raw, err := base64.RawURLEncoding.DecodeString(payload)
 	if !strings.HasPrefix(token, publicHeader) || strings.Contains(rest, ".") || len(token) > maxToken || err != nil || len(raw) < ed25519.SignatureSize {
-		return Inspected{}, errors.New("it is no token of this kind: it must begin with " + publicHeader)
+		return Inspected{}, errors.New("it is no token of this kind, which begins with " + publicHeader + " and has four parts")
 	}
 	var c claims
 	if err := json.Unmarshal(raw[:len(raw)-ed25519.SignatureSize], &c); err != nil || !goodSubject(c.Subject) || !goodTokenID(c.TokenID) {

@@ -118,8 +118,8 @@ func TestTokenInspectPrintsTheLineThatRevokes(t *testing.T) {
 	}
 	for in, want := range map[string]string{
 		"":                                      "no token on standard input",
-		"hunter2":                               "it must begin with v4.public.",
-		"v4.public.AAAA":                        "it must begin with v4.public.",
+		"hunter2":                               "which begins with v4.public.",
+		"v4.public.AAAA":                        "which begins with v4.public.",
 		"v4.public." + strings.Repeat("A", 200): "it is damaged",
 		strings.TrimSpace(token) + ".x":         "no token of this kind",
 	} {
