@@ -120,33 +120,3 @@ func TestThereAreThreeAlerts(t *testing.T) {
 		t.Errorf("%d", n)
 	}
 }
-
-// What compose publishes is reached from this machine only, and what it takes from
-// .env stands in env.example.
-func TestComposePublishesOnLoopbackAndItsVariablesAreDescribed(t *testing.T) {
-	compose, err := os.ReadFile("../compose.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	example, err := os.ReadFile("../env.example")
-	if err != nil {
-		t.Fatal(err)
-	}
-	published := regexp.MustCompile(`ports: \["([^"]*)"\]`).FindAllStringSubmatch(string(compose), -1)
-	if len(published) != 3 || strings.Count(string(compose), "ports:") != 3 {
-		t.Errorf("%q", published)
-	}
-	for _, match := range published {
-		if !strings.HasPrefix(match[1], "127.0.0.1:") {
-			t.Errorf("%s is published to everybody", match[1])
-		}
-	}
-	for _, match := range regexp.MustCompile(`[^$]\$\{([A-Z_]+)`).FindAllStringSubmatch(string(compose), -1) {
-		if !regexp.MustCompile(`(?m)^(# )?` + match[1] + `=`).Match(example) {
-			t.Errorf("%s is not in env.example", match[1])
-		}
-	}
-	if strings.Contains(string(compose), "${PASETO_PRIVATE_KEY") {
-		t.Error("a container gets the private key")
-	}
-}
