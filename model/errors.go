@@ -18,6 +18,9 @@ var (
 	// ErrDialing: the acquire ended while its connection was still being opened
 	// (or was next in line for that).
 	ErrDialing = errors.New("its connection was still being opened; allow more time, or look at the server's load")
+	// ErrConnectionLost: the session ended while its holder used it, and neither the
+	// holder nor the manager ended it.
+	ErrConnectionLost = errors.New("the server or the network ended the connection, and the statement may have been carried out; look before it is sent again")
 	// ErrWorkspaceExists, ErrNoWorkspace: a workspace that is to be created has a
 	// database already, or one that is to be deleted has none.
 	ErrWorkspaceExists = errors.New("the workspace has a database already")

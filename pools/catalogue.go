@@ -246,7 +246,7 @@ func (m *Manager) lookUp(ctx context.Context, names []string) (map[string]*dialF
 	})
 	switch {
 	case err != nil:
-		return nil, because(ctx, err)
+		return nil, conn.backend.because(ctx, err)
 	case !namesAreOurs:
 		return nil, errOtherNames
 	}

@@ -18,7 +18,8 @@ var ErrReleased = errors.New("tenantpool: this connection was released; acquire 
 // serves one goroutine at a time. Its methods block and fail as those of
 // *pgx.Conn: an error of the server is a *pgconn.PgError. When ctx ends a query,
 // the error wraps ctx.Err() and the connection stays usable; the server is told
-// to stop, which a query may outlive by at most half a second. After Release
+// to stop, which a query may outlive by at most half a second. When the server or the
+// network ends the session, the error wraps model.ErrConnectionLost. After Release
 // they return ErrReleased.
 type Conn struct {
 	lease   actor.Lease
@@ -80,7 +81,7 @@ func (c *Conn) Conn() *pgx.Conn {
 }
 
 // queries are those of the pgx connection.
-func (c *Conn) queries() contextQuerier { return contextQuerier{c.backend.pgx} }
+func (c *Conn) queries() contextQuerier { return contextQuerier{c.backend.pgx, c.backend} }
 
 // Exec is pgx's Conn.Exec.
 func (c *Conn) Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error) {
@@ -154,7 +155,7 @@ func (c *Conn) BeginTx(ctx context.Context, opts pgx.TxOptions) (pgx.Tx, error) 
 func (c *Conn) begin(ctx context.Context, opts pgx.TxOptions, borrowed bool) (pgx.Tx, error) {
 	tx, err := c.backend.pgx.BeginTx(ctx, opts)
 	if err != nil {
-		return nil, because(ctx, err)
+		return nil, c.backend.because(ctx, err)
 	}
 	return newTransaction(tx, c, borrowed), nil
 }
@@ -164,5 +165,5 @@ func (c *Conn) Ping(ctx context.Context) error {
 	if c.lease.Ended() {
 		return ErrReleased
 	}
-	return because(ctx, c.backend.pgx.Ping(ctx))
+	return c.backend.because(ctx, c.backend.pgx.Ping(ctx))
 }

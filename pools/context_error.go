@@ -2,23 +2,50 @@ package pools
 
 import (
 	"context"
+	"database/sql/driver"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgtype"
+
+	"github.com/tenantpool/tenantpool/model"
 )
 
-// because adds the context's error to that of a query which the server cancelled
-// for it (see cancelHandler), so that errors.Is finds context.DeadlineExceeded
-// and context.Canceled as it does with pgx's own handling.
-func because(ctx context.Context, err error) error {
-	var cancelled *pgconn.PgError
-	if err != nil && ctx.Err() != nil && errors.As(err, &cancelled) && cancelled.Code == "57014" && !errors.Is(err, ctx.Err()) {
+// because says more of a failed statement than pgx does. Where the session has ended,
+// and not by us, errors.Is finds model.ErrConnectionLost. Where the server cancelled
+// the statement for its context (see cancelHandler) it finds context.DeadlineExceeded
+// or context.Canceled, as it does with pgx's own handling.
+func (b *backend) because(ctx context.Context, err error) error {
+	var said *pgconn.PgError
+	switch {
+	case err == nil:
+		return nil
+	case b.lostBy(ctx, err):
+		return fmt.Errorf("%w: %w", model.ErrConnectionLost, err)
+	case ctx.Err() != nil && errors.As(err, &said) && said.Code == "57014" && !errors.Is(err, ctx.Err()):
 		return fmt.Errorf("%w: %w", ctx.Err(), err)
 	}
 	return err
+}
+
+// lostBy tells whether a statement failed with err because the server or the network
+// ended the session. A network that is silent after ctx has ended is none of it: the
+// context's end says more.
+func (b *backend) lostBy(ctx context.Context, err error) bool {
+	if errors.Is(err, model.ErrConnectionLost) {
+		return false // it says so already
+	}
+	var said *pgconn.PgError
+	if errors.As(err, &said) {
+		return endsSession(said)
+	}
+	var network net.Error
+	return ctx.Err() == nil && b.network.last().lost.Load() &&
+		(errors.As(err, &network) || pgconn.SafeToRetry(err) || isAny(err, io.EOF, io.ErrUnexpectedEOF, net.ErrClosed, driver.ErrBadConn))
 }
 
 // querier is what a pgx connection and a pgx transaction have in common.
@@ -32,68 +59,76 @@ type querier interface {
 }
 
 // contextQuerier is a querier whose errors know of the context.
-type contextQuerier struct{ to querier }
+type contextQuerier struct {
+	to      querier
+	backend *backend
+}
 
 func (q contextQuerier) Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error) {
 	tag, err := q.to.Exec(ctx, sql, args...)
-	return tag, because(ctx, err)
+	return tag, q.backend.because(ctx, err)
 }
 
 func (q contextQuerier) Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error) {
 	rows, err := q.to.Query(ctx, sql, args...)
-	return &contextRows{rows, ctx}, because(ctx, err)
+	return &contextRows{rows, ctx, q.backend}, q.backend.because(ctx, err)
 }
 
 func (q contextQuerier) QueryRow(ctx context.Context, sql string, args ...any) pgx.Row {
-	return contextRow{q.to.QueryRow(ctx, sql, args...), ctx}
+	return contextRow{q.to.QueryRow(ctx, sql, args...), ctx, q.backend}
 }
 
 func (q contextQuerier) SendBatch(ctx context.Context, batch *pgx.Batch) pgx.BatchResults {
-	return &contextBatch{q.to.SendBatch(ctx, batch), ctx}
+	return &contextBatch{q.to.SendBatch(ctx, batch), ctx, q.backend}
 }
 
 func (q contextQuerier) CopyFrom(ctx context.Context, table pgx.Identifier, columns []string, rows pgx.CopyFromSource) (int64, error) {
 	n, err := q.to.CopyFrom(ctx, table, columns, rows)
-	return n, because(ctx, err)
+	return n, q.backend.because(ctx, err)
 }
 
 func (q contextQuerier) Prepare(ctx context.Context, name, sql string) (*pgconn.StatementDescription, error) {
 	statement, err := q.to.Prepare(ctx, name, sql)
-	return statement, because(ctx, err)
+	return statement, q.backend.because(ctx, err)
 }
 
 type contextRows struct {
 	pgx.Rows
-	ctx context.Context
+	ctx     context.Context
+	backend *backend
 }
 
-func (r *contextRows) Err() error { return because(r.ctx, r.Rows.Err()) }
+func (r *contextRows) Err() error { return r.backend.because(r.ctx, r.Rows.Err()) }
 
 type contextRow struct {
 	pgx.Row
-	ctx context.Context
+	ctx     context.Context
+	backend *backend
 }
 
-func (r contextRow) Scan(dest ...any) error { return because(r.ctx, r.Row.Scan(dest...)) }
+func (r contextRow) Scan(dest ...any) error { return r.backend.because(r.ctx, r.Row.Scan(dest...)) }
 
 type contextBatch struct {
 	pgx.BatchResults
-	ctx context.Context
+	ctx     context.Context
+	backend *backend
 }
 
 func (b *contextBatch) Exec() (pgconn.CommandTag, error) {
 	tag, err := b.BatchResults.Exec()
-	return tag, because(b.ctx, err)
+	return tag, b.backend.because(b.ctx, err)
 }
 
 func (b *contextBatch) Query() (pgx.Rows, error) {
 	rows, err := b.BatchResults.Query()
-	return &contextRows{rows, b.ctx}, because(b.ctx, err)
+	return &contextRows{rows, b.ctx, b.backend}, b.backend.because(b.ctx, err)
 }
 
-func (b *contextBatch) QueryRow() pgx.Row { return contextRow{b.BatchResults.QueryRow(), b.ctx} }
+func (b *contextBatch) QueryRow() pgx.Row {
+	return contextRow{b.BatchResults.QueryRow(), b.ctx, b.backend}
+}
 
-func (b *contextBatch) Close() error { return because(b.ctx, b.BatchResults.Close()) }
+func (b *contextBatch) Close() error { return b.backend.because(b.ctx, b.BatchResults.Close()) }
 
 // failedRow and failedRows carry an error to who asks for results.
 type failedRow struct{ err error }

@@ -3,6 +3,8 @@ package pools
 import (
 	"context"
 	"database/sql/driver"
+	"errors"
+	"io"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/stdlib"
@@ -41,6 +43,16 @@ func (c *driverConn) use(ctx context.Context) error {
 	}
 	c.lent, c.pgx = lent, lent.backend.driver
 	return nil
+}
+
+// because is that of the connection. database/sql repeats a statement that fails with
+// driver.ErrBadConn, and pgx says that also of one that was sent and never answered
+// (its "conn closed" hides what reading met), which must not be repeated.
+func (c *driverConn) because(ctx context.Context, err error) error {
+	if errors.Is(err, driver.ErrBadConn) && !c.lent.backend.network.last().answered.Load() {
+		err = io.ErrUnexpectedEOF
+	}
+	return c.lent.backend.because(ctx, err)
 }
 
 func (c *driverConn) Close() error {
@@ -92,7 +104,7 @@ func (c *driverConn) ExecContext(ctx context.Context, query string, args []drive
 		return nil, err
 	}
 	result, err := c.pgx.ExecContext(ctx, query, args)
-	return result, because(ctx, err)
+	return result, c.because(ctx, err)
 }
 
 func (c *driverConn) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
@@ -100,7 +112,7 @@ func (c *driverConn) QueryContext(ctx context.Context, query string, args []driv
 		return nil, err
 	}
 	rows, err := c.pgx.QueryContext(ctx, query, args)
-	return newDriverRows(ctx, rows, err)
+	return c.rows(ctx, rows, err)
 }
 
 func (c *driverConn) PrepareContext(ctx context.Context, query string) (driver.Stmt, error) {
@@ -109,9 +121,9 @@ func (c *driverConn) PrepareContext(ctx context.Context, query string) (driver.S
 	}
 	s, err := c.pgx.PrepareContext(ctx, query)
 	if err != nil {
-		return nil, because(ctx, err)
+		return nil, c.because(ctx, err)
 	}
-	return driverStmt{s.(*stdlib.Stmt)}, nil
+	return driverStmt{s.(*stdlib.Stmt), c}, nil
 }
 
 func (c *driverConn) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx, error) {
@@ -120,21 +132,24 @@ func (c *driverConn) BeginTx(ctx context.Context, opts driver.TxOptions) (driver
 	}
 	tx, err := c.pgx.BeginTx(ctx, opts)
 	if err != nil {
-		return nil, because(ctx, err)
+		return nil, c.because(ctx, err)
 	}
 	return driverTx{tx, ctx, c}, nil
 }
 
-type driverStmt struct{ *stdlib.Stmt }
+type driverStmt struct {
+	*stdlib.Stmt
+	conn *driverConn
+}
 
 func (s driverStmt) ExecContext(ctx context.Context, args []driver.NamedValue) (driver.Result, error) {
 	result, err := s.Stmt.ExecContext(ctx, args)
-	return result, because(ctx, err)
+	return result, s.conn.because(ctx, err)
 }
 
 func (s driverStmt) QueryContext(ctx context.Context, args []driver.NamedValue) (driver.Rows, error) {
 	rows, err := s.Stmt.QueryContext(ctx, args)
-	return newDriverRows(ctx, rows, err)
+	return s.conn.rows(ctx, rows, err)
 }
 
 // driverTx has the transaction's context, which database/sql gives to BeginTx
@@ -145,7 +160,7 @@ type driverTx struct {
 	conn *driverConn
 }
 
-func (t driverTx) Commit() error { return because(t.ctx, t.Tx.Commit()) }
+func (t driverTx) Commit() error { return t.conn.because(t.ctx, t.Tx.Commit()) }
 
 // Rollback is how database/sql ends a transaction whose context is done. pgx's
 // own would send nothing then, and close the connection.
@@ -159,19 +174,26 @@ func (t driverTx) Rollback() error {
 type driverRows struct {
 	*stdlib.Rows // with all that it tells of its columns
 	ctx          context.Context
+	conn         *driverConn
 }
 
-// newDriverRows takes what pgx's query returned.
-func newDriverRows(ctx context.Context, rows driver.Rows, err error) (driver.Rows, error) {
+// rows takes what pgx's query returned.
+func (c *driverConn) rows(ctx context.Context, rows driver.Rows, err error) (driver.Rows, error) {
 	if err != nil {
-		return nil, because(ctx, err)
+		return nil, c.because(ctx, err)
 	}
-	return &driverRows{rows.(*stdlib.Rows), ctx}, nil
+	return &driverRows{rows.(*stdlib.Rows), ctx, c}, nil
 }
 
 // Next knows of the context, too: database/sql often asks for its error before it
 // has noticed itself that the context is done.
-func (r *driverRows) Next(dest []driver.Value) error { return because(r.ctx, r.Rows.Next(dest)) }
+func (r *driverRows) Next(dest []driver.Value) error {
+	err := r.Rows.Next(dest)
+	if err == io.EOF { //nolint:errorlint // the last row was read; that of a network has more words
+		return err
+	}
+	return r.conn.because(r.ctx, err)
+}
 
 // Close's error may be that of rows not yet read.
-func (r *driverRows) Close() error { return because(r.ctx, r.Rows.Close()) }
+func (r *driverRows) Close() error { return r.conn.because(r.ctx, r.Rows.Close()) }

@@ -193,12 +193,17 @@ func (n *network) noteError(pg *pgconn.PgConn, err *pgconn.PgError) bool {
 		n.refusedWrite = true
 		n.refusedOutside = n.refusedOutside || pg.TxStatus() == 'I'
 	}
-	fatal := err.SeverityUnlocalized == "FATAL" || err.SeverityUnlocalized == "PANIC"
+	fatal := endsSession(err)
 	if fatal {
 		n.last().farewell.Store(true)
 		n.last().lost.Store(true)
 	}
 	return !fatal
+}
+
+// endsSession tells whether the server ends the session with this error.
+func endsSession(err *pgconn.PgError) bool {
+	return err.SeverityUnlocalized == "FATAL" || err.SeverityUnlocalized == "PANIC"
 }
 
 // last is the connection that may hold the slot, or nil.

@@ -288,6 +288,15 @@ func (p *proxy) find(t *testing.T, conn *pools.Conn) *proxied {
 	return pair
 }
 
+// resetAll is reset for all that is connected.
+func (p *proxy) resetAll() {
+	p.lock.Lock()
+	defer p.lock.Unlock()
+	for _, pair := range p.pairs {
+		pair.reset()
+	}
+}
+
 // reset breaks the client's side; the server hears nothing of it.
 func (c *proxied) reset() {
 	_ = c.client.(*net.TCPConn).SetLinger(0)

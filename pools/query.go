@@ -52,7 +52,8 @@ import (
 // statements that they prepared through pgx, which EXECUTE finds.
 //
 // The error wraps a *model.SQLError when the server refused the statement; ctx.Err()
-// when ctx ended it; and is otherwise one of Acquire's.
+// when ctx ended it; model.ErrConnectionLost when the connection broke, and the
+// statement may have been carried out; and is otherwise one of Acquire's.
 func (m *Manager) Query(ctx context.Context, q model.Query) (model.QueryResult, error) {
 	params, err := parameters(q)
 	if err != nil {

@@ -103,6 +103,9 @@ func (s *statement) outcome(ctx context.Context, err error) error {
 	case err == nil:
 		err = errors.New("the server did not say what became of the statement")
 	}
+	if !s.unrun && s.backend.lostBy(ctx, err) {
+		return fmt.Errorf("%w: %w", model.ErrConnectionLost, briefly(err))
+	}
 	err = sqlError(err)
 	if s.unrun {
 		err = fmt.Errorf("the statement did not run, because its session could not be prepared for it: %w", err)

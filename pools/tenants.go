@@ -143,7 +143,7 @@ func (m *Manager) others(ctx context.Context, database string) (*model.SQLError,
 		return nil
 	})
 	if err != nil || len(all) == 0 {
-		return nil, because(ctx, err)
+		return nil, conn.backend.because(ctx, err)
 	}
 	return &model.SQLError{
 		Code:    objectInUse,
@@ -177,7 +177,7 @@ func (m *Manager) Workspaces(ctx context.Context) ([]model.WorkspaceID, error) {
 	}
 	names, err := pgx.CollectRows(rows, pgx.RowTo[string])
 	if err != nil {
-		return nil, fmt.Errorf("list workspaces: %w", because(ctx, err))
+		return nil, fmt.Errorf("list workspaces: %w", conn.backend.because(ctx, err))
 	}
 	ids := make([]model.WorkspaceID, 0, len(names))
 	for _, name := range names {

@@ -18,21 +18,21 @@ type transaction struct {
 }
 
 func newTransaction(tx pgx.Tx, conn *Conn, borrowed bool) *transaction {
-	return &transaction{contextQuerier{tx}, tx, conn, borrowed}
+	return &transaction{contextQuerier{tx, conn.backend}, tx, conn, borrowed}
 }
 
 // Begin sets a savepoint.
 func (t *transaction) Begin(ctx context.Context) (pgx.Tx, error) {
 	nested, err := t.tx.Begin(ctx)
 	if err != nil {
-		return nil, because(ctx, err)
+		return nil, t.backend.because(ctx, err)
 	}
 	return newTransaction(nested, t.conn, false), nil
 }
 
 func (t *transaction) Commit(ctx context.Context) error {
 	defer t.end()
-	return because(ctx, t.tx.Commit(ctx))
+	return t.backend.because(ctx, t.tx.Commit(ctx))
 }
 
 // Rollback takes no notice of ctx's end: it mostly is deferred with the context

@@ -56,6 +56,7 @@ type reply struct {
 	code            string
 	retryAfter      time.Duration // 0: it is not said
 	alone           bool
+	warn            bool // it is for the log, at level warning
 }
 
 // When a client is to try again.
@@ -67,6 +68,8 @@ const (
 // statusClientGone is nginx's word for a request whose client did not wait. Only
 // the log sees it.
 const statusClientGone = 499
+
+const clientGone = "the request was cancelled"
 
 // replyTo knows the errors of package model, and those of this one. For others
 // the reply is a 500 that says nothing, and known is false.
@@ -86,6 +89,11 @@ func replyTo(err error) (_ reply, known bool) {
 		return reply{status: own.status, message: own.message, alone: own.alone}, true
 	case errors.As(err, &tooLarge):
 		return reply{status: http.StatusRequestEntityTooLarge, message: fmt.Sprintf("the body is larger than %d bytes", tooLarge.Limit)}, true
+	case errors.Is(err, model.ErrConnectionLost): // it may wrap what the server said last
+		return reply{
+			status: http.StatusServiceUnavailable, retryAfter: retryLater, detail: err.Error(), warn: true,
+			message: "the connection to the database was lost, and the statement may have been carried out: look before you send it again",
+		}, true
 	case errors.As(err, &sql):
 		return reply{status: http.StatusUnprocessableEntity, message: sqlMessage(sql), code: sql.Code}, true
 	// What follows may wrap the context's end, and says more than that.
@@ -122,7 +130,7 @@ func replyTo(err error) (_ reply, known bool) {
 	case errors.Is(err, context.DeadlineExceeded):
 		return reply{status: http.StatusGatewayTimeout, message: "it took longer than it may"}, true
 	case errors.Is(err, context.Canceled):
-		return reply{status: statusClientGone, message: "the request was cancelled"}, true
+		return reply{status: statusClientGone, message: clientGone}, true
 	case errors.As(err, &framework):
 		return reply{status: framework.Code, message: frameworkMessage(framework)}, true
 	}
@@ -182,9 +190,14 @@ func frameworkMessage(e *echo.HTTPError) string {
 	return http.StatusText(e.Code)
 }
 
-// ended is the reply when it was the request that ended, or not.
-func (r reply) ended(c echo.Context) reply {
-	if r.status == statusClientGone && c.Request().Context().Err() == nil {
+// ended is the reply when it was the request that ended, or not. Who left while they
+// waited for something is in no want of it any more, whatever the error says of that.
+func (r reply) ended(c echo.Context, err error) reply {
+	left := c.Request().Context().Err() != nil
+	switch {
+	case left && errors.Is(err, context.Canceled):
+		return reply{status: statusClientGone, message: clientGone}
+	case !left && r.status == statusClientGone:
 		r.status, r.retryAfter = http.StatusServiceUnavailable, retrySoon // the client is there, and wants an answer
 	}
 	return r

@@ -46,6 +46,8 @@ var poolErrors = []struct {
 		503, "1", "the workspace's database cannot be reached at the moment: try again", "57P03"},
 	{"server down", &model.DialError{WorkspaceID: "a", Kind: model.ServerDown, Err: errors.New("dial tcp db.internal:5432: connection refused")},
 		503, "5", "the workspace's database cannot be reached at the moment: try again", ""},
+	{"lost", fmt.Errorf("secret-customer: %w: %w", model.ErrConnectionLost, refusal{"57P01"}),
+		503, "5", "the connection to the database was lost, and the statement may have been carried out: look before you send it again", ""},
 	{"sql", fmt.Errorf("secret-customer: %w", &model.SQLError{Code: "42P01", Message: `relation "x" does not exist`, Hint: "look again", Position: 15}),
 		422, "", `relation "x" does not exist; look again (at character 15)`, "42P01"},
 	{"workspace id", fmt.Errorf("secret-customer: %w", model.WorkspaceID("a b").Validate()),

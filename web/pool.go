@@ -42,7 +42,7 @@ type Pool interface {
 	Close(ctx context.Context) error
 
 	// Query runs one statement. The error wraps a *model.SQLError when the server
-	// refused it.
+	// refused it, and model.ErrConnectionLost when it is not known what became of it.
 	Query(ctx context.Context, q model.Query) (model.QueryResult, error)
 
 	// CreateWorkspace creates the workspace's database; model.ErrWorkspaceExists

@@ -119,7 +119,12 @@ func queryFailed(ctx context.Context, c echo.Context, err error, timeout time.Du
 		return err
 	}
 	c.Set(sqlStateKey, sql.Code)
-	if sql.Code == queryCanceled && ctx.Err() != nil { // by us
+	switch {
+	case errors.Is(err, model.ErrConnectionLost):
+		return err // and what the server said is why
+	case sql.Code == queryCanceled && c.Request().Context().Err() != nil:
+		return fmt.Errorf("the client went away, and the statement was cancelled: %w", c.Request().Context().Err())
+	case sql.Code == queryCanceled && ctx.Err() != nil: // by us
 		return fmt.Errorf("the statement was cancelled after %v: %w", timeout, ctx.Err())
 	}
 	return c.JSON(http.StatusUnprocessableEntity, sqlErrorAnswer{

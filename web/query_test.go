@@ -173,6 +173,51 @@ func TestAFullBudgetIsA503WithRetryAfter(t *testing.T) {
 	}
 }
 
+func TestALostConnectionIsA503AndAWarning(t *testing.T) {
+	rig := newHandlersRig(t)
+	rig.pool.query = func(context.Context, model.Query) (model.QueryResult, error) {
+		return model.QueryResult{}, fmt.Errorf("query workspace %q: %w: %w", "ws_001", model.ErrConnectionLost,
+			&model.SQLError{Code: "57P01", Message: "terminating connection due to administrator command"})
+	}
+	rig.refused(Service, queryPath, `{"workspaceId":"ws_001","sql":"insert ..."}`, http.StatusServiceUnavailable, "may have been carried out")
+	lost := rig.log.with(t, "Request lost its database connection")
+	if len(lost) != 1 || lost[0]["level"] != "warning" || lost[0]["request_id"] == nil || lost[0]["path"] != queryPath {
+		t.Errorf("logged %v", lost)
+	}
+	if strings.Contains(rig.log.String(), `"level":"error"`) {
+		t.Errorf("an error is logged: %s", rig.log)
+	}
+}
+
+// The log says who ended a statement: its client, or the time that it may take.
+func TestTheLogTellsAClientThatLeftFromATimeThatIsOver(t *testing.T) {
+	for name, failed := range map[string]error{
+		"in the statement":           &model.SQLError{Code: "57014", Message: "canceling statement due to user request"},
+		"waiting for a connection":   &model.ConnectionLimitError{WorkspaceID: "ws_001", Cause: context.Canceled},
+		"while one was being opened": fmt.Errorf("acquire: %w (%w)", model.ErrDialing, context.Canceled),
+	} {
+		t.Run(name, func(t *testing.T) {
+			rig := newHandlersRig(t)
+			ctx, leave := context.WithCancel(t.Context())
+			rig.pool.query = func(ctx context.Context, _ model.Query) (model.QueryResult, error) {
+				leave()
+				<-ctx.Done()
+				return model.QueryResult{}, failed
+			}
+			response, err := http.DefaultClient.Do(rig.request(Service, queryPath, `{"workspaceId":"ws_001","sql":"select pg_sleep(60)"}`).WithContext(ctx))
+			if err == nil {
+				response.Body.Close()
+				t.Fatal(response.StatusCode)
+			}
+			soon(t, "it is logged", func() bool { return len(rig.log.with(t, "Request")) > 0 })
+			line := rig.log.with(t, "Request")[0]
+			if said, _ := line["error"].(string); line["status"] != 499.0 || strings.Contains(said, "after 30s") {
+				t.Errorf("%v", line)
+			}
+		})
+	}
+}
+
 func TestAClientThatGoesAwayTakesItsStatementAlong(t *testing.T) {
 	rig := newHandlersRig(t)
 	running, ended := make(chan struct{}), make(chan error, 1)

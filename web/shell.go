@@ -61,9 +61,12 @@ func (s *Server) finish(c echo.Context, began time.Time, err error) {
 		if !known {
 			s.logUnknown(c, err)
 		}
-		r = r.ended(c)
+		r = r.ended(c, err)
 		if r.code != "" {
 			c.Set(sqlStateKey, r.code)
+		}
+		if r.warn {
+			s.log.WithFields(logrus.Fields{"request_id": requestID(c), "path": loggedPath(c), "error": loggedError(err)}).Warn("Request lost its database connection")
 		}
 		message := r.message
 		if who := s.identity(c); r.detail != "" && (who.Role == Viewer || who.Role == Operator) {
