@@ -14,13 +14,16 @@ import (
 	"github.com/tenantpool/tenantpool/model"
 )
 
-// admit asks the server's catalogue about a workspace that has no connection, so
+// admit asks the server's catalogue, once the server has been met, about a workspace that has no connection, so
 // that an id without a database costs nobody a slot: neither the dial that finds it
 // out nor the eviction that makes room for it. The error is a *model.DialError.
 //
 // Whatever the catalogue cannot tell, by the deadline at the latest, is for the
 // supervisor and the dial to decide.
 func (m *Manager) admit(ctx context.Context, id model.WorkspaceID, deadline time.Time) error {
+	if err := m.met(id); err != nil {
+		return err
+	}
 	if m.supervisor.Active(workspaceShare, id) {
 		return nil
 	}

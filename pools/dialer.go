@@ -7,6 +7,7 @@ import (
 	"io"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -20,7 +21,7 @@ import (
 
 // dialer opens the connections of one share (an actor.Dialer).
 type dialer struct {
-	config  *pgx.ConnConfig // a template; its Database is replaced
+	config  *atomic.Pointer[pgx.ConnConfig] // a template; its Database is replaced
 	naming  Naming
 	timeout time.Duration
 	closer  *closer
@@ -105,7 +106,7 @@ func (d *dialer) Dial(calledOff context.Context, id model.WorkspaceID) (actor.Co
 func (d *dialer) login(ctx context.Context, database string) (*backend, error) {
 	b := &backend{network: &network{}, closer: d.closer, traced: d.traced, dialed: time.Now()}
 	b.cancel = &cancelHandler{network: b.network}
-	config := d.config.Copy()
+	config := d.config.Load().Copy()
 	config.Database = database
 	config.DialFunc = b.network.dial
 	config.OnPgError = b.network.noteError

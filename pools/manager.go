@@ -9,8 +9,10 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/sirupsen/logrus"
 
 	"github.com/tenantpool/tenantpool/actor"
@@ -38,6 +40,12 @@ type Manager struct {
 	// closeWaits is how long Close waits before it logs for what.
 	closeWaits time.Duration
 
+	// configs are the templates of the shares' connections; see SetCredentials.
+	configs [2]atomic.Pointer[pgx.ConnConfig]
+	// answered is closed when the server has said what it grants.
+	answered  chan struct{}
+	answering sync.Once
+
 	// closing is closed when Close begins: the system database is then for the
 	// manager alone.
 	closing   chan struct{}
@@ -58,7 +66,8 @@ const managersOwn model.WorkspaceID = "(manager)"
 
 // Open connects to the system database, asks the server what it grants (and
 // warns when that is less than cfg.MaxConnections), and returns a Manager. It
-// blocks until then, at most until ctx is done or cfg.AcquireTimeout is over.
+// blocks until then, at most until ctx is done or cfg.AcquireTimeout is over (not at all
+// WithLateServer).
 // The caller owns the Manager and ends it with Close.
 //
 // The error is a joined list of *model.ConfigError for bad values, or wraps a
@@ -82,6 +91,7 @@ func Open(ctx context.Context, cfg model.Config, opts ...Option) (*Manager, erro
 		ownNaming: o.naming != nil,
 		log:       o.log,
 		limitLog:  newSparseLog(o.log),
+		answered:  make(chan struct{}),
 		closing:   make(chan struct{}),
 
 		closeWaits: closeWaits,
@@ -94,10 +104,11 @@ func Open(ctx context.Context, cfg model.Config, opts ...Option) (*Manager, erro
 	}
 	m.catalogue = startCatalogue(m.lookUp, newSparseLog(o.log))
 	dialLog := newSparseLog(o.log)
-	share := func(limits model.Limits, naming Naming, system bool) actor.Share {
+	share := func(index actor.ShareIndex, limits model.Limits, naming Naming, system bool) actor.Share {
 		limits.Seed = rand.Uint64()
+		m.configs[index].Store(base)
 		return actor.Share{Limits: limits, System: system, Dialer: &dialer{
-			config:  base,
+			config:  &m.configs[index],
 			naming:  naming,
 			timeout: cfg.DialTimeout,
 			closer:  &closer{ask: m.terminateBackend, system: system, closing: m.closing},
@@ -110,8 +121,8 @@ func Open(ctx context.Context, cfg model.Config, opts ...Option) (*Manager, erro
 	}
 	system := func(model.WorkspaceID) (string, error) { return cfg.SystemDatabase, nil }
 	m.supervisor = actor.Start(
-		share(cfg.WorkspaceLimits(), m.naming, false),
-		share(cfg.SystemLimits(), system, true),
+		share(workspaceShare, cfg.WorkspaceLimits(), m.naming, false),
+		share(systemShare, cfg.SystemLimits(), system, true),
 	)
 	watching, endWatch := context.WithCancel(context.Background())
 	m.endWatch = endWatch
@@ -120,10 +131,12 @@ func Open(ctx context.Context, cfg model.Config, opts ...Option) (*Manager, erro
 	}
 	m.databases = startDatabases(newSparseLog(o.log))
 	runtime.AddCleanup(m, (*databases).closeAll, m.databases) // it runs after Close only
-	if err := m.checkServer(ctx, cfg.MaxConnections); err != nil {
-		// Nothing was lent; only a login that hangs can keep this from ending.
-		_ = m.Close(ctx)
-		return nil, fmt.Errorf("open connection manager: system database: %w", err)
+	if !o.late {
+		if err := m.meetServer(ctx); err != nil {
+			// Nothing was lent; only a login that hangs can keep this from ending.
+			_ = m.Close(ctx)
+			return nil, fmt.Errorf("open connection manager: system database: %w", err)
+		}
 	}
 	m.log.WithFields(logrus.Fields{
 		"max_connections":        cfg.MaxConnections,
@@ -279,6 +292,9 @@ func (m *Manager) System() *Workspace {
 func (m *Manager) lendSystem(ctx context.Context, id model.WorkspaceID) (*Conn, error) {
 	if within(m.closing, 0) {
 		return nil, fmt.Errorf("acquire system database: %w", model.ErrClosed)
+	}
+	if err := m.met(id); err != nil {
+		return nil, err
 	}
 	return m.acquire(ctx, systemShare, id)
 }

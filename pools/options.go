@@ -16,6 +16,7 @@ type options struct {
 	log    logrus.FieldLogger
 	naming Naming
 	dumps  *dumpFiles
+	late   bool
 }
 
 // WithLogger sets where the manager logs to. The default writes JSON lines to
@@ -32,6 +33,13 @@ func WithLogger(log logrus.FieldLogger) Option {
 // WithNaming sets how workspaces map to databases, in place of PrefixNaming.
 func WithNaming(naming Naming) Option {
 	return func(o *options) { o.naming = naming }
+}
+
+// WithLateServer lets Open return before the server has answered, which may be down.
+// Until [Manager.WaitForServer] has returned without an error, connections of workspaces
+// are refused with a *model.DialError of kind model.ServerDown.
+func WithLateServer() Option {
+	return func(o *options) { o.late = true }
 }
 
 // WithDumps keeps the last seconds of the Go runtime's trace (runtime/trace's

@@ -2,8 +2,13 @@ package pools
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"time"
 
 	"github.com/sirupsen/logrus"
+
+	"github.com/tenantpool/tenantpool/model"
 )
 
 // grants is what the server lets our role open.
@@ -40,6 +45,16 @@ SELECT pg_catalog.current_setting('max_connections')::int,
        rolconnlimit
 FROM pg_catalog.pg_roles WHERE rolname = session_user`
 
+// meetServer is the first thing that is asked of the server: nothing is lent before. It
+// blocks as Acquire does.
+func (m *Manager) meetServer(ctx context.Context) error {
+	if err := m.checkServer(ctx, m.config.MaxConnections); err != nil {
+		return err
+	}
+	m.answering.Do(func() { close(m.answered) })
+	return nil
+}
+
 // checkServer asks the server what it grants, and warns when that is less than
 // maxConnections.
 func (m *Manager) checkServer(ctx context.Context, maxConnections int) error {
@@ -64,6 +79,50 @@ func (m *Manager) checkServer(ctx context.Context, maxConnections int) error {
 			"role_connection_limit":          g.roleLimit,
 		}).Warn("DB_MAX_CONNECTIONS is more than the server grants this role: " +
 			"lower it, or raise max_connections or the role's connection limit")
+	}
+	return nil
+}
+
+// met refuses who comes before the server has been met.
+func (m *Manager) met(id model.WorkspaceID) error {
+	if within(m.answered, 0) {
+		return nil
+	}
+	return &model.DialError{WorkspaceID: id, Kind: model.ServerDown, Err: errNoAnswer}
+}
+
+// errNoAnswer: nothing is known yet of a server that may be late.
+var errNoAnswer = errors.New("the server has not answered since the program started; it is waited for")
+
+// WaitForServer blocks until the server has answered what it grants, and then does
+// nothing. It is for a Manager that was opened WithLateServer; one that the server
+// refuses for good, as with a wrong password, is not waited for.
+//
+// The error wraps a *model.DialError, model.ErrClosed, or ctx.Err() together with the
+// last of what went wrong.
+func (m *Manager) WaitForServer(ctx context.Context) error {
+	told := false
+	for !within(m.answered, 0) {
+		err := m.meetServer(ctx)
+		if err == nil {
+			break
+		}
+		var dial *model.DialError
+		switch {
+		case ctx.Err() != nil && !errors.Is(err, ctx.Err()):
+			err = fmt.Errorf("%w: %w", ctx.Err(), err)
+			fallthrough
+		case ctx.Err() != nil, errors.Is(err, model.ErrClosed), errors.As(err, &dial) && dial.Kind == model.Permanent:
+			return fmt.Errorf("wait for the server: %w", err)
+		}
+		if !told {
+			told = true
+			m.log.WithField("error", err.Error()).Warn("The server does not answer, and is waited for")
+		}
+		select { // it has not always waited
+		case <-time.After(askAgain):
+		case <-ctx.Done():
+		}
 	}
 	return nil
 }

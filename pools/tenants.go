@@ -162,6 +162,9 @@ func (m *Manager) Workspaces(ctx context.Context) ([]model.WorkspaceID, error) {
 	if m.ownNaming {
 		return nil, fmt.Errorf("list workspaces: %w with a naming of your own (WithNaming), which cannot be turned round: ask your own catalogue", errors.ErrUnsupported)
 	}
+	if err := m.met(m.System().ID()); err != nil {
+		return nil, fmt.Errorf("list workspaces: %w", err)
+	}
 	prefix := databasePrefix(m.config.Prefix)
 	conn, err := m.acquireOwn(ctx)
 	if err != nil {

@@ -3,6 +3,7 @@ package web
 import (
 	"crypto/sha256"
 	"crypto/subtle"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -10,6 +11,40 @@ import (
 
 	"github.com/labstack/echo/v4"
 )
+
+// access is who is let in. It is never changed, but replaced.
+type access struct {
+	verifier     verifier
+	metricsToken string
+}
+
+func newAccess(o Options) (*access, error) {
+	if len(o.Keys) == 0 {
+		return nil, errors.New("admin server: there is no public key, so nobody could be let in: make a pair with tenantpool keygen")
+	}
+	for _, key := range o.Keys {
+		if key.id == "" {
+			return nil, errors.New("admin server: a public key is empty: read it with ParsePublicKeys")
+		}
+	}
+	if n := len(o.MetricsToken); n > 0 && n < MinMetricsToken {
+		return nil, fmt.Errorf("admin server: the metrics token has %d bytes, at least %d are needed", n, MinMetricsToken)
+	}
+	return &access{newVerifier(o), o.MetricsToken}, nil
+}
+
+// SetAccess replaces the keys and the metrics token, from the next request on. If they
+// are no good it is an error, and nothing changes. Requests under way, event streams
+// among them, go on.
+func (s *Server) SetAccess(keys []PublicKey, metricsToken string) error {
+	o := s.options
+	o.Keys, o.MetricsToken = keys, metricsToken
+	fresh, err := newAccess(o)
+	if err == nil {
+		s.access.Store(fresh)
+	}
+	return err
+}
 
 // checkRoutes refuses a route that nobody has said who may call.
 func checkRoutes(routes []route) error {
@@ -64,7 +99,7 @@ func (s *Server) authenticate(c echo.Context, r route) (identity, error) {
 	if r.path == metricsPath && s.metricsToken(token) {
 		return identity{Subject: "metrics token", Role: Viewer}, nil
 	}
-	who, err := s.verifier.verify(token)
+	who, err := s.access.Load().verifier.verify(token)
 	if err != nil {
 		return identity{}, unauthorized(c, err.Error())
 	}
@@ -78,10 +113,11 @@ func unauthorized(c echo.Context, reason string) error {
 
 // metricsToken takes as long for a good guess as for a bad one.
 func (s *Server) metricsToken(token string) bool {
-	if s.options.MetricsToken == "" {
+	metricsToken := s.access.Load().metricsToken
+	if metricsToken == "" {
 		return false
 	}
-	got, want := sha256.Sum256([]byte(token)), sha256.Sum256([]byte(s.options.MetricsToken))
+	got, want := sha256.Sum256([]byte(token)), sha256.Sum256([]byte(metricsToken))
 	return subtle.ConstantTimeCompare(got[:], want[:]) == 1
 }
 

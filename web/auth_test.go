@@ -183,3 +183,31 @@ func TestNewSaysWhatIsMissing(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestAccessIsReplacedWhileItServes(t *testing.T) {
+	s := startShell(t, route{method: "GET", path: "/x", roles: roles, does: "x", serve: func(_ *Server, c echo.Context) error { return c.NoContent(200) }})
+	old := s.token(t, Viewer)
+	if err := s.SetAccess(nil, ""); err == nil {
+		t.Error("without keys nobody could be let in")
+	}
+	if err := s.SetAccess([]PublicKey{s.key.Public()}, "short"); err == nil {
+		t.Error("a metrics token that can be guessed")
+	}
+	if w := s.do("GET", "/x", "", "Authorization", "Bearer "+old); w.Code != 200 {
+		t.Errorf("a refused change has changed something: %d", w.Code)
+	}
+	s.key = NewPrivateKey()
+	if err := s.SetAccess([]PublicKey{s.key.Public()}, "another-metrics-token"); err != nil {
+		t.Fatal(err)
+	}
+	for token, status := range map[string]int{old: 401, s.token(t, Viewer): 200} {
+		if w := s.do("GET", "/x", "", "Authorization", "Bearer "+token); w.Code != status {
+			t.Errorf("%d, want %d", w.Code, status)
+		}
+	}
+	for token, status := range map[string]int{"scrape-scrape-scrape": 401, "another-metrics-token": 200} {
+		if w := s.do("GET", "/metrics", "", "Authorization", "Bearer "+token); w.Code != status {
+			t.Errorf("%s: %d, want %d", token, w.Code, status)
+		}
+	}
+}

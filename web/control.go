@@ -271,14 +271,22 @@ func (s *Server) drain(c echo.Context) error {
 // drainPool belongs to no request: it goes on when the client has gone.
 func (s *Server) drainPool() {
 	began := time.Now()
-	ctx, stop := context.WithTimeout(context.Background(), drainTimeout)
-	defer stop()
-	err := s.pool.Close(ctx)
-	s.snapshots.forget()
-	log := s.log.WithField("took", time.Since(began).Round(time.Millisecond).String())
-	if err != nil { // the pool goes on draining
+	for {
+		ctx, stop := context.WithTimeout(context.Background(), drainTimeout)
+		err := s.pool.Close(ctx)
+		again := ctx.Err() != nil // it goes on draining
+		stop()
+		s.snapshots.forget()
+		log := s.log.WithField("took", time.Since(began).Round(time.Millisecond).String())
+		switch {
+		case err == nil:
+			log.Info("Drained")
+			close(s.drained)
+			return
+		case !again:
+			log.WithField("error", err.Error()).Error("The drain failed")
+			return
+		}
 		log.WithField("error", err.Error()).Warn("Not drained yet")
-		return
 	}
-	log.Info("Drained")
 }

@@ -123,7 +123,7 @@ func (s *Server) events(c echo.Context) error {
 		case <-ctx.Done():
 			return nil
 		}
-		if s.verifier.revoked(s.identity(c)) {
+		if s.access.Load().verifier.revoked(s.identity(c)) {
 			return nil
 		}
 		if out.flush() != nil {

@@ -3,6 +3,7 @@ package web
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"time"
 
@@ -13,15 +14,42 @@ import (
 )
 
 type healthAnswer struct {
-	// Status is "ok", or "not ready".
+	// Status is "ok", or "not ready"; where the process lives but is about to end,
+	// "draining".
 	Status string `json:"status"`
-	// Failed says which parts are why.
+	// Failed says which parts are why, or what the end waits for.
 	Failed []string `json:"failed,omitempty"`
 }
 
-// healthz: who can answer lives.
+// healthz: who can answer lives. Of a process that is about to end it says what that
+// waits for.
 func (s *Server) healthz(c echo.Context) error {
+	var waits []string
+	if s.leaving.Load() {
+		waits = append(waits, "process: shutting down")
+	}
+	if s.draining.Load() {
+		waits = append(waits, s.drainWaits(c.Request().Context()))
+	}
+	if len(waits) > 0 {
+		return c.JSON(http.StatusOK, healthAnswer{"draining", waits})
+	}
 	return c.JSON(http.StatusOK, healthAnswer{Status: "ok"})
+}
+
+// drainWaits says what the drain waits for.
+func (s *Server) drainWaits(ctx context.Context) string {
+	ctx, stop := context.WithTimeout(ctx, readyTimeout)
+	defer stop()
+	st, err := s.pool.Stats(ctx)
+	switch {
+	case errors.Is(err, model.ErrClosed):
+		return "pool: it is drained and closed"
+	case err != nil:
+		return "supervisor: it does not answer"
+	}
+	return fmt.Sprintf("pool: it is draining: connections are lent (%d), being opened (%d) or closed (%d)",
+		st.Workspaces.InUse+st.System.InUse, st.Workspaces.Dialing+st.System.Dialing, st.Workspaces.Closing+st.System.Closing)
 }
 
 const (
@@ -33,10 +61,8 @@ const (
 )
 
 func (s *Server) readyz(c echo.Context) error {
-	select {
-	case <-s.ending.Done():
+	if s.leaving.Load() || s.ending.Err() != nil {
 		return c.JSON(http.StatusServiceUnavailable, healthAnswer{"not ready", []string{"process: shutting down"}})
-	default:
 	}
 	ready, err := s.readiness.get(c.Request().Context(), func() (healthAnswer, time.Time) {
 		answer := s.checkReady()

@@ -54,6 +54,21 @@ func TestReadinessSaysWhichPartFails(t *testing.T) {
 	}
 }
 
+func TestTheHealthOfAProcessThatEndsSaysWhatItWaitsFor(t *testing.T) {
+	s := startShell(t)
+	pool := s.pool.(*fakePool)
+	s.draining.Store(true)
+	s.leaving.Store(true)
+	want := `{"status":"draining","failed":["process: shutting down","pool: it is draining: connections are lent (10), being opened (0) or closed (0)"]}`
+	if w := s.do("GET", "/healthz", ""); w.Code != 200 || strings.TrimSpace(w.Body.String()) != want {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+	pool.stats = func(context.Context) (model.Stats, error) { return model.Stats{}, model.ErrClosed }
+	if w := s.do("GET", "/healthz", ""); w.Code != 200 || !strings.Contains(w.Body.String(), "pool: it is drained and closed") {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+}
+
 func TestAServerThatHangsIsNotReadyAfterASecond(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := startShell(t)

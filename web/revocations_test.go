@@ -225,8 +225,10 @@ func TestAStreamEndsSoonAfterItsTokenIsRevoked(t *testing.T) {
 			<-ended
 		}
 	}, func(s *Server) {
-		_, s.verifier.log = newLogBook()
-		s.verifier.revocations = f.read()
+		access := *s.access.Load()
+		_, access.verifier.log = newLogBook()
+		access.verifier.revocations = f.read()
+		s.access.Store(&access)
 	})
 }
 
@@ -272,7 +274,7 @@ func TestATokenThatIsGoodForLongerThanTheServerTakesIsRefused(t *testing.T) {
 // Whoever looks at the log can revoke the token that did it.
 func TestTheLogNamesTheToken(t *testing.T) {
 	rig := newHandlersRig(t)
-	who, err := rig.server.verifier.verify(rig.tokens[Operator])
+	who, err := rig.server.access.Load().verifier.verify(rig.tokens[Operator])
 	if err != nil || len(who.TokenID) < 20 {
 		t.Fatal(who, err)
 	}

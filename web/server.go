@@ -12,6 +12,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -40,8 +41,11 @@ type Options struct {
 	WorkspaceMetrics bool
 	// Query bounds workspace.query.
 	Query QueryLimits
-	// ShutdownTimeout is how long Serve lets requests end (0: a little longer than
-	// a query may take).
+	// ShutdownDelay is how long Serve goes on as before once it is to end, except that
+	// /readyz says 503: so long a balancer may take to notice (0: it does not wait).
+	ShutdownDelay time.Duration
+	// ShutdownTimeout is how long Serve lets requests end after that (0: a little
+	// longer than a query may take).
 	ShutdownTimeout time.Duration
 }
 
@@ -75,11 +79,15 @@ const (
 
 // Server serves the routes. Its methods may be called from any goroutine.
 type Server struct {
-	pool     Pool
-	options  Options
-	log      logrus.FieldLogger
-	verifier verifier
-	routes   []route
+	pool    Pool
+	options Options
+	log     logrus.FieldLogger
+	access  atomic.Pointer[access]
+	routes  []route
+	// leaving: Serve is to end, and clients are to go elsewhere.
+	leaving atomic.Bool
+	// drained is closed when the drain that a request asked for is done.
+	drained chan struct{}
 	// ending is done when event streams and waits for leases are to end, by end.
 	ending context.Context
 	end    context.CancelFunc
@@ -99,17 +107,8 @@ func newServer(pool Pool, o Options, routes []route) (*Server, error) {
 	if pool == nil {
 		return nil, errors.New("admin server: there is no pool")
 	}
-	if len(o.Keys) == 0 {
-		return nil, errors.New("admin server: there is no public key, so nobody could be let in: make a pair with tenantpool keygen")
-	}
-	for _, key := range o.Keys {
-		if key.id == "" {
-			return nil, errors.New("admin server: a public key is empty: read it with ParsePublicKeys")
-		}
-	}
-	if n := len(o.MetricsToken); n > 0 && n < MinMetricsToken {
-		return nil, fmt.Errorf("admin server: the metrics token has %d bytes, at least %d are needed", n, MinMetricsToken)
-	}
+	o.Issuer = cmp.Or(o.Issuer, DefaultIssuer)
+	o.Audience = cmp.Or(o.Audience, DefaultAudience)
 	o.MaxTokenTTL = cmp.Or(o.MaxTokenTTL, DefaultMaxTokenTTL)
 	if o.MaxTokenTTL < MinTTL || o.MaxTokenTTL > MaxTTL {
 		return nil, fmt.Errorf("admin server: tokens may be good for at most %v: it must be from %v to %v", o.MaxTokenTTL, MinTTL, MaxTTL)
@@ -117,12 +116,14 @@ func newServer(pool Pool, o Options, routes []route) (*Server, error) {
 	if err := checkRoutes(routes); err != nil {
 		return nil, err
 	}
-	o.Issuer = cmp.Or(o.Issuer, DefaultIssuer)
-	o.Audience = cmp.Or(o.Audience, DefaultAudience)
 	o.Query = o.Query.withDefaults()
 	o.ShutdownTimeout = cmp.Or(o.ShutdownTimeout, o.Query.Timeout+5*time.Second)
 	if o.Log == nil {
 		o.Log = defaultLog()
+	}
+	access, err := newAccess(o)
+	if err != nil {
+		return nil, err
 	}
 	routes = withHead(routes)
 	description, err := describeRoutes(routes, o.Query)
@@ -130,18 +131,20 @@ func newServer(pool Pool, o Options, routes []route) (*Server, error) {
 		return nil, fmt.Errorf("admin server: describe the routes: %w", err)
 	}
 	ending, end := context.WithCancel(context.Background())
-	return &Server{
-		pool:     pool,
-		options:  o,
-		log:      o.Log,
-		verifier: newVerifier(o),
-		routes:   routes,
-		ending:   ending,
-		end:      end,
+	s := &Server{
+		pool:    pool,
+		options: o,
+		log:     o.Log,
+		routes:  routes,
+		drained: make(chan struct{}),
+		ending:  ending,
+		end:     end,
 
 		description: description,
 		handlers:    newHandlers(pool, o),
-	}, nil
+	}
+	s.access.Store(access)
+	return s, nil
 }
 
 // jsonLines are those of tenantpool serve.
@@ -196,8 +199,13 @@ func checkPrefix(prefix string) error {
 // now and for good. Serve does it itself.
 func (s *Server) Close() { s.end() }
 
-// Serve answers requests that come to l, until ctx is done. Then it accepts no
-// more, ends the event streams and lets the other requests end, for at most
+// Drained is closed when a drain that a request asked for is done. Nothing is lent any
+// more then, so the program may end.
+func (s *Server) Drained() <-chan struct{} { return s.drained }
+
+// Serve answers requests that come to l, until ctx is done. For Options.ShutdownDelay it
+// goes on, with /readyz at 503 and without keeping connections open (not if Close was
+// called before). Then it accepts no more, ends the event streams and lets the other requests end, for at most
 // Options.ShutdownTimeout; after that it cuts them off and returns an error. l is
 // closed when it returns. The pool stays open.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
@@ -216,6 +224,16 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		s.Close()
 		return fmt.Errorf("admin server: %w", err)
 	case <-ctx.Done():
+	}
+	s.leaving.Store(true)
+	if delay := s.options.ShutdownDelay; delay > 0 && s.ending.Err() == nil {
+		s.log.WithField("delay", delay.String()).Info("Not ready any more, and still serving")
+		select {
+		case err := <-ended:
+			s.Close()
+			return fmt.Errorf("admin server: %w", err)
+		case <-time.After(delay):
+		}
 	}
 	s.Close()
 	stopping, stop := context.WithTimeout(context.WithoutCancel(ctx), s.options.ShutdownTimeout)

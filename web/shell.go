@@ -23,6 +23,9 @@ func (s *Server) shell(next echo.HandlerFunc) echo.HandlerFunc {
 		began := time.Now()
 		nameRequest(c)
 		secure(c.Response().Header())
+		if s.leaving.Load() {
+			c.Response().Header().Set(echo.HeaderConnection, "close") // the next request is for another server
+		}
 		r := c.Request()
 		if r.Body != nil && r.Body != http.NoBody {
 			deadlines{c}.body(began.Add(bodyTimeout))

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 )
 
 // errInterrupted: the program was interrupted before it had done anything worth
@@ -16,8 +17,12 @@ var errInterrupted = errors.New("interrupted")
 // exitInterrupted is the exit status of a program that Ctrl-C has ended.
 const exitInterrupted = 130
 
+// againAfter is how much later another signal must come to count: a terminal, a shell
+// and a supervisor may each pass on the same one.
+const againAfter = time.Second
+
 // untilInterrupted returns a context that the first SIGINT or SIGTERM ends. A
-// second one ends the program on the spot: what the demo's server leaves behind
+// later one ends the program on the spot: what the demo's server leaves behind
 // is removed by localpg's watchdog.
 func untilInterrupted() (ctx context.Context, stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
@@ -25,8 +30,11 @@ func untilInterrupted() (ctx context.Context, stop func()) {
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	go func() {
 		<-signals
+		first := time.Now()
 		cancel()
-		<-signals
+		for time.Since(first) < againAfter {
+			<-signals
+		}
 		fmt.Fprintln(os.Stderr, "\ntenantpool: interrupted again: not waiting any longer")
 		os.Exit(exitInterrupted)
 	}()

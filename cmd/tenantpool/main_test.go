@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -73,9 +74,10 @@ type program struct {
 	cmd    *exec.Cmd
 	stdout bytes.Buffer
 	lines  chan string // of standard error
-	said   []string    // those that were read
-	temp   string      // its folder for temporary files
-	server string      // the last part of its PostgreSQL's folder, once started
+	mu     sync.Mutex
+	said   []string // those that were read
+	temp   string   // its folder for temporary files
+	server string   // the last part of its PostgreSQL's folder, once started
 }
 
 func start(t *testing.T, args ...string) *program {
@@ -105,7 +107,9 @@ func start(t *testing.T, args ...string) *program {
 // next reads standard error's next line.
 func (p *program) next() (line string, ok bool) {
 	if line, ok = <-p.lines; ok {
+		p.mu.Lock()
 		p.said = append(p.said, line)
+		p.mu.Unlock()
 	}
 	if strings.HasPrefix(line, "PostgreSQL is up") {
 		p.server = p.serverFolder()
@@ -127,7 +131,11 @@ func (p *program) await(beginning string) {
 	}
 }
 
-func (p *program) stderr() string { return strings.Join(p.said, "\n") }
+func (p *program) stderr() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return strings.Join(p.said, "\n")
+}
 
 // exit waits for the program's end and returns its status.
 func (p *program) exit() int {
@@ -148,6 +156,16 @@ func (p *program) interrupt() {
 	if err := p.cmd.Process.Signal(os.Interrupt); err != nil {
 		p.t.Fatal(err)
 	}
+}
+
+// insist sends the signal again and again, until the program has ended: one that comes
+// within a second of the first does not count.
+func (p *program) insist(signal os.Signal) {
+	go func() {
+		for p.cmd.Process.Signal(signal) == nil {
+			time.Sleep(100 * time.Millisecond)
+		}
+	}()
 }
 
 func (p *program) serverFolder() string {

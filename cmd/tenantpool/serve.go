@@ -7,7 +7,9 @@ import (
 	"io"
 	"net"
 	"os"
+	"os/signal"
 	"strconv"
+	"syscall"
 	"time"
 
 	"github.com/sirupsen/logrus"
@@ -31,10 +33,16 @@ const (
 	revocationsVariable      = "TENANTPOOL_REVOCATIONS"
 	dumpDirVariable          = "TENANTPOOL_DUMP_DIR"
 	dumpAfterVariable        = "TENANTPOOL_DUMP_AFTER"
+	shutdownDelayVariable    = "TENANTPOOL_SHUTDOWN_DELAY"
+	serverWaitVariable       = "TENANTPOOL_SERVER_WAIT"
 )
 
 // defaultAddr is reached from this machine only: the server speaks plain HTTP.
 const defaultAddr = "127.0.0.1:8080"
+
+// defaultServerWait is as long as a PostgreSQL that starts beside the program takes, and
+// no longer than one wants to read in a pod's status that it has not.
+const defaultServerWait = time.Minute
 
 // defaultDumpAfter is a wait that people notice, and shorter than DB_ACQUIRE_TIMEOUT.
 const defaultDumpAfter = 2 * time.Second
@@ -62,14 +70,21 @@ of it where others share the network.
                                   waited for a connection for long (the newest 10
                                   are kept)
   ` + dumpAfterVariable + `           how long that is (2s)
+  ` + serverWaitVariable + `           how long to wait for PostgreSQL at the start (1m); until it
+                                  answers /readyz says 503
+  ` + shutdownDelayVariable + `        how long to serve on at the end, while /readyz says 503
+                                  (0s)
   ` + logLevelVariable + `                       debug, info (the default), warn or error
   ` + logFormatVariable + `                      json (the default) or text
 
 A secret may lie in a file: DB_PASSWORD_FILE, ` + publicKeyVariable + secret.FileSuffix + ` and
 ` + metricsTokenVariable + secret.FileSuffix + ` name one, in place of the variable without ` + secret.FileSuffix + `.
 
-On SIGTERM or Ctrl-C it accepts no more requests, lets those under way end,
-closes its connections and exits with 0; a second one exits at once.`,
+On SIGTERM or Ctrl-C it accepts no more requests, after the delay, lets those under
+way end, closes its connections and exits with 0; a second one exits at once, unless
+it comes within a second. After a drain that an operator asked for it ends as well.
+On SIGHUP it reads the keys, the metrics token, DB_USER, DB_PASSWORD and the files of
+PGSSLROOTCERT, PGSSLCERT and PGSSLKEY again; if they are no good, it keeps the old.`,
 		Example: "  tenantpool serve --addr 0.0.0.0:8080",
 		Args:    flagsOnly,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -85,14 +100,18 @@ closes its connections and exits with 0; a second one exits at once.`,
 	return cmd
 }
 
-// serveUntil runs until ctx is done, or its listener fails.
+// serveUntil runs until ctx is done, an operator's drain is, PostgreSQL does not come,
+// or its listener fails.
 func serveUntil(ctx context.Context, addr string, stderr io.Writer) error {
-	cfg, o, dumps, err := serveConfig()
+	hangUps := make(chan os.Signal, 1)
+	signal.Notify(hangUps, syscall.SIGHUP) // which would end the process
+	defer signal.Stop(hangUps)
+	set, err := serveConfig()
 	log, wrongLog := logFromEnv(stderr)
 	if err := errors.Join(err, wrongLog); err != nil {
 		return fmt.Errorf("serve: %w", err)
 	}
-	o.Log = log
+	set.web.Log = log
 	built := build.Current()
 	log.WithFields(logrus.Fields{"version": built.Version, "revision": built.Revision, "go": built.Go}).Info("Starting")
 
@@ -101,21 +120,90 @@ func serveUntil(ctx context.Context, addr string, stderr io.Writer) error {
 		return fmt.Errorf("serve: %w", err)
 	}
 	defer func() { _ = listener.Close() }() // Serve has closed it, where it came that far
-	manager, err := pools.Open(ctx, cfg, append(dumps, pools.WithLogger(log))...)
+	manager, err := pools.Open(ctx, set.pool, append(set.dumps, pools.WithLogger(log), pools.WithLateServer())...)
 	if err != nil {
-		if ctx.Err() != nil {
-			err = fmt.Errorf("%w before the server was reached", errInterrupted)
-		}
 		return fmt.Errorf("serve: %w", err)
 	}
-	warn(ctx, manager, log)
-	server, err := web.New(manager, o)
+	server, err := web.New(manager, set.web)
 	if err == nil {
-		log.WithField("address", listener.Addr().String()).Info("Serving")
-		err = server.Serve(ctx, listener)
+		log.WithField("address", listener.Addr().String()).Info("Listening")
+		err = (&serving{manager, server, listener, log}).until(ctx, set.serverWait, hangUps)
 	}
 	return errors.Join(err, drain(manager, log))
 }
+
+// serving is a program that serves.
+type serving struct {
+	manager  *pools.Manager
+	server   *web.Server
+	listener net.Listener
+	log      logrus.FieldLogger
+}
+
+// until serves until ctx is done and the requests under way have ended.
+func (s *serving) until(ctx context.Context, serverWait time.Duration, hangUps <-chan os.Signal) error {
+	ctx, end := context.WithCancel(ctx)
+	defer end()
+	met, ended := make(chan error, 1), make(chan error, 1)
+	go func() { met <- s.meetServer(ctx, serverWait) }()
+	go func() { ended <- s.server.Serve(ctx, s.listener) }()
+	drained := s.server.Drained()
+	var failed error
+	for {
+		select {
+		case err := <-met:
+			if met = nil; err != nil && ctx.Err() == nil {
+				failed = err
+				s.server.Close() // nobody was served: there is no delay
+				end()
+			}
+		case <-hangUps:
+			s.reload(ctx)
+		case <-drained:
+			drained = nil
+			end()
+		case err := <-ended:
+			end()
+			if met != nil {
+				<-met
+			}
+			return errors.Join(failed, err)
+		}
+	}
+}
+
+// meetServer waits for PostgreSQL.
+func (s *serving) meetServer(ctx context.Context, atMost time.Duration) error {
+	waiting, stop := context.WithTimeout(ctx, atMost)
+	defer stop()
+	if err := s.manager.WaitForServer(waiting); err != nil {
+		return fmt.Errorf("serve: PostgreSQL could not be used within %v (%s): %w", atMost, serverWaitVariable, err)
+	}
+	warn(ctx, s.manager, s.log)
+	s.log.WithField("address", s.listener.Addr().String()).Info("Serving")
+	return nil
+}
+
+// reload reads again what may change while the program runs.
+func (s *serving) reload(ctx context.Context) {
+	ctx, stop := context.WithTimeout(ctx, reloadWithin)
+	defer stop()
+	set, err := serveConfig()
+	if err == nil {
+		err = s.manager.SetCredentials(ctx, set.pool.User, set.pool.Password)
+	}
+	if err == nil {
+		err = s.server.SetAccess(set.web.Keys, set.web.MetricsToken)
+	}
+	if err != nil {
+		s.log.WithField("error", err.Error()).Error("Not reloaded: the keys and credentials stay as they were")
+		return
+	}
+	s.log.Info("Reloaded")
+}
+
+// reloadWithin bounds a reload, most of which is a login.
+const reloadWithin = 20 * time.Second
 
 // drain closes the manager, whose leases have come home with their requests.
 func drain(manager *pools.Manager, log logrus.FieldLogger) error {
@@ -129,41 +217,67 @@ func drain(manager *pools.Manager, log logrus.FieldLogger) error {
 	return nil
 }
 
+// serveSettings is what the environment says.
+type serveSettings struct {
+	pool       model.Config
+	web        web.Options
+	dumps      []pools.Option
+	serverWait time.Duration
+}
+
 // serveConfig reads the environment, and says all that is wrong with it.
-func serveConfig() (model.Config, web.Options, []pools.Option, error) {
-	cfg, err := pools.ConfigFromEnv()
+func serveConfig() (set serveSettings, err error) {
+	set.pool, err = pools.ConfigFromEnv()
 	wrong := []error{err}
-	o := web.Options{}
-	if o.MetricsToken, err = secret.FromEnv(metricsTokenVariable); err != nil {
-		wrong = append(wrong, err)
-	}
+	note := func(err error) { wrong = append(wrong, err) }
+	o := &set.web
+	o.MetricsToken, err = secret.FromEnv(metricsTokenVariable)
+	note(err)
 	if n := len(o.MetricsToken); n > 0 && n < web.MinMetricsToken {
-		wrong = append(wrong, fmt.Errorf("%s has %d bytes: use at least %d, so that it is not guessed", metricsTokenVariable, n, web.MinMetricsToken))
+		note(fmt.Errorf("%s has %d bytes: use at least %d, so that it is not guessed", metricsTokenVariable, n, web.MinMetricsToken))
 	}
 	if keys, err := secret.FromEnv(publicKeyVariable); err != nil {
-		wrong = append(wrong, err)
+		note(err)
 	} else if keys == "" {
-		wrong = append(wrong, errors.New(publicKeyVariable+" is not set, so no token could be checked: make a key pair with tenantpool keygen"))
+		note(errors.New(publicKeyVariable + " is not set, so no token could be checked: make a key pair with tenantpool keygen"))
 	} else if o.Keys, err = web.ParsePublicKeys(keys); err != nil {
-		wrong = append(wrong, fmt.Errorf("%s: %w", publicKeyVariable, err))
+		note(fmt.Errorf("%s: %w", publicKeyVariable, err))
 	}
-	if set := os.Getenv(maxTokenTTLVariable); set != "" {
-		if o.MaxTokenTTL, err = time.ParseDuration(set); err != nil || o.MaxTokenTTL < web.MinTTL || o.MaxTokenTTL > web.MaxTTL {
-			wrong = append(wrong, fmt.Errorf("%s is %q: it must be a duration from %v to %v, such as 12h or 720h", maxTokenTTLVariable, set, web.MinTTL, web.MaxTTL))
+	if given := os.Getenv(maxTokenTTLVariable); given != "" {
+		if o.MaxTokenTTL, err = time.ParseDuration(given); err != nil || o.MaxTokenTTL < web.MinTTL || o.MaxTokenTTL > web.MaxTTL {
+			note(fmt.Errorf("%s is %q: it must be a duration from %v to %v, such as 12h or 720h", maxTokenTTLVariable, given, web.MinTTL, web.MaxTTL))
 		}
 	}
 	if path := os.Getenv(revocationsVariable); path != "" {
 		if o.Revocations, err = web.ReadRevocations(path); err != nil {
-			wrong = append(wrong, fmt.Errorf("%s: %w: mend it, or create it empty", revocationsVariable, err))
+			note(fmt.Errorf("%s: %w: mend it, or create it empty", revocationsVariable, err))
 		}
 	}
-	if set := os.Getenv(workspaceMetricsVariable); set != "" {
-		if o.WorkspaceMetrics, err = strconv.ParseBool(set); err != nil {
-			wrong = append(wrong, fmt.Errorf("%s is %q: it must be true or false", workspaceMetricsVariable, set))
+	if given := os.Getenv(workspaceMetricsVariable); given != "" {
+		if o.WorkspaceMetrics, err = strconv.ParseBool(given); err != nil {
+			note(fmt.Errorf("%s is %q: it must be true or false", workspaceMetricsVariable, given))
 		}
 	}
-	dumps, err := dumpConfig()
-	return cfg, o, dumps, errors.Join(append(wrong, err)...)
+	o.ShutdownDelay, err = durationFromEnv(shutdownDelayVariable, 0)
+	note(err)
+	set.serverWait, err = durationFromEnv(serverWaitVariable, defaultServerWait)
+	note(err)
+	set.dumps, err = dumpConfig()
+	note(err)
+	return set, errors.Join(wrong...)
+}
+
+// durationFromEnv is not negative.
+func durationFromEnv(variable string, otherwise time.Duration) (time.Duration, error) {
+	given := os.Getenv(variable)
+	if given == "" {
+		return otherwise, nil
+	}
+	d, err := time.ParseDuration(given)
+	if err != nil || d < 0 {
+		return 0, fmt.Errorf("%s is %q: it must be a duration with its unit, as 500ms or 30s, and not negative", variable, given)
+	}
+	return d, nil
 }
 
 // dumpConfig is the option that the environment asks for, or none.

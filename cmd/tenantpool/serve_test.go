@@ -35,6 +35,7 @@ func TestServeSaysAllThatIsWrong(t *testing.T) {
 		"DB_MAX_CONNECTIONS": "5", "PASETO_PUBLIC_KEY": "", "METRICS_TOKEN": "hunter2", "TENANTPOOL_WORKSPACE_METRICS": "perhaps",
 		"TENANTPOOL_DUMP_AFTER": "0s", "LOG_LEVEL": "loud", "LOG_FORMAT": "xml", "DB_PASSWORD": "hunter2", "DB_PASSWORD_FILE": "/nowhere",
 		"TENANTPOOL_MAX_TOKEN_TTL": "9000h", "TENANTPOOL_REVOCATIONS": malformed,
+		"TENANTPOOL_SHUTDOWN_DELAY": "-1s", "TENANTPOOL_SERVER_WAIT": "soon",
 	} {
 		t.Setenv(name, value)
 	}
@@ -44,7 +45,8 @@ func TestServeSaysAllThatIsWrong(t *testing.T) {
 	}
 	for _, want := range []string{"DB_MAX_CONNECTIONS", "tenantpool keygen", "METRICS_TOKEN has 7 bytes", `TENANTPOOL_WORKSPACE_METRICS is "perhaps"`, `TENANTPOOL_DUMP_AFTER is "0s"`,
 		`LOG_FORMAT is "xml": it must be json or text`, `LOG_LEVEL is "loud": it must be debug, info, warn or error`, "DB_PASSWORD and DB_PASSWORD_FILE are both set",
-		`TENANTPOOL_MAX_TOKEN_TTL is "9000h"`, malformed + ": line 1: it must begin with token"} {
+		`TENANTPOOL_MAX_TOKEN_TTL is "9000h"`, malformed + ": line 1: it must begin with token",
+		`TENANTPOOL_SHUTDOWN_DELAY is "-1s"`, `TENANTPOOL_SERVER_WAIT is "soon"`} {
 		if !strings.Contains(stderr, want) {
 			t.Errorf("it does not say %q: %s", want, stderr)
 		}
@@ -97,7 +99,12 @@ const metricsToken = "scrape-scrape-scrape"
 
 func startServe(t *testing.T) *served {
 	t.Helper()
-	pg := sharedServer(t)
+	return serveOn(t, sharedServer(t), "Serving")
+}
+
+// serveOn reads what it says until the message that begins so, which names the address.
+func serveOn(t *testing.T, pg *localpg.Server, message string) *served {
+	t.Helper()
 	s := &served{key: web.NewPrivateKey(), pg: pg, prefix: strings.ToLower(rand.Text()[:8])}
 	for name, value := range map[string]string{
 		"DB_PREFIX": s.prefix,
@@ -118,7 +125,7 @@ func startServe(t *testing.T) *served {
 		if err := json.Unmarshal([]byte(line), &said); err != nil {
 			t.Fatalf("%s: %v", line, err)
 		}
-		if said.Message == "Serving" {
+		if said.Message == message {
 			s.url = "http://" + said.Address
 		}
 	}

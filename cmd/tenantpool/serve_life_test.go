@@ -1,0 +1,234 @@
+package main
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/tenantpool/tenantpool/pools/localpg"
+	"github.com/tenantpool/tenantpool/web"
+)
+
+// ownServer is for tests that stop it.
+func ownServer(t *testing.T) *localpg.Server {
+	t.Helper()
+	pg, err := localpg.Start(t.Context(), localpg.Options{MaxConnections: 40, InMemory: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := pg.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	return pg
+}
+
+func (s *served) signal(signal os.Signal) {
+	s.t.Helper()
+	if err := s.cmd.Process.Signal(signal); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// ended waits for the program's end and returns its status.
+func (s *served) ended() int {
+	<-s.logged
+	_ = s.cmd.Wait()
+	return s.cmd.ProcessState.ExitCode()
+}
+
+// header returns a header of the answer to a GET.
+func (s *served) header(path, name string) string {
+	s.t.Helper()
+	client := &http.Client{Transport: &http.Transport{}, Timeout: patience}
+	defer client.CloseIdleConnections()
+	response, err := client.Get(s.url + path)
+	if err != nil {
+		s.t.Error(err)
+		return ""
+	}
+	_ = response.Body.Close()
+	if name == "Connection" && response.Close { // net/http takes it out
+		return "close"
+	}
+	return response.Header.Get(name)
+}
+
+func TestServeAnswersBeforePostgreSQLDoes(t *testing.T) {
+	pg := ownServer(t)
+	if err := pg.Shutdown(t.Context(), localpg.Fast); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("DB_ACQUIRE_TIMEOUT", "1h") // nothing of this waits for it
+	t.Setenv("TENANTPOOL_SERVER_WAIT", patience.String())
+	s := serveOn(t, pg, "Listening")
+	for _, step := range []struct {
+		role       web.Role
+		path, body string
+		status     int
+		want       string
+	}{
+		{"", "/healthz", "", 200, `{"status":"ok"}`},
+		{"", "/readyz", "", 503, `{"status":"not ready","failed":["database server: it does not answer"]}`},
+		{"", "/", "", 200, "<!"},
+		{web.Service, "/api/workspace.query", `{"workspaceId":"shop","sql":"SELECT 1"}`, 503, "cannot be reached"},
+		{web.Operator, "/api/workspace.list", "", 503, "the server has not answered since the program started"},
+		{web.Operator, "/api/workspace.create", `{"workspaceId":"shop"}`, 503, "the server has not answered"},
+		{web.Viewer, "/api/admin.connectionStats", "", 200, `"workspacePools":{}`},
+	} {
+		if status, body := s.ask(step.role, step.path, step.body); status != step.status || !strings.Contains(body, step.want) {
+			t.Errorf("%s: %d %.300s, want %d %s", step.path, status, body, step.status, step.want)
+		}
+	}
+	if !strings.Contains(s.answers.String(), "Retry-After: 5") {
+		t.Errorf("nobody is told when to try again: %s", &s.answers)
+	}
+	if err := pg.Resume(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "it is ready", func() bool {
+		status, _ := s.ask("", "/readyz", "")
+		return status == http.StatusOK
+	})
+	eventually(t, "it serves", func() bool {
+		status, _ := s.ask(web.Operator, "/api/workspace.create", `{"workspaceId":"shop"}`)
+		return status == http.StatusCreated
+	})
+	s.signal(syscall.SIGTERM)
+	if status := s.ended(); status != 0 {
+		t.Errorf("exit status %d:\n%s", status, s.stderr())
+	}
+}
+
+func TestServeDoesNotWaitForPostgreSQLForEver(t *testing.T) {
+	pg := ownServer(t)
+	if err := pg.Shutdown(t.Context(), localpg.Fast); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("TENANTPOOL_SERVER_WAIT", "200ms")
+	t.Setenv("TENANTPOOL_SHUTDOWN_DELAY", "1h") // for nobody was served
+	s := serveOn(t, pg, "Listening")
+	if status := s.ended(); status != 1 || !strings.Contains(s.stderr(), "within 200ms (TENANTPOOL_SERVER_WAIT)") || !strings.Contains(s.stderr(), "connection refused") {
+		t.Errorf("exit status %d:\n%s", status, s.stderr())
+	}
+	// One that refuses the login is not waited for.
+	if err := pg.Resume(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("TENANTPOOL_SERVER_WAIT", "1h")
+	wrong := *pg
+	wrong.Password = "not-the-password"
+	s = serveOn(t, &wrong, "Listening")
+	if status := s.ended(); status != 1 || !strings.Contains(s.stderr(), "check DB_USER, DB_PASSWORD") {
+		t.Errorf("exit status %d:\n%s", status, s.stderr())
+	}
+	s.keptItsSecrets()
+}
+
+func TestServeGoesOnForTheShutdownDelay(t *testing.T) {
+	t.Setenv("TENANTPOOL_SHUTDOWN_DELAY", "1h")
+	s := startServe(t)
+	if got := s.header("/readyz", "Connection"); got != "" {
+		t.Errorf("Connection: %s", got)
+	}
+	s.signal(syscall.SIGTERM)
+	s.signal(syscall.SIGTERM) // at once: the same one, passed on twice
+	eventually(t, "it is not ready any more", func() bool {
+		status, body := s.ask("", "/readyz", "")
+		return status == http.StatusServiceUnavailable && strings.Contains(body, "process: shutting down")
+	})
+	for _, step := range []struct {
+		role       web.Role
+		path, body string
+		status     int
+	}{
+		{"", "/healthz", "", 200},
+		{web.Operator, "/api/workspace.create", `{"workspaceId":"shop"}`, 201},
+		{web.Service, "/api/workspace.query", `{"workspaceId":"shop","sql":"SELECT 1"}`, 200},
+	} {
+		if status, body := s.ask(step.role, step.path, step.body); status != step.status {
+			t.Errorf("%s: %d %.300s, want %d", step.path, status, body, step.status)
+		}
+	}
+	if got := s.header("/healthz", "Connection"); got != "close" {
+		t.Errorf("a client may stay: Connection: %q", got)
+	}
+	s.insist(syscall.SIGTERM)
+	if status := s.ended(); status != exitInterrupted {
+		t.Errorf("exit status %d:\n%s", status, s.stderr())
+	}
+}
+
+func TestServeEndsByItselfWhenItIsDrained(t *testing.T) {
+	s := startServe(t)
+	if status, body := s.ask(web.Operator, "/api/workspace.create", `{"workspaceId":"shop"}`); status != 201 {
+		t.Fatal(status, body)
+	}
+	giveUp := s.holdLock()
+	answered := make(chan string, 1)
+	asking := *s
+	go func() {
+		status, body := asking.ask(web.Service, "/api/workspace.query", waitForLock)
+		answered <- fmt.Sprint(status, " ", body)
+	}()
+	eventually(t, "the statement runs", func() bool {
+		_, stats := s.ask(web.Viewer, "/api/admin.connectionStats", "")
+		return strings.Contains(stats, `"inUse":1`)
+	})
+	if status, body := s.ask(web.Operator, "/api/admin.drain", `{"confirm":"drain"}`); status != 200 {
+		t.Fatal(status, body)
+	}
+	if status, body := s.ask("", "/healthz", ""); status != 200 || !strings.Contains(body, "connections are lent (1)") {
+		t.Errorf("it does not say what it waits for: %d %s", status, body)
+	}
+	giveUp()
+	if got := <-answered; !strings.HasPrefix(got, "200 ") {
+		t.Errorf("the statement under way: %s", got)
+	}
+	if status := s.ended(); status != 0 {
+		t.Errorf("exit status %d:\n%s", status, s.stderr())
+	}
+}
+
+func TestServeReloadsOnSIGHUPAndEndsNoRequest(t *testing.T) {
+	pg := ownServer(t)
+	s := serveOn(t, pg, "Serving")
+	if status, body := s.ask(web.Operator, "/api/workspace.create", `{"workspaceId":"shop"}`); status != 201 {
+		t.Fatal(status, body)
+	}
+	logs := func(message string) func() bool {
+		return func() bool { return strings.Contains(s.stderr(), message) }
+	}
+	giveUp := s.holdLock()
+	answered := make(chan string, 1)
+	asking := *s
+	go func() {
+		status, body := asking.ask(web.Service, "/api/workspace.query", waitForLock)
+		answered <- fmt.Sprint(status, " ", body)
+	}()
+	s.signal(syscall.SIGHUP)
+	eventually(t, "it says so", logs(`"Reloaded"`))
+	// The role has another password now, so those that it reads are no good.
+	change := fmt.Sprintf("ALTER ROLE %s PASSWORD 'another'", pg.User)
+	if _, err := asSuperuser(t, pg, s.prefix).System().Exec(t.Context(), change); err != nil {
+		t.Fatal(err)
+	}
+	s.signal(syscall.SIGHUP)
+	eventually(t, "it says so", logs("Not reloaded"))
+	giveUp()
+	if got := <-answered; !strings.HasPrefix(got, "200 ") {
+		t.Errorf("the statement under way: %s", got)
+	}
+	if status, body := s.ask(web.Service, "/api/workspace.query", `{"workspaceId":"shop","sql":"SELECT 1"}`); status != 200 {
+		t.Errorf("the old connections are of no use any more: %d %s", status, body)
+	}
+	s.signal(syscall.SIGTERM)
+	if status := s.ended(); status != 0 {
+		t.Errorf("exit status %d:\n%s", status, s.stderr())
+	}
+	s.keptItsSecrets()
+}
