@@ -165,7 +165,7 @@ func (s *serving) until(ctx context.Context, serverWait time.Duration, hangUps <
 		case err := <-ended:
 			end()
 			if met != nil {
-				<-met
+				_ = <-met // ctx has ended
 			}
 			return errors.Join(failed, err)
 		}
