@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -168,17 +169,7 @@ func TestServeEndsByItselfWhenItIsDrained(t *testing.T) {
 	if status, body := s.ask(web.Operator, "/api/workspace.create", `{"workspaceId":"shop"}`); status != 201 {
 		t.Fatal(status, body)
 	}
-	giveUp := s.holdLock()
-	answered := make(chan string, 1)
-	asking := *s
-	go func() {
-		status, body := asking.ask(web.Service, "/api/workspace.query", waitForLock)
-		answered <- fmt.Sprint(status, " ", body)
-	}()
-	eventually(t, "the statement runs", func() bool {
-		_, stats := s.ask(web.Viewer, "/api/admin.connectionStats", "")
-		return strings.Contains(stats, `"inUse":1`)
-	})
+	giveUp, answered := s.holdStatement()
 	if status, body := s.ask(web.Operator, "/api/admin.drain", `{"confirm":"drain"}`); status != 200 {
 		t.Fatal(status, body)
 	}
@@ -196,39 +187,69 @@ func TestServeEndsByItselfWhenItIsDrained(t *testing.T) {
 
 func TestServeReloadsOnSIGHUPAndEndsNoRequest(t *testing.T) {
 	pg := ownServer(t)
-	s := serveOn(t, pg, "Serving")
-	if status, body := s.ask(web.Operator, "/api/workspace.create", `{"workspaceId":"shop"}`); status != 201 {
-		t.Fatal(status, body)
+	keys, password := filepath.Join(t.TempDir(), "keys"), filepath.Join(t.TempDir(), "password")
+	write := func(file, content string) {
+		t.Helper()
+		if err := os.WriteFile(file, []byte(content+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
-	logs := func(message string) func() bool {
-		return func() bool { return strings.Contains(s.stderr(), message) }
+	key := web.NewPrivateKey()
+	write(keys, key.Public().String())
+	write(password, pg.Password)
+	s := prepareServe(t, pg)
+	s.key = key
+	for name, value := range map[string]string{"PASETO_PUBLIC_KEY": "", "PASETO_PUBLIC_KEY_FILE": keys, "DB_PASSWORD": "", "DB_PASSWORD_FILE": password} {
+		t.Setenv(name, value)
 	}
-	giveUp := s.holdLock()
-	answered := make(chan string, 1)
-	asking := *s
-	go func() {
-		status, body := asking.ask(web.Service, "/api/workspace.query", waitForLock)
-		answered <- fmt.Sprint(status, " ", body)
-	}()
-	s.signal(syscall.SIGHUP)
-	eventually(t, "it says so", logs(`"Reloaded"`))
-	// The role has another password now, so those that it reads are no good.
-	change := fmt.Sprintf("ALTER ROLE %s PASSWORD 'another'", pg.User)
-	if _, err := asSuperuser(t, pg, s.prefix).System().Exec(t.Context(), change); err != nil {
+	s.startUntil(t, "Serving")
+	ask := func(status int, role web.Role, path, body string) {
+		t.Helper()
+		if got, answer := s.ask(role, path, body); got != status {
+			t.Errorf("%s: %d %.300s, want %d", path, got, answer, status)
+		}
+	}
+	const query = `{"workspaceId":"shop","sql":"SELECT 1"}`
+	hangUp := func(says string) {
+		t.Helper()
+		before := strings.Count(s.stderr(), says)
+		s.signal(syscall.SIGHUP)
+		eventually(t, "it says: "+says, func() bool { return strings.Count(s.stderr(), says) > before })
+	}
+	ask(201, web.Operator, "/api/workspace.create", `{"workspaceId":"shop"}`)
+	giveUp, answered := s.holdStatement()
+	ask(200, web.Service, "/api/workspace.query", query) // over another connection, which stays
+
+	// The role has another password now, and the file has not.
+	operator := asSuperuser(t, pg, s.prefix).System()
+	if _, err := operator.Exec(t.Context(), fmt.Sprintf("ALTER ROLE %s PASSWORD 'another-secret'", pg.User)); err != nil {
 		t.Fatal(err)
 	}
-	s.signal(syscall.SIGHUP)
-	eventually(t, "it says so", logs("Not reloaded"))
+	hangUp("Not reloaded")
+	ask(200, web.Service, "/api/workspace.query", query) // it is still there
+
+	write(password, "another-secret")
+	write(keys, "nonsense")
+	hangUp("Not reloaded")
+	ask(200, web.Viewer, "/api/admin.connectionStats", "")
+	fresh := web.NewPrivateKey()
+	write(keys, fresh.Public().String())
+	hangUp(`"Reloaded"`)
+	ask(401, web.Viewer, "/api/admin.connectionStats", "")
+	s.key = fresh
+	ask(200, web.Operator, "/api/admin.evictWorkspace", `{"workspaceId":"shop"}`)
+	ask(200, web.Service, "/api/workspace.query", query) // over a new connection
+
 	giveUp()
 	if got := <-answered; !strings.HasPrefix(got, "200 ") {
 		t.Errorf("the statement under way: %s", got)
-	}
-	if status, body := s.ask(web.Service, "/api/workspace.query", `{"workspaceId":"shop","sql":"SELECT 1"}`); status != 200 {
-		t.Errorf("the old connections are of no use any more: %d %s", status, body)
 	}
 	s.signal(syscall.SIGTERM)
 	if status := s.ended(); status != 0 {
 		t.Errorf("exit status %d:\n%s", status, s.stderr())
 	}
 	s.keptItsSecrets()
+	if strings.Contains(s.stderr(), "another-secret") {
+		t.Error("the new password is in the log")
+	}
 }

@@ -102,8 +102,16 @@ func startServe(t *testing.T) *served {
 	return serveOn(t, sharedServer(t), "Serving")
 }
 
-// serveOn reads what it says until the message that begins so, which names the address.
+// serveOn reads what it says until the message, which names the address.
 func serveOn(t *testing.T, pg *localpg.Server, message string) *served {
+	t.Helper()
+	s := prepareServe(t, pg)
+	s.startUntil(t, message)
+	return s
+}
+
+// prepareServe sets its environment.
+func prepareServe(t *testing.T, pg *localpg.Server) *served {
 	t.Helper()
 	s := &served{key: web.NewPrivateKey(), pg: pg, prefix: strings.ToLower(rand.Text()[:8])}
 	for name, value := range map[string]string{
@@ -115,6 +123,12 @@ func serveOn(t *testing.T, pg *localpg.Server, message string) *served {
 	} {
 		t.Setenv(name, value)
 	}
+	return s
+}
+
+// startUntil reads what it says until the message.
+func (s *served) startUntil(t *testing.T, message string) {
+	t.Helper()
 	s.program = start(t, "serve")
 	for s.url == "" {
 		line, ok := s.next()
@@ -136,7 +150,6 @@ func serveOn(t *testing.T, pg *localpg.Server, message string) *served {
 			_, ok = s.next()
 		}
 	}()
-	return s
 }
 
 // ask returns the status and the body.
@@ -228,6 +241,28 @@ func (s *served) holdLock() (giveUp func()) {
 	return func() { _ = tx.Rollback(context.Background()) }
 }
 
+// holdStatement has a statement under way until giveUp; answered then gets the status
+// and the body.
+func (s *served) holdStatement() (giveUp func(), answered <-chan string) {
+	s.t.Helper()
+	giveUp = s.holdLock()
+	got := make(chan string, 1)
+	asking := *s
+	asking.tokens, asking.answers = nil, bytes.Buffer{} // not looked at: the others are enough
+	go func() {
+		status, body := asking.ask(web.Service, "/api/workspace.query", waitForLock)
+		got <- fmt.Sprint(status, " ", body)
+	}()
+	eventually(s.t, "the statement runs", func() bool {
+		_, stats := s.ask(web.Viewer, "/api/admin.connectionStats", "")
+		var st struct {
+			WorkspacePools map[string]struct{ InUse int }
+		}
+		return json.Unmarshal([]byte(stats), &st) == nil && st.WorkspacePools["shop"].InUse == 1
+	})
+	return giveUp, got
+}
+
 func TestServeServesDrainsAndExitsWith0(t *testing.T) {
 	s := startServe(t)
 	for _, step := range []struct {
@@ -251,21 +286,7 @@ func TestServeServesDrainsAndExitsWith0(t *testing.T) {
 		}
 	}
 	// SIGTERM in the middle of a statement.
-	giveUp := s.holdLock()
-	answered := make(chan string, 1)
-	asking := *s
-	asking.tokens, asking.answers = nil, bytes.Buffer{} // not looked at: the others are enough
-	go func() {
-		status, body := asking.ask(web.Service, "/api/workspace.query", waitForLock)
-		answered <- fmt.Sprint(status, " ", body)
-	}()
-	eventually(t, "the statement runs", func() bool {
-		_, stats := s.ask(web.Viewer, "/api/admin.connectionStats", "")
-		var st struct {
-			WorkspacePools map[string]struct{ InUse int }
-		}
-		return json.Unmarshal([]byte(stats), &st) == nil && st.WorkspacePools["shop"].InUse == 1
-	})
+	giveUp, answered := s.holdStatement()
 	if err := s.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
