@@ -17,8 +17,8 @@ var errInterrupted = errors.New("interrupted")
 // exitInterrupted is the exit status of a program that Ctrl-C has ended.
 const exitInterrupted = 130
 
-// againAfter is how much later another signal must come to count: a terminal, a shell
-// and a supervisor may each pass on the same one.
+// againAfter is how much later another SIGTERM must come to count: a supervisor, a shell
+// and a container's first process may each pass on the same one. Ctrl-C is a person's.
 const againAfter = time.Second
 
 // untilInterrupted returns a context that the first SIGINT or SIGTERM ends. A
@@ -32,8 +32,7 @@ func untilInterrupted() (ctx context.Context, stop func()) {
 		<-signals
 		first := time.Now()
 		cancel()
-		for time.Since(first) < againAfter {
-			<-signals
+		for <-signals == syscall.SIGTERM && time.Since(first) < againAfter {
 		}
 		fmt.Fprintln(os.Stderr, "\ntenantpool: interrupted again: not waiting any longer")
 		os.Exit(exitInterrupted)

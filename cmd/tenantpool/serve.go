@@ -81,8 +81,7 @@ A secret may lie in a file: DB_PASSWORD_FILE, ` + publicKeyVariable + secret.Fil
 ` + metricsTokenVariable + secret.FileSuffix + ` name one, in place of the variable without ` + secret.FileSuffix + `.
 
 On SIGTERM or Ctrl-C it accepts no more requests, after the delay, lets those under
-way end, closes its connections and exits with 0; a second one exits at once, unless
-it comes within a second. After a drain that an operator asked for it ends as well.
+way end, X After a drain that an operator asked for it ends as well.
 On SIGHUP it reads the keys, the metrics token, DB_USER, DB_PASSWORD and the files of
 PGSSLROOTCERT, PGSSLCERT and PGSSLKEY again; if they are no good, it keeps the old.`,
 		Example: "  tenantpool serve --addr 0.0.0.0:8080",
@@ -144,16 +143,20 @@ type serving struct {
 func (s *serving) until(ctx context.Context, serverWait time.Duration, hangUps <-chan os.Signal) error {
 	ctx, end := context.WithCancel(ctx)
 	defer end()
-	met, ended := make(chan error, 1), make(chan error, 1)
-	go func() { met <- s.meetServer(ctx, serverWait) }()
+	met, ended := make(chan struct{}), make(chan error, 1)
+	var unmet error // once met is closed
+	go func() {
+		defer close(met)
+		unmet = s.meetServer(ctx, serverWait)
+	}()
 	go func() { ended <- s.server.Serve(ctx, s.listener) }()
 	drained := s.server.Drained()
 	var failed error
 	for {
 		select {
-		case err := <-met:
-			if met = nil; err != nil && ctx.Err() == nil {
-				failed = err
+		case <-met:
+			if met = nil; unmet != nil && ctx.Err() == nil {
+				failed = unmet
 				s.server.Close() // nobody was served: there is no delay
 				end()
 			}
@@ -165,7 +168,7 @@ func (s *serving) until(ctx context.Context, serverWait time.Duration, hangUps <
 		case err := <-ended:
 			end()
 			if met != nil {
-				_ = <-met // ctx has ended
+				<-met
 			}
 			return errors.Join(failed, err)
 		}
