@@ -227,6 +227,7 @@ func inBubble(t *testing.T, who identity, f func(pool *fakePool, out *memoryStre
 	synctest.Test(t, func(t *testing.T) {
 		pool := newFakePool()
 		server := &Server{pool: pool, handlers: newHandlers(pool, Options{}), ending: context.Background()}
+		server.access.Store(&access{})
 		for _, f := range change {
 			f(server)
 		}
