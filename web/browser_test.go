@@ -30,6 +30,7 @@ func TestTheDashboard(t *testing.T) {
 		"forgets the token when one signs out":                    forgetsTheToken,
 		"sorts and filters, by mouse and keyboard":                sortsAndFilters,
 		"stays fast with 5,000 workspaces":                        staysFast,
+		"has pages and searches of 11,000 workspaces":             hasPages,
 		"gives a viewer no controls":                              givesAViewerNoControls,
 		"lets an operator steer, after asking":                    letsAnOperatorSteer,
 		"downloads a dump":                                        downloadsADump,
@@ -262,12 +263,49 @@ func staysFast(t *testing.T, rig *dashboardRig) {
 	if many > 2000 && many > 20*few {
 		t.Errorf("sorting 500 workspaces takes %.0f ms, 5,000 take %.0f", few, many)
 	}
-	page.Click("#workspaces-more button")
+	page.Click("#workspaces-show")
 	page.AwaitText("#workspaces-more", "and 4,600 more")
 	page.Type("#filter", "4999")
 	page.AwaitText("#workspaces-count", "1 of 5,000")
 	page.AwaitText(`[data-workspace="ws_4999"] .cell-lastUsed`, "1 h 23 min")
 	rig.screenshot("filtered")
+}
+
+// Ten thousand active ones and a thousand paused ones: the server sorts and searches.
+func hasPages(t *testing.T, rig *dashboardRig) {
+	rig.change(func(st *model.Stats) { st.Workspaces = manyWorkspaces(10_000, 1000).Workspaces })
+	began := time.Now()
+	page := rig.open(rig.tokens[Viewer], browsertest.Look{})
+	page.AwaitText("#workspaces-count", "11,000 active")
+	page.AwaitText("#workspaces-more", "1 to 200, and 10,800 more")
+	t.Logf("drawn after %v", time.Since(began).Round(time.Millisecond))
+	rig.screenshot("pages")
+	first := func(want string) {
+		t.Helper()
+		page.Await("the first row is "+want, "document.querySelector('#workspace-rows tr')?.dataset.workspace === '"+want+"'")
+	}
+	first("customer_0")
+	page.Click("#workspaces-next")
+	first("customer_1000")
+	page.AwaitText("#workspaces-more", "1,001 to 1,200, and 9,800 more")
+	page.Click("#workspaces-previous")
+	first("customer_0")
+	// The paused ones are far behind, and come first now.
+	page.Click(`th[data-column="paused"] button`)
+	first("customer_10000")
+	page.AwaitText(`[data-workspace="customer_10000"] .cell-paused`, "Paused")
+	page.Type("#filter", "Customer_1077")
+	page.AwaitText("#workspaces-count", "11 of 11,000")
+	first("customer_10770")
+	if n := page.Count("#workspace-rows tr"); n != 11 {
+		t.Errorf("%d rows", n)
+	}
+	rig.screenshot("searched")
+	page.Type("#filter", "x")
+	page.AwaitText("#workspaces-empty", "No active workspace has")
+	if !browsertest.Value[bool](page, "document.getElementById('workspaces-more').hidden") {
+		t.Error("more is offered of nothing")
+	}
 }
 
 func givesAViewerNoControls(t *testing.T, rig *dashboardRig) {

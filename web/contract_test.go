@@ -135,6 +135,7 @@ type provocation struct {
 	body    string // "": the route's example
 	kind    string // of the body; "": JSON
 	file    string // the asset
+	query   string // with its question mark
 	headers string // more of them
 	stall   bool   // the body's end never comes
 	panics  bool   // the handler
@@ -187,6 +188,8 @@ var provocations = map[int]provocation{
 // ownProvocations are those of single routes.
 var ownProvocations = map[string]provocation{
 	"/assets/* 404":                 {file: "nothing.js"},
+	statsPath + " 200":              {query: "?search=0&sort=-inUse&limit=2&offset=1"},
+	statsPath + " 400":              {query: "?limit=1001"},
 	eventsPath + " 200":             {before: (*Server).Close},         // it ends at once
 	"/api/admin.pauseWorkspace 504": failing(context.DeadlineExceeded), // its own, and not that the leases are not home
 	dumpPath + " 409":               {before: func(s *Server) { s.dumping <- struct{}{} }},
@@ -209,7 +212,7 @@ func provoke(t *testing.T, r route, status int) (a given) {
 	if !own {
 		p = provocations[status]
 	}
-	a.request = httptest.NewRequest(r.method, strings.Replace(r.path, "*", cmp.Or(p.file, "main.js"), 1), nil)
+	a.request = httptest.NewRequest(r.method, strings.Replace(r.path, "*", cmp.Or(p.file, "main.js"), 1)+p.query, nil)
 	inOwnTime(t, nil, func(t *testing.T, s *shellTest, dial func() net.Conn) {
 		if p.fails != nil {
 			s.pool = brokenPool{s.pool.(*fakePool), p.fails}
@@ -218,7 +221,7 @@ func provoke(t *testing.T, r route, status int) (a given) {
 			p.before(s.Server)
 		}
 		conn := dial()
-		fmt.Fprintf(conn, "%s %s HTTP/1.1\r\nHost: x\r\n%s", r.method, a.request.URL.Path, p.headers)
+		fmt.Fprintf(conn, "%s %s HTTP/1.1\r\nHost: x\r\n%s", r.method, a.request.URL.RequestURI(), p.headers)
 		if role := cmp.Or(p.role, r.role(status != http.StatusForbidden)); role != public {
 			fmt.Fprintf(conn, "Authorization: Bearer %s\r\n", s.token(t, role))
 		}

@@ -1,8 +1,10 @@
 package web
 
 import (
+	"cmp"
 	"context"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/labstack/echo/v4"
@@ -82,14 +84,14 @@ var (
 	waitDesc = metric("acquire_wait_seconds", "How long the acquires that got a connection waited in the supervisor.", "share")
 	dialDesc = metric("dial_duration_seconds", "How long the dials took that succeeded.", "share")
 
-	workspaceConnectionsDesc = metric("workspace_connections", "Open connections of an active workspace by state.", "workspace", "state")
+	workspaceConnectionsDesc = metric("workspace_connections", "Open connections of the 100 busiest workspaces by state, and of all (other) ones together.", "workspace", "state")
 	workspaceWaitingDesc     = metric("workspace_waiting_acquires", "Acquires of an active workspace that wait.", "workspace")
-	workspacePausedDesc      = metric("workspace_paused", "1 while an active workspace is paused.", "workspace")
+	workspacePausedDesc      = metric("workspace_paused", "1 while an active workspace is paused; of (other): how many are.", "workspace")
 )
 
 // collector turns one snapshot into metrics. The labels are bounded: shares,
-// states and reasons are few, and a workspace has series only while it is active,
-// and only if workspaces is set.
+// states and reasons are few, and maxWorkspaceSeries workspaces have series while they
+// are busy, only if workspaces is set.
 type collector struct {
 	snapshots  *snapshots
 	workspaces bool
@@ -119,8 +121,12 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	to.share("workspaces", st.Workspaces)
 	to.share("system", st.System)
 	if c.workspaces {
-		for _, w := range st.Workspaces.Active {
-			to.workspace(w)
+		shown, others := busiest(st.Workspaces.Active)
+		for _, w := range shown {
+			to.workspace(string(w.ID), w.Counts, one(w.Paused))
+		}
+		if len(others) > 0 {
+			to.others(others)
 		}
 	}
 }
@@ -157,11 +163,51 @@ func (to series) share(share string, b model.BudgetStats) {
 	to.histogram(dialDesc, b.DialTimes, share)
 }
 
-func (to series) workspace(w model.WorkspaceStats) {
-	id := strings.ToValidUTF8(string(w.ID), "?")
-	to.states(workspaceConnectionsDesc, w.Counts, id)
-	to.gauge(workspaceWaitingDesc, float64(w.Waiting), id)
-	to.gauge(workspacePausedDesc, one(w.Paused), id)
+// maxWorkspaceSeries is how many workspaces have series of their own. A label that
+// nobody bounds costs Prometheus memory for each value it ever had.
+const maxWorkspaceSeries = 100
+
+// otherWorkspaces is the label of all the others together. No id has a parenthesis.
+const otherWorkspaces = "(other)"
+
+// busiest are those with the most waiters, then with the most connections in use, then
+// with the most open, then those that were used last; by id where they are alike.
+func busiest(active []model.WorkspaceStats) (shown, others []model.WorkspaceStats) {
+	if len(active) <= maxWorkspaceSeries {
+		return active, nil
+	}
+	all := slices.Clone(active)
+	slices.SortFunc(all, func(a, b model.WorkspaceStats) int {
+		return cmp.Or(
+			cmp.Compare(b.Waiting, a.Waiting),
+			cmp.Compare(b.InUse, a.InUse),
+			cmp.Compare(b.Open(), a.Open()),
+			cmp.Compare(a.LastUsed, b.LastUsed),
+			cmp.Compare(a.ID, b.ID),
+		)
+	})
+	return all[:maxWorkspaceSeries], all[maxWorkspaceSeries:]
+}
+
+func (to series) workspace(id string, c model.Counts, paused float64) {
+	id = strings.ToValidUTF8(id, "?")
+	to.states(workspaceConnectionsDesc, c, id)
+	to.gauge(workspaceWaitingDesc, float64(c.Waiting), id)
+	to.gauge(workspacePausedDesc, paused, id)
+}
+
+func (to series) others(all []model.WorkspaceStats) {
+	var sum model.Counts
+	paused := 0.0
+	for _, w := range all {
+		sum.InUse += w.InUse
+		sum.Idle += w.Idle
+		sum.Dialing += w.Dialing
+		sum.Closing += w.Closing
+		sum.Waiting += w.Waiting
+		paused += one(w.Paused)
+	}
+	to.workspace(otherWorkspaces, sum, paused)
 }
 
 func (to series) states(desc *prometheus.Desc, c model.Counts, label string) {

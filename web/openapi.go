@@ -112,6 +112,9 @@ func (d description) operation(r route) object {
 			"name": "file", "in": "path", "required": true, "schema": object{"type": "string"},
 		}}
 	}
+	if r.path == statsPath {
+		operation["parameters"] = statsParameters()
+	}
 	if slices.Contains(r.roles, public) {
 		operation["description"] = "Anybody may call it."
 		operation["security"] = []object{}
@@ -206,6 +209,23 @@ func (d description) response(r route, status int) object {
 	}
 	response["content"] = object{kind: object{"schema": schema}}
 	return response
+}
+
+// statsParameters are what readStatsPage reads.
+func statsParameters() []object {
+	var orders []string
+	for _, order := range slices.Sorted(maps.Keys(statsOrders)) {
+		orders = append(orders, order, "-"+order)
+	}
+	parameter := func(name, says string, schema object) object {
+		return object{"name": name, "in": "query", "description": says, "schema": schema}
+	}
+	return []object{
+		parameter("search", "Only workspaces whose id contains it, in any case.", object{"type": "string", "maxLength": maxStatsSearch}),
+		parameter("sort", "The order of the pages; with a minus it is reversed. Not given: id, where digits count as numbers.", object{"type": "string", "enum": orders}),
+		parameter("limit", "How many workspaces the answer has at most.", object{"type": "integer", "minimum": 0, "maximum": maxStatsWorkspaces, "default": maxStatsWorkspaces}),
+		parameter("offset", "How many workspaces of that order come before the answer's first. Pages are of different moments: one that moves meanwhile may be on both or on none.", object{"type": "integer", "minimum": 0, "default": 0}),
+	}
 }
 
 func joined(roles []Role) string {

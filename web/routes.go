@@ -48,7 +48,7 @@ var routes = []route{
 	{http.MethodGet, "/metrics", viewers, "Metrics for Prometheus.", nil, nil, nil, (*Server).metrics},
 	{http.MethodGet, "/api/openapi.json", anybody, "This description.", nil, nil, nil, (*Server).openAPI},
 
-	{http.MethodGet, statsPath, viewers, "The state of all connections at one moment.", nil, connectionStats{}, nil, (*Server).connectionStats},
+	{http.MethodGet, statsPath, viewers, "The state of all connections at one moment, and of a page of the active workspaces.", nil, connectionStats{}, []int{http.StatusBadRequest}, (*Server).connectionStats},
 	{http.MethodGet, eventsPath, viewers, "What happens from now on, as server-sent events.", nil, eventAnswer{}, waiting, (*Server).events},
 	{http.MethodPost, "/api/admin.evictWorkspace", operators, "Closes a workspace's idle connections.", workspaceRequest{}, closedAnswer{}, waiting, (*Server).evictWorkspace},
 	{http.MethodPost, "/api/admin.renewWorkspace", operators, "Replaces a workspace's connections: idle ones close now, lent ones when they come home.", workspaceRequest{}, closedAnswer{}, waiting, (*Server).renewWorkspace},

@@ -37,7 +37,8 @@ type Options struct {
 	// MetricsToken is accepted at /metrics besides viewers' tokens. Empty: none;
 	// else at least MinMetricsToken bytes.
 	MetricsToken string
-	// WorkspaceMetrics adds series for each active workspace to the metrics.
+	// WorkspaceMetrics adds series for the 100 busiest workspaces to the metrics, and
+	// for all others together.
 	WorkspaceMetrics bool
 	// Query bounds workspace.query.
 	Query QueryLimits

@@ -26,7 +26,8 @@ const (
 type snapshot struct {
 	stats model.Stats
 	err   error
-	body  []byte // the connectionStats as JSON
+	at    time.Time
+	body  []byte // the connectionStats as JSON: their first page
 }
 
 // snapshots shares one snapshot among all who ask at about the same time: however
@@ -59,16 +60,21 @@ func (s *snapshots) take() (*snapshot, time.Time) {
 	var answer connectionStats
 	if t.err == nil {
 		s.limits.Store(&limitsAnswer{t.stats.MaxConnections, t.stats.MaxConnectionsPerDB})
-		answer = newConnectionStats(t.stats)
+		answer = newConnectionStats(t.stats, firstPage)
 	} else {
 		answer = missingConnectionStats(s.limits.Load(), t.err)
 	}
-	answer.At = at.UTC().Format(time.RFC3339Nano)
-	body, err := json.Marshal(answer)
-	if err != nil { // numbers and strings only: a NaN would be needed
-		body, _ = json.Marshal(missingConnectionStats(s.limits.Load(), err))
-	}
-	t.body = body
+	t.at, t.body = at, encodeStats(answer, at)
 	reuse := min(max(snapshotReuse, snapshotShare*time.Since(at)), snapshotReuseMax)
 	return t, began.Add(reuse)
+}
+
+// encodeStats cannot fail: there are numbers and strings only, and no NaN.
+func encodeStats(answer connectionStats, at time.Time) []byte {
+	answer.At = at.UTC().Format(time.RFC3339Nano)
+	body, err := json.Marshal(answer)
+	if err != nil {
+		body, _ = json.Marshal(missingConnectionStats(nil, err))
+	}
+	return body
 }

@@ -14,17 +14,20 @@ import (
 // connectionStats is the answer to admin.connectionStats. Open is in use + idle +
 // dialing + closing, at every level: all numbers are of one moment, At.
 type connectionStats struct {
-	MaxConnections           int                  `json:"maxConnections"`
-	MaxConnectionsPerDB      int                  `json:"maxConnectionsPerDB"`
-	TotalOpenConnections     int                  `json:"totalOpenConnections"`
-	TotalInUseConnections    int                  `json:"totalInUseConnections"`
-	TotalIdleConnections     int                  `json:"totalIdleConnections"`
-	TotalDialingConnections  int                  `json:"totalDialingConnections"`
-	TotalClosingConnections  int                  `json:"totalClosingConnections"`
-	TotalWaiting             int                  `json:"totalWaiting"`
-	ActiveWorkspaceDatabases int                  `json:"activeWorkspaceDatabases"`
-	SystemConnections        poolStats            `json:"systemConnections"`
+	MaxConnections           int       `json:"maxConnections"`
+	MaxConnectionsPerDB      int       `json:"maxConnectionsPerDB"`
+	TotalOpenConnections     int       `json:"totalOpenConnections"`
+	TotalInUseConnections    int       `json:"totalInUseConnections"`
+	TotalIdleConnections     int       `json:"totalIdleConnections"`
+	TotalDialingConnections  int       `json:"totalDialingConnections"`
+	TotalClosingConnections  int       `json:"totalClosingConnections"`
+	TotalWaiting             int       `json:"totalWaiting"`
+	ActiveWorkspaceDatabases int       `json:"activeWorkspaceDatabases"`
+	SystemConnections        poolStats `json:"systemConnections"`
+	// WorkspacePools are those on the page that was asked for, of the
+	// WorkspacesFound that the search found.
 	WorkspacePools           map[string]poolStats `json:"workspacePools"`
+	WorkspacesFound          int                  `json:"workspacesFound"`
 	WorkspaceBudget          int                  `json:"workspaceBudget"`
 	EffectiveWorkspaceBudget int                  `json:"effectiveWorkspaceBudget"`
 	LongestWaitMs            float64              `json:"longestWaitMs"`
@@ -85,23 +88,32 @@ type histogramStats struct {
 }
 
 // connectionStats answers with what the pool says, or else with what is still
-// known; it never fails.
+// known. It fails only when it is asked for a page that cannot be.
 func (s *Server) connectionStats(c echo.Context) error {
+	page, err := readStatsPage(c.QueryParams())
+	if err != nil {
+		return err
+	}
 	t, err := s.snapshots.get(c.Request().Context())
 	if err != nil {
 		return err // the client has gone
 	}
+	body := t.body
+	if len(c.QueryParams()) > 0 && t.err == nil {
+		body = encodeStats(newConnectionStats(t.stats, page), t.at)
+	}
 	h := c.Response().Header()
 	h.Set(echo.HeaderCacheControl, "no-store")
-	h.Set(echo.HeaderContentLength, strconv.Itoa(len(t.body))) // or it is sent in chunks
-	return c.JSONBlob(http.StatusOK, t.body)
+	h.Set(echo.HeaderContentLength, strconv.Itoa(len(body))) // or it is sent in chunks
+	return c.JSONBlob(http.StatusOK, body)
 }
 
 // newConnectionStats: the totals are of both shares together. The counters, the
 // hit ratio and the histograms are of the workspaces' share: the system
 // database's few connections would only blur them.
-func newConnectionStats(st model.Stats) connectionStats {
+func newConnectionStats(st model.Stats, page statsPage) connectionStats {
 	ws, sys := st.Workspaces, st.System
+	shown, found := page.of(ws.Active)
 	a := connectionStats{
 		MaxConnections:           st.MaxConnections,
 		MaxConnectionsPerDB:      st.MaxConnectionsPerDB,
@@ -113,7 +125,8 @@ func newConnectionStats(st model.Stats) connectionStats {
 		TotalWaiting:             ws.Waiting + sys.Waiting,
 		ActiveWorkspaceDatabases: len(ws.Active),
 		SystemConnections:        newSystemStats(sys),
-		WorkspacePools:           make(map[string]poolStats, len(ws.Active)),
+		WorkspacePools:           make(map[string]poolStats, len(shown)),
+		WorkspacesFound:          found,
 		WorkspaceBudget:          ws.Budget,
 		EffectiveWorkspaceBudget: ws.EffectiveBudget,
 		LongestWaitMs:            milliseconds(max(ws.LongestWait, sys.LongestWait)),
@@ -127,7 +140,7 @@ func newConnectionStats(st model.Stats) connectionStats {
 		Draining:                 ws.Draining || sys.Draining,
 		ServerDown:               serverDown(ws, sys),
 	}
-	for _, w := range ws.Active {
+	for _, w := range shown {
 		a.WorkspacePools[string(w.ID)] = newPoolStats(w, ws.PerWorkspace)
 	}
 	return a
@@ -136,7 +149,7 @@ func newConnectionStats(st model.Stats) connectionStats {
 // missingConnectionStats is the answer when the pool gives none: the limits as
 // they were last known, and why there is no more.
 func missingConnectionStats(last *limitsAnswer, err error) connectionStats {
-	a := newConnectionStats(model.Stats{})
+	a := newConnectionStats(model.Stats{}, firstPage)
 	a.Missing = []string{"all counts: " + err.Error()}
 	a.Draining = errors.Is(err, model.ErrClosed)
 	if last == nil {

@@ -114,7 +114,7 @@ func TestEveryFigureOfTheStatisticsIsInItsPlace(t *testing.T) {
 		"maxConnections":200,"maxConnectionsPerDB":4,
 		"totalOpenConnections":9753,"totalInUseConnections":700,"totalIdleConnections":50,
 		"totalDialingConnections":3,"totalClosingConnections":9000,"totalWaiting":11,
-		"activeWorkspaceDatabases":1,
+		"activeWorkspaceDatabases":1,"workspacesFound":1,
 		"systemConnections":{"openConnections":5432,"inUse":400,"idle":30,"dialing":2,"closing":5000,"waiting":6,"maxOpen":20,"lastUsedMs":3,"dials":77,"evictions":0,"paused":false},
 		"workspacePools":{"slow":{"openConnections":4321,"inUse":300,"idle":20,"dialing":1,"closing":4000,"waiting":5,"maxOpen":4,"lastUsedMs":40,"dials":11,"evictions":12,"paused":true}},
 		"workspaceBudget":180,"effectiveWorkspaceBudget":170,
@@ -140,10 +140,10 @@ func TestEveryFigureOfTheStatisticsIsInItsPlace(t *testing.T) {
 func TestTheOldestLeaseMayBeTheSystemDatabases(t *testing.T) {
 	st := busyStats()
 	st.System.LongestLease, st.System.LongestLeaseWorkspace = 3*time.Second, "postgres"
-	if a := newConnectionStats(st).LongestLease; *a != (leaseStats{System: true, AgeMs: 3000}) {
+	if a := newConnectionStats(st, firstPage).LongestLease; *a != (leaseStats{System: true, AgeMs: 3000}) {
 		t.Errorf("%+v", a)
 	}
-	if a := newConnectionStats(model.Stats{}).LongestLease; a != nil {
+	if a := newConnectionStats(model.Stats{}, firstPage).LongestLease; a != nil {
 		t.Errorf("%+v", a)
 	}
 }

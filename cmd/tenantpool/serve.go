@@ -65,7 +65,7 @@ of it where others share the network.
   ` + revocationsVariable + `          a file of tokens that are refused before they
                                   expire, read anew when it changes: see SECURITY.md
   ` + metricsTokenVariable + `                   opens /metrics, besides viewers' tokens
-  ` + workspaceMetricsVariable + `    true: metrics of each active workspace, too
+  ` + workspaceMetricsVariable + `    true: metrics of the 100 busiest workspaces, too
   ` + dumpDirVariable + `             a folder: a dump is written there when somebody has
                                   waited for a connection for long (the newest 10
                                   are kept)

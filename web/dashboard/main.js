@@ -10,9 +10,10 @@ import { clock, duration } from './format.js';
 import { between } from './rates.js';
 import { follow } from './sse.js';
 import { claimsOf, cleanToken, forgetToken, keepToken, keptToken } from './token.js';
-import { buildWorkspaces, listenToTable, showWorkspaces } from './workspaces.js';
+import { buildWorkspaces, listenToTable, showWorkspaces, wantedPage } from './workspaces.js';
 
 const pollMs = 1000, pollHiddenMs = 10_000, pollFailingMs = 15_000, pollSlowMs = 5000;
+const typingMs = 100; // between two searches
 
 let session = null; // {stop: AbortController, claims, stats, failures, timer}
 
@@ -23,7 +24,7 @@ function signIn(token) {
     return;
   }
   keepToken(token);
-  session = { stop: new AbortController(), claims, stats: null, failures: 0, timer: 0, polling: false };
+  session = { stop: new AbortController(), claims, stats: null, failures: 0, timer: 0, polling: false, again: false };
   $('sign-in').hidden = true;
   $('page').hidden = false;
   $('token').value = '';
@@ -74,14 +75,19 @@ function showWho() {
 }
 
 async function poll(current) {
-  if (current.polling || session !== current) return;
+  if (session !== current) return;
+  if (current.polling) {
+    current.again = true; // with what is wanted by then
+    return;
+  }
   current.polling = true;
   clearTimeout(current.timer);
   const started = performance.now();
   try {
-    const stats = await get('admin.connectionStats', { signal: current.stop.signal });
+    const query = wantedPage();
+    const stats = await get(`admin.connectionStats${query}`, { signal: current.stop.signal });
     if (session !== current) return;
-    show(current, stats);
+    show(current, stats, query);
   } catch (error) {
     if (session !== current) return;
     if (error instanceof Refusal && (error.status === 401 || error.status === 403)) {
@@ -93,6 +99,11 @@ async function poll(current) {
     current.polling = false;
   }
   if (session !== current) return;
+  if (current.again && !current.failures) {
+    current.again = false;
+    current.timer = setTimeout(() => poll(current), typingMs);
+    return;
+  }
   // A server that is slow to answer is asked less often, one that is gone too.
   const took = performance.now() - started;
   const every = current.failures ? Math.min(pollMs * 2 ** (current.failures - 1), pollFailingMs)
@@ -100,7 +111,7 @@ async function poll(current) {
   current.timer = setTimeout(() => poll(current), Math.max(100, every - took));
 }
 
-function show(current, stats) {
+function show(current, stats, query) {
   current.failures = 0;
   banner('unreachable', null);
   banner('unanswered', null);
@@ -116,7 +127,7 @@ function show(current, stats) {
   statsBanners(stats);
   pulse('live', 'Live');
   showBudget(stats);
-  showWorkspaces(stats.workspacePools ?? {});
+  showWorkspaces(stats, query);
   addPoint(Date.parse(stats.at), between(current.stats, stats));
   current.stats = stats;
   document.title = `${stats.totalInUseConnections}/${stats.maxConnections} in use${stats.totalWaiting ? `, ${stats.totalWaiting} waiting` : ''} · tenantpool`;
@@ -173,7 +184,7 @@ $('theme').addEventListener('click', () => {
 document.addEventListener('visibilitychange', () => { if (!document.hidden && session) poll(session); });
 
 buildCharts();
-listenToTable();
+listenToTable(() => { if (session) poll(session); });
 listenToFeed();
 if (keptToken()) signIn(keptToken());
 else signOut();

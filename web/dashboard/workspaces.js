@@ -1,9 +1,11 @@
-// The table of the active workspaces. There may be thousands: all are sorted and
-// filtered, a few hundred are drawn.
+// The table of the active workspaces. There may be thousands: the server gives a page
+// of them, sorts and searches; of a page a few hundred are drawn. As long as all fit on
+// one page, it is sorted and searched here, at once.
 import { $, el, setAttribute, setText } from './dom.js';
 import { age, integer, plural } from './format.js';
 
-const pageSize = 200;
+const drawnStep = 200;
+const pageSize = 1000; // the server's bound
 
 const columns = [
   { key: 'id', name: 'Workspace', of: (row) => row.sortable, descends: false },
@@ -17,9 +19,13 @@ const columns = [
   { key: 'paused', name: 'State', of: (row) => (row.paused ? 1 : 0) },
 ];
 
-let rows = new Map(); // all, by id
+let rows = new Map(); // those on the page, by id
+let total = 0, found = 0; // how many there are, and how many the search found
+let offset = 0; // of the page
+let answered = ''; // the query that rows answer
+let ask = () => {}; // for another page
 let sort = { column: columns[0], direction: 1 };
-let shownLimit = pageSize;
+let shownLimit = drawnStep;
 let order = []; // the ids as they are drawn
 const holding = { pointer: false, keyboard: false }; // each holds the order while it is on a row
 const views = new Map(); // drawn rows by id
@@ -30,7 +36,9 @@ let steer = null; // the operator's buttons, or null
 export function buildWorkspaces(actions) {
   steer = actions;
   rows = new Map();
-  shownLimit = pageSize;
+  total = found = offset = 0;
+  answered = '';
+  shownLimit = drawnStep;
   views.clear();
   $('workspace-rows').replaceChildren();
   $('workspace-head').replaceChildren(...columns.map(header));
@@ -39,7 +47,25 @@ export function buildWorkspaces(actions) {
   render();
 }
 
-export function listenToTable() {
+// wantedPage is the query for the page that is looked at: none as long as all fit.
+export function wantedPage() {
+  if (total <= pageSize) return '';
+  return `?${new URLSearchParams({ search: $('filter').value.trim(), sort: (sort.direction < 0 ? '-' : '') + sort.column.key, offset, limit: pageSize })}`;
+}
+
+const waiting = () => answered !== wantedPage();
+
+// turn goes to another page, the first one if the search or the order has changed.
+function turn(to) {
+  offset = to;
+  shownLimit = drawnStep;
+  render(true);
+  if (waiting()) ask();
+}
+
+// listenToTable calls onPage when another page is wanted than the last one shown.
+export function listenToTable(onPage) {
+  ask = onPage;
   const body = $('workspace-rows');
   const hold = (what, on) => {
     if (holding[what] === on) return;
@@ -51,8 +77,10 @@ export function listenToTable() {
   // A click focuses its button too; only the keyboard's focus is a place to keep.
   body.addEventListener('focusin', (event) => hold('keyboard', event.target.matches(':focus-visible')));
   body.addEventListener('focusout', (event) => { if (!body.contains(event.relatedTarget)) hold('keyboard', false); });
-  $('filter').addEventListener('input', () => { shownLimit = pageSize; render(true); });
-  $('workspaces-more').querySelector('button').addEventListener('click', () => { shownLimit += pageSize; render(true); });
+  $('filter').addEventListener('input', () => turn(0));
+  $('workspaces-previous').addEventListener('click', () => turn(Math.max(0, offset - pageSize)));
+  $('workspaces-next').addEventListener('click', () => turn(offset + pageSize));
+  $('workspaces-show').addEventListener('click', () => { shownLimit += drawnStep; render(true); });
 }
 
 function header(column) {
@@ -64,18 +92,28 @@ function header(column) {
 function sortBy(column) {
   const first = column.descends === false ? 1 : -1;
   sort = { column, direction: sort.column === column ? -sort.direction : first };
-  render(true);
+  turn(0);
 }
 
-export function showWorkspaces(pools) {
+// showWorkspaces shows the page that the query was answered with.
+export function showWorkspaces(stats, query) {
+  const pools = stats.workspacePools ?? {};
+  total = stats.activeWorkspaceDatabases;
+  found = stats.workspacesFound;
+  const turned = answered !== query;
+  answered = query;
+  if (offset && offset >= found && !waiting()) offset = Math.max(0, Math.ceil(found / pageSize) - 1) * pageSize; // the last page has gone
   const next = new Map();
   for (const [id, stats] of Object.entries(pools)) {
     // Digits are padded, so that ws_10 comes after ws_9.
     const sortable = rows.get(id)?.sortable ?? id.replace(/\d+/g, (digits) => digits.padStart(16, '0')).toLowerCase();
     next.set(id, { ...stats, id, sortable });
   }
+  // On another page now, perhaps, but still there under somebody's pointer.
+  if (total > pageSize && !turned && (holding.pointer || holding.keyboard)) for (const id of order) if (!next.has(id) && rows.has(id)) next.set(id, rows.get(id));
   rows = next;
-  render();
+  render(turned);
+  if (waiting()) ask();
 }
 
 // render draws. Unless it is told anew, the order stays as it is while somebody
@@ -83,23 +121,30 @@ export function showWorkspaces(pools) {
 function render(anew = false) {
   const wanted = $('filter').value.trim().toLowerCase();
   const { of } = sort.column;
-  const found = [];
-  for (const row of rows.values()) if (!wanted || row.id.toLowerCase().includes(wanted)) found.push(row);
+  const here = [];
+  for (const row of rows.values()) if (!wanted || row.id.toLowerCase().includes(wanted)) here.push(row);
   const held = holding.pointer || holding.keyboard;
   if (!held || anew || order.length === 0) {
-    found.sort((a, b) => sort.direction * compare(of(a), of(b)) || compare(a.sortable, b.sortable) || compare(a.id, b.id));
-    order = found.slice(0, shownLimit).map((row) => row.id);
+    here.sort((a, b) => sort.direction * compare(of(a), of(b)) || compare(a.sortable, b.sortable) || compare(a.id, b.id));
+    order = here.slice(0, shownLimit).map((row) => row.id);
   }
   drawRows();
   for (const head of $('workspace-head').children) {
-    const here = head.dataset.column === sort.column.key;
-    if (head.dataset.column) setAttribute(head, 'aria-sort', here ? (sort.direction > 0 ? 'ascending' : 'descending') : 'none');
+    const sorted = head.dataset.column === sort.column.key;
+    if (head.dataset.column) setAttribute(head, 'aria-sort', sorted ? (sort.direction > 0 ? 'ascending' : 'descending') : 'none');
   }
-  setText($('workspaces-count'), wanted ? `${integer(found.length)} of ${plural(rows.size, 'active one', 'active ones')}` : `${integer(rows.size)} active`);
-  const more = found.length - order.length;
-  $('workspaces-more').hidden = more <= 0;
-  setText($('workspaces-more').firstElementChild, `and ${integer(Math.max(0, more))} more: sort or filter to find the one you want.`);
-  showEmpty(found.length === 0, wanted);
+  const all = total > pageSize && !waiting() ? found : here.length;
+  setText($('workspaces-count'), wanted ? `${integer(all)} of ${plural(total, 'active one', 'active ones')}` : `${integer(total)} active`);
+  const more = Math.max(0, (wanted ? all : Math.max(all, total)) - offset - order.length);
+  const pages = total > pageSize && (offset > 0 || all > pageSize);
+  $('workspaces-more').hidden = more === 0 && !pages;
+  setText($('workspaces-more').firstElementChild, pages
+    ? `${integer(offset + 1)} to ${integer(offset + order.length)}, and ${integer(more)} more: sort or filter to find the one you want.`
+    : `and ${integer(more)} more: sort or filter to find the one you want.`);
+  $('workspaces-show').hidden = here.length <= order.length;
+  $('workspaces-previous').hidden = !pages || offset === 0;
+  $('workspaces-next').hidden = !pages || offset + pageSize >= all;
+  showEmpty(here.length === 0, wanted);
 }
 
 const compare = (a, b) => (a < b ? -1 : a > b ? 1 : 0);
@@ -190,6 +235,11 @@ function drawMeter(view, row) {
 function showEmpty(empty, wanted) {
   const place = $('workspaces-empty');
   place.hidden = !empty;
+  if (empty && waiting()) {
+    delete place.dataset.wanted;
+    place.replaceChildren('Searching…');
+    return;
+  }
   if (!empty || place.dataset.wanted === wanted && place.childNodes.length) return;
   place.dataset.wanted = wanted;
   if (!wanted) {
