@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -24,6 +25,7 @@ type handlersRig struct {
 	log    *logBook
 	url    string
 	tokens map[Role]string
+	api    func() contract
 }
 
 // served are the workspaces that the rig's service token names.
@@ -45,6 +47,7 @@ func newHandlersRig(t *testing.T, change ...func(*Options)) *handlersRig {
 	if rig.server, err = New(rig.pool, o); err != nil {
 		t.Fatal(err)
 	}
+	rig.api = sync.OnceValue(func() contract { return readContract(t, rig.server.description) })
 	for role, workspaces := range map[Role][]model.WorkspaceID{Viewer: nil, Operator: nil, Service: served} {
 		rig.tokens[role], err = Issue(key, Claims{Subject: "the " + string(role), Role: role, Workspaces: workspaces, TTL: time.Hour})
 		if err != nil {

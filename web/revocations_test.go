@@ -207,6 +207,10 @@ func TestARevokedTokenOpensNothingMore(t *testing.T) {
 		status, body := rig.do(Viewer, statsPath, "")
 		return status == 401 && body == `{"error":"the token has been revoked"}`
 	})
+	if err := rig.server.SetAccess(rig.server.options.Keys, ""); err != nil {
+		t.Fatal(err)
+	}
+	rig.want(Viewer, statsPath, "", 401, `{"error":"the token has been revoked"}`) // after new keys, too
 }
 
 func TestAStreamEndsSoonAfterItsTokenIsRevoked(t *testing.T) {
