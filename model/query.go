@@ -7,9 +7,9 @@ import "fmt"
 type Query struct {
 	Workspace WorkspaceID
 	SQL       string
-	// Args are the values of $1, $2, ...: nil, bool, json.Number, string, or
-	// []any and map[string]any (sent as JSON). They are bound, never put into the
-	// SQL.
+	// Args are the values of $1, $2, ...: nil, bool, json.Number, string, or JSON
+	// (json.RawMessage as it is, []any and map[string]any encoded). They are bound,
+	// never put into the SQL.
 	Args []any
 	// ReadOnly runs the statement in a read-only transaction.
 	ReadOnly bool
@@ -29,6 +29,18 @@ type QueryResult struct {
 	RowsAffected int64
 	// Truncated: MaxRows or MaxBytes cut the rows.
 	Truncated bool
+	// Notices are the server's warnings and notices about the statement, the first 20
+	// and 8 KiB of them; NoticesLost is how many more there were.
+	Notices     []Notice
+	NoticesLost int
+}
+
+// Notice is what the server said about a statement that it did not refuse.
+type Notice struct {
+	// Severity is WARNING, NOTICE, INFO, LOG or DEBUG, whatever the server's language.
+	Severity string
+	// Code is the SQLSTATE.
+	Code, Message, Detail, Hint string
 }
 
 // Column is a column of a QueryResult, with PostgreSQL's name for its type.

@@ -36,12 +36,13 @@ import (
 // q.MaxBytes. A truncated result may be without Command and RowsAffected. Zero is no
 // limit.
 //
-// A statement leaves nothing behind that a later one could notice: settings, roles,
-// temporary tables, cursors, LISTEN and advisory locks end with it (see
-// resetSession), and the connection is closed after one that touched prepared
-// statements, or might have (PREPARE, DEALLOCATE, DISCARD, LOAD, DO, CALL, or a
-// function that prepared one), that left a transaction open (BEGIN), or that was
-// notified of something. Two calls therefore share nothing but the data. (A function
+// A statement leaves nothing behind that a later one could notice. The commands that
+// are about nothing else are refused, with SQLSTATE 0A000 and what to do instead:
+// those of transactions, cursors and prepared statements, LOCK, SET, RESET, DISCARD,
+// LOAD, LISTEN and UNLISTEN. What others leave ends with them: settings of set_config,
+// temporary tables, advisory locks (see resetSession). The connection is closed after
+// one that touched prepared statements, or might have (DO, CALL, or a function that
+// prepared one), or that was notified of something. Two calls therefore share nothing but the data. (A function
 // that deallocates one of pgx's statements costs the next who uses it an error. What
 // an extension keeps in the session, as dblink its connections, stays.)
 //
@@ -55,7 +56,11 @@ import (
 // when ctx ended it; model.ErrConnectionLost when the connection broke, and the
 // statement may have been carried out; and is otherwise one of Acquire's.
 func (m *Manager) Query(ctx context.Context, q model.Query) (model.QueryResult, error) {
-	params, err := parameters(q)
+	err := refuseSessionCommand(q.SQL)
+	var params [][]byte
+	if err == nil {
+		params, err = parameters(q)
+	}
 	if err != nil {
 		return model.QueryResult{}, fmt.Errorf("query workspace %q: %w", q.Workspace, err)
 	}
@@ -126,6 +131,8 @@ func parameters(q model.Query) ([][]byte, error) {
 			params[i] = []byte(arg)
 		case string:
 			params[i] = append([]byte{}, arg...) // an empty one is not nil
+		case json.RawMessage:
+			params[i] = arg
 		case []any, map[string]any:
 			text, err := json.Marshal(arg)
 			if err != nil {
@@ -133,7 +140,7 @@ func parameters(q model.Query) ([][]byte, error) {
 			}
 			params[i] = text
 		default:
-			return nil, fmt.Errorf("parameter $%d is a %T; it must be nil, bool, json.Number, string, []any or map[string]any", i+1, arg)
+			return nil, fmt.Errorf("parameter $%d is a %T; it must be nil, bool, json.Number, string, json.RawMessage, []any or map[string]any", i+1, arg)
 		}
 	}
 	return params, nil

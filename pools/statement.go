@@ -39,6 +39,7 @@ type statement struct {
 	bytes     int // of the rows that are kept
 	discarded int // of those that are not
 	told      int // bytes of notifications
+	noticed   int // bytes of notices
 	tooLarge  bool
 	spoiled   bool // the session cannot be reset
 	clean     bool
@@ -218,6 +219,8 @@ func (s *statement) answer(message pgproto3.BackendMessage) error {
 			return errForeignRow
 		}
 		s.row(m.Values)
+	case *pgproto3.NoticeResponse:
+		s.notice(m)
 	case *pgproto3.NotificationResponse:
 		return s.notified(m)
 	case *pgproto3.CommandComplete:
@@ -294,6 +297,24 @@ func (s *statement) row(values [][]byte) {
 		}
 		s.result.Rows = append(s.result.Rows, row)
 	}
+}
+
+const (
+	noticesAtMost     = 20
+	noticeBytesAtMost = 8 << 10
+)
+
+// notice keeps what the server says besides, while there is room.
+func (s *statement) notice(m *pgproto3.NoticeResponse) {
+	size := len(m.Message) + len(m.Detail) + len(m.Hint)
+	if len(s.result.Notices) == noticesAtMost || s.noticed+size > noticeBytesAtMost {
+		s.result.NoticesLost++
+		return
+	}
+	s.noticed += size
+	s.result.Notices = append(s.result.Notices, model.Notice{
+		Severity: m.SeverityUnlocalized, Code: m.Code, Message: m.Message, Detail: m.Detail, Hint: m.Hint,
+	})
 }
 
 // nameTypes names the columns' types. Those that pgx does not know, as a database's

@@ -1,0 +1,95 @@
+package pools
+
+import (
+	"strings"
+
+	"github.com/tenantpool/tenantpool/model"
+)
+
+// sessionCommands are the commands whose only effect is on a session or a transaction
+// that lasts beyond one statement. Here none does, so the server would carry them out,
+// and nothing would come of it: an INSERT between a BEGIN and a ROLLBACK would stay.
+// The value says what to do instead.
+var sessionCommands = map[string]string{
+	"ABORT": oneTransaction, "BEGIN": oneTransaction, "COMMIT": oneTransaction, "END": oneTransaction,
+	"LOCK": oneTransaction, "PREPARE": oneTransaction, "RELEASE": oneTransaction, "ROLLBACK": oneTransaction,
+	"SAVEPOINT": oneTransaction, "START": oneTransaction,
+	"DEALLOCATE": oneTransaction, "EXECUTE": oneTransaction,
+	"CLOSE": oneTransaction, "DECLARE": oneTransaction, "FETCH": oneTransaction, "MOVE": oneTransaction,
+	"DISCARD": lastingSetting, "LOAD": lastingSetting, "RESET": lastingSetting, "SET": lastingSetting,
+	"LISTEN": ownConnection, "UNLISTEN": ownConnection,
+}
+
+const (
+	oneTransaction = "do all of it in one statement (WITH, DO, a function), or use a connection of your own"
+	lastingSetting = "set it for all sessions (ALTER DATABASE ... SET, ALTER ROLE ... SET), for one function (CREATE FUNCTION ... SET), or use a connection of your own"
+	ownConnection  = "use a connection of your own"
+)
+
+// refuseSessionCommand returns an error for a statement that is one of sessionCommands.
+// PostgreSQL's grammar has each of them begin with its word, and with no other, and one
+// message of the extended protocol holds one statement.
+func refuseSessionCommand(sql string) error {
+	word := firstWord(sql)
+	instead, refused := sessionCommands[word]
+	if !refused {
+		return nil
+	}
+	return &model.SQLError{
+		Code:    "0A000",
+		Message: word + " is not possible here: each statement is a transaction of its own, in a session of its own",
+		Hint:    instead,
+	}
+}
+
+// firstWord is the statement's first word in upper case, after the white space, comments
+// and empty statements that PostgreSQL's scanner skips (scan.l); "" if it begins with
+// something else.
+func firstWord(sql string) string {
+	for {
+		sql = strings.TrimLeft(sql, " \t\n\r\f\v;")
+		switch {
+		case strings.HasPrefix(sql, "--"):
+			end := strings.IndexAny(sql, "\r\n")
+			if end < 0 {
+				return ""
+			}
+			sql = sql[end:]
+		case strings.HasPrefix(sql, "/*"):
+			sql = afterComment(sql)
+		default:
+			return strings.ToUpper(sql[:wordLength(sql)])
+		}
+	}
+}
+
+// wordLength is that of the identifier or keyword that sql begins with.
+func wordLength(sql string) int {
+	for i := range len(sql) {
+		c := sql[i] | 0x20 // in lower case
+		letter := 'a' <= c && c <= 'z' || sql[i] == '_' || sql[i] >= 0x80
+		if !letter && (i == 0 || sql[i] != '$' && (sql[i] < '0' || sql[i] > '9')) {
+			return i
+		}
+	}
+	return len(sql)
+}
+
+// afterComment is what follows the comment that sql begins with. Comments nest.
+func afterComment(sql string) string {
+	depth := 0
+	for i := 0; i+1 < len(sql); i++ {
+		switch sql[i : i+2] {
+		case "/*":
+			depth++
+			i++
+		case "*/":
+			depth--
+			i++
+			if depth == 0 {
+				return sql[i+1:]
+			}
+		}
+	}
+	return ""
+}
