@@ -51,6 +51,26 @@ func (m *Manager) admit(ctx context.Context, id model.WorkspaceID, deadline time
 	return failed
 }
 
+// known returns an error that wraps model.ErrNoWorkspace if there is nothing to steer:
+// the workspace has no connection and no pause, and the server's catalogue has no
+// database of it. It is nil if the catalogue does not answer. It outlasts ctx, by
+// lookAtMost: a Pause that waits for nothing is none of a stranger either.
+func (m *Manager) known(ctx context.Context, id model.WorkspaceID) error {
+	name, err := m.naming(id)
+	if err != nil {
+		return err
+	}
+	if m.supervisor.Active(workspaceShare, id) || m.supervisor.Paused(workspaceShare, id) {
+		return nil
+	}
+	asking, stop := context.WithTimeout(context.WithoutCancel(ctx), lookAtMost)
+	defer stop()
+	if refused := m.catalogue.ask(asking, name); refused != nil && refused.Is(model.ErrNoWorkspace) {
+		return fmt.Errorf("workspace %q: %w (%q)", id, model.ErrNoWorkspace, name)
+	}
+	return nil
+}
+
 // catalogue answers whether a database can be dialed. One goroutine owns what it
 // remembers. One query is under way at a time; whoever asks meanwhile is in the next
 // one, which begins after the question and so cannot be older than it.

@@ -17,10 +17,11 @@ import (
 // there were. If ctx is done first the workspace stays paused all the same, and the
 // error wraps ctx.Err(). Resume ends the pause, however often it was asked for.
 //
-// The error is a *model.WorkspaceIDError for a bad id, and wraps model.ErrClosed
-// after Close.
+// The error is a *model.WorkspaceIDError for a bad id; it wraps model.ErrNoWorkspace if
+// the server's catalogue has no such database (one that is paused already may be dropped
+// and restored), and model.ErrClosed after Close.
 func (m *Manager) Pause(ctx context.Context, id model.WorkspaceID) (closed int, err error) {
-	if _, err := m.naming(id); err != nil {
+	if err := m.known(ctx, id); err != nil {
 		return 0, fmt.Errorf("pause: %w", err)
 	}
 	return m.supervisor.Pause(ctx, workspaceShare, id)
@@ -30,7 +31,7 @@ func (m *Manager) Pause(ctx context.Context, id model.WorkspaceID) (closed int, 
 // the workspace failed. Of a workspace that is not paused nothing else changes. The
 // errors are those of Pause.
 func (m *Manager) Resume(ctx context.Context, id model.WorkspaceID) error {
-	if _, err := m.naming(id); err != nil {
+	if err := m.known(ctx, id); err != nil {
 		return fmt.Errorf("resume: %w", err)
 	}
 	m.catalogue.changes.Add(1)
@@ -74,7 +75,7 @@ func (m *Manager) Exclusive(ctx context.Context, id model.WorkspaceID, f func(*C
 //
 // It also forgets that dials of the workspace failed. The errors are those of Pause.
 func (m *Manager) Renew(ctx context.Context, id model.WorkspaceID) (closed int, err error) {
-	if _, err := m.naming(id); err != nil {
+	if err := m.known(ctx, id); err != nil {
 		return 0, fmt.Errorf("renew: %w", err)
 	}
 	return m.supervisor.Renew(ctx, workspaceShare, id)

@@ -3,6 +3,7 @@ package pools_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -227,5 +228,29 @@ func TestAClosedManagerSaysSo(t *testing.T) {
 		if !errors.Is(err, model.ErrClosed) {
 			t.Errorf("%s: %v", what, err)
 		}
+	}
+}
+
+func TestWhatHasNoDatabaseIsNotSteered(t *testing.T) {
+	m := open(t, config(20))
+	done, stop := context.WithCancel(t.Context())
+	stop()
+	for what, steer := range map[string]func(context.Context, model.WorkspaceID) error{
+		"Pause":  func(ctx context.Context, id model.WorkspaceID) error { return second(m.Pause(ctx, id)) },
+		"Resume": func(ctx context.Context, id model.WorkspaceID) error { return m.Resume(ctx, id) },
+		"Evict":  func(ctx context.Context, id model.WorkspaceID) error { return second(m.Evict(ctx, id)) },
+		"Renew":  func(ctx context.Context, id model.WorkspaceID) error { return second(m.Renew(ctx, id)) },
+	} {
+		for _, ctx := range []context.Context{t.Context(), done} {
+			if err := steer(ctx, "stranger"); !errors.Is(err, model.ErrNoWorkspace) {
+				t.Errorf("%s: %v", what, err)
+			}
+		}
+		if err := steer(t.Context(), "w1"); err != nil {
+			t.Errorf("%s of a workspace that is there: %v", what, err)
+		}
+	}
+	if st := stats(t, m).Workspaces; slices.ContainsFunc(st.Active, func(w model.WorkspaceStats) bool { return w.ID == "stranger" }) {
+		t.Errorf("%+v", st.Active)
 	}
 }

@@ -302,10 +302,9 @@ func (m *Manager) lendSystem(ctx context.Context, id model.WorkspaceID) (*Conn, 
 // Evict closes the workspace's idle connections and blocks until the server has
 // let go of them; closed is how many there were. Connections that are lent stay.
 // If ctx is done first, they close all the same, and the error wraps ctx.Err().
-// It is a *model.WorkspaceIDError for a bad id, and wraps model.ErrClosed after
-// Close.
+// Errors are otherwise those of Pause.
 func (m *Manager) Evict(ctx context.Context, id model.WorkspaceID) (closed int, err error) {
-	if _, err := m.naming(id); err != nil {
+	if err := m.known(ctx, id); err != nil {
 		return 0, fmt.Errorf("evict: %w", err)
 	}
 	return m.supervisor.Evict(ctx, workspaceShare, id)

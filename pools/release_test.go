@@ -165,7 +165,7 @@ func TestEvictClosesWhatIsIdleAndLeavesWhatIsLent(t *testing.T) {
 		t.Errorf("the lent one: %v", err)
 	}
 	held[2].Release()
-	if closed, err := m.Evict(t.Context(), "w99"); closed != 0 || err != nil {
+	if closed, err := m.Evict(t.Context(), "w29"); closed != 0 || err != nil {
 		t.Errorf("nothing to evict: %d, %v", closed, err)
 	}
 }

@@ -107,10 +107,19 @@ func TestOfManyWhoCreateAWorkspaceOneWins(t *testing.T) {
 
 func TestCreatingAWorkspaceDoesNotEndItsPause(t *testing.T) {
 	m := open(t, config(20))
+	watch := create(t, m, "restored")
 	if _, err := m.Pause(t.Context(), "restored"); err != nil {
 		t.Fatal(err)
 	}
-	create(t, m, "restored")
+	if _, err := watch.Exec(`DROP DATABASE test_ws_restored`); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := m.Pause(t.Context(), "restored"); err != nil { // it is known, though it has no database
+		t.Fatal(err)
+	}
+	if err := m.CreateWorkspace(t.Context(), "restored"); err != nil {
+		t.Fatal(err)
+	}
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
 	waiter := make(chan error, 1)
