@@ -178,6 +178,7 @@ var provocations = map[int]provocation{
 	409: failing(model.ErrWorkspaceExists),
 	413: {body: `{"x":"` + strings.Repeat("x", 1<<20) + `"}`},
 	415: {kind: "text/plain"},
+	429: {before: func(s *Server) { s.queries, s.streams = newTurns(0, 0), newTurns(0, 0) }},
 	422: failing(fmt.Errorf("query: %w", &model.SQLError{Code: "42P01", Message: "there is no such table", Hint: "look", Position: 3})),
 	500: {panics: true},
 	502: failing(&model.DialError{Kind: model.Permanent, Err: errors.New("no")}),

@@ -22,6 +22,8 @@ type failure struct {
 	cause error
 	// alone: the answer has no field besides the error.
 	alone bool
+	// retryAfter is when to try again; 0: it is not said.
+	retryAfter time.Duration
 }
 
 func (f *failure) Error() string {
@@ -86,7 +88,7 @@ func replyTo(err error) (_ reply, known bool) {
 	)
 	switch {
 	case errors.As(err, &own):
-		return reply{status: own.status, message: own.message, alone: own.alone}, true
+		return reply{status: own.status, message: own.message, alone: own.alone, retryAfter: own.retryAfter}, true
 	case errors.As(err, &tooLarge):
 		return reply{status: http.StatusRequestEntityTooLarge, message: fmt.Sprintf("the body is larger than %d bytes", tooLarge.Limit)}, true
 	case errors.Is(err, model.ErrConnectionLost): // it may wrap what the server said last

@@ -19,8 +19,10 @@ const (
 	// eventHeartbeat is how often a stream on which nothing happens shows that it
 	// lives, to the client and to the proxies in between.
 	eventHeartbeat = 15 * time.Second
-	// maxEventStreams bounds the streams of all clients together.
-	maxEventStreams = 100
+	// maxEventStreams bounds the streams of all clients together, maxSubjectStreams
+	// those of one subject.
+	maxEventStreams   = 100
+	maxSubjectStreams = 20
 )
 
 // eventAnswer is the data of one event.
@@ -76,12 +78,11 @@ func (s *Server) events(c echo.Context) error {
 		header.Set(echo.HeaderContentType, "text/event-stream")
 		return c.NoContent(http.StatusOK)
 	}
-	select {
-	case s.streams <- struct{}{}:
-		defer func() { <-s.streams }()
-	default:
-		return &failure{status: http.StatusServiceUnavailable, message: fmt.Sprintf("%d clients read events already: close one", maxEventStreams)}
+	giveBack, err := s.streams.take(s.identity(c).Subject, "event streams")
+	if err != nil {
+		return err
 	}
+	defer giveBack()
 	ctx, stop := context.WithCancel(c.Request().Context())
 	defer stop() // and the pool closes its side
 	if until := s.identity(c).Until; !until.IsZero() {

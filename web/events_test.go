@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -92,7 +93,7 @@ func TestAStreamEndsWithItsClient(t *testing.T) {
 		t.Error("nobody watches")
 	}
 	_ = response.Body.Close()
-	soon(t, "nobody watches", func() bool { return rig.pool.watching() == 0 && len(rig.server.streams) == 0 })
+	soon(t, "nobody watches", func() bool { return rig.pool.watching() == 0 && rig.server.streams.none() })
 }
 
 func TestAStreamEndsWhenTheServerOrThePoolDoes(t *testing.T) {
@@ -107,7 +108,7 @@ func TestAStreamEndsWhenTheServerOrThePoolDoes(t *testing.T) {
 			if got := line(); got != "" {
 				t.Error(got)
 			}
-			soon(t, "nobody watches", func() bool { return rig.pool.watching() == 0 && len(rig.server.streams) == 0 })
+			soon(t, "nobody watches", func() bool { return rig.pool.watching() == 0 && rig.server.streams.none() })
 		})
 	}
 }
@@ -116,17 +117,25 @@ func TestAClosedPoolHasNoStream(t *testing.T) {
 	rig := newHandlersRig(t)
 	_ = rig.pool.Close(t.Context())
 	rig.refused(Viewer, "/api/admin.events", "", http.StatusServiceUnavailable, "closed")
-	if n := len(rig.server.streams); n != 0 {
-		t.Errorf("%d streams are counted", n)
+	if !rig.server.streams.none() {
+		t.Error("streams are counted")
 	}
 }
 
-func TestStreamsAreBounded(t *testing.T) {
+func TestStreamsAreBoundedInAllAndForEachSubject(t *testing.T) {
 	rig := newHandlersRig(t)
-	for range cap(rig.server.streams) {
-		rig.server.streams <- struct{}{}
+	for i := range maxEventStreams {
+		if i < maxSubjectStreams {
+			rig.take(rig.server.streams, "the viewer")
+		}
+		if i == maxSubjectStreams {
+			rig.tooMany(http.StatusTooManyRequests, Viewer, eventsPath, "", "as many as one subject may have")
+		}
+		if i >= maxSubjectStreams {
+			rig.take(rig.server.streams, fmt.Sprint("other", i))
+		}
 	}
-	rig.refused(Viewer, "/api/admin.events", "", http.StatusServiceUnavailable, "close one")
+	rig.tooMany(http.StatusServiceUnavailable, Operator, eventsPath, "", "as many as there may be")
 }
 
 // A client that does not read loses events, learns how many, and makes nobody

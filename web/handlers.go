@@ -17,8 +17,8 @@ type handlers struct {
 	limitsTurn chan struct{}
 	// dumping holds one token while a dump is made and sent.
 	dumping chan struct{}
-	// streams holds one token for each open event stream.
-	streams chan struct{}
+	// streams are the open event streams, queries the statements under way.
+	streams, queries *turns
 	// draining: a drain that a request asked for is under way or done.
 	draining atomic.Bool
 }
@@ -30,7 +30,8 @@ func newHandlers(pool Pool, o Options) *handlers {
 		exporter:   newExporter(snapshots, o.WorkspaceMetrics, o.Log),
 		limitsTurn: make(chan struct{}, 1),
 		dumping:    make(chan struct{}, 1),
-		streams:    make(chan struct{}, maxEventStreams),
+		streams:    newTurns(maxEventStreams, maxSubjectStreams),
+		queries:    newTurns(o.Query.Concurrent, o.Query.ConcurrentPerSubject),
 	}
 }
 

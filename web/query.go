@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	jsonv2 "github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 	"github.com/labstack/echo/v4"
 
 	"github.com/tenantpool/tenantpool/model"
@@ -19,8 +21,8 @@ type queryRequest struct {
 	WorkspaceID model.WorkspaceID `json:"workspaceId"`
 	SQL         string            `json:"sql"`
 	// Args are the values of $1, $2, ...; an array or an object is sent as JSON.
-	Args     []any `json:"args,omitempty"`
-	ReadOnly bool  `json:"readOnly,omitempty"`
+	Args     arguments `json:"args,omitempty"`
+	ReadOnly bool      `json:"readOnly,omitempty"`
 	// TimeoutMs is how long the statement may take, the wait for a connection
 	// included; not given: as long as the server allows at most.
 	TimeoutMs *int `json:"timeoutMs,omitempty"`
@@ -33,6 +35,18 @@ type queryAnswer struct {
 	RowsAffected int64          `json:"rowsAffected"`
 	// Truncated: there were more rows than the server's limits allow.
 	Truncated bool `json:"truncated"`
+	// Notices are the server's warnings and notices; NoticesLost is how many more
+	// there were.
+	Notices     []noticeAnswer `json:"notices,omitempty"`
+	NoticesLost int            `json:"noticesLost,omitempty"`
+}
+
+type noticeAnswer struct {
+	Severity string `json:"severity"`
+	Code     string `json:"code"`
+	Message  string `json:"message"`
+	Detail   string `json:"detail,omitempty"`
+	Hint     string `json:"hint,omitempty"`
 }
 
 type columnAnswer struct {
@@ -52,9 +66,67 @@ type sqlErrorAnswer struct {
 // maxArgs is how many parameters PostgreSQL's protocol can count.
 const maxArgs = 65535
 
+// arguments are nil, bool, json.Number or string, or the text of an array or an object.
+// Nothing more is made of that text here: as a tree it would take many times its size.
+type arguments []any
+
+// UnmarshalJSONFrom refuses one argument too many when it comes to it.
+func (a *arguments) UnmarshalJSONFrom(in *jsontext.Decoder) error {
+	switch in.PeekKind() {
+	case jsontext.KindNull:
+		return in.SkipValue()
+	case jsontext.KindBeginArray:
+	default:
+		return &jsonv2.SemanticError{JSONKind: in.PeekKind()}
+	}
+	if _, err := in.ReadToken(); err != nil {
+		return err
+	}
+	for in.PeekKind() != jsontext.KindEndArray {
+		if len(*a) == maxArgs {
+			return badRequest("args has too many values: it may have %d", maxArgs)
+		}
+		value, err := in.ReadValue()
+		if err != nil {
+			return err
+		}
+		argument, err := argumentOf(value)
+		if err != nil {
+			return err
+		}
+		*a = append(*a, argument)
+	}
+	_, err := in.ReadToken()
+	return err
+}
+
+// argumentOf copies the value, which is the decoder's.
+func argumentOf(value jsontext.Value) (any, error) {
+	switch value.Kind() {
+	case jsontext.KindNull:
+		return nil, nil
+	case jsontext.KindTrue:
+		return true, nil
+	case jsontext.KindFalse:
+		return false, nil
+	case jsontext.KindNumber:
+		return json.Number(value), nil
+	case jsontext.KindString:
+		text, err := jsontext.AppendUnquote(nil, value)
+		return string(text), err
+	}
+	return json.RawMessage(value.Clone()), nil
+}
+
 // query runs one statement. When the client goes away, or the time is over, the
 // statement is cancelled.
 func (s *Server) query(c echo.Context) error {
+	began := time.Now()
+	giveBack, err := s.queries.take(s.identity(c).Subject, "statements")
+	if err != nil {
+		return err
+	}
+	defer giveBack()
 	var r queryRequest
 	if err := s.readJSON(c, &r); err != nil {
 		return err
@@ -72,7 +144,7 @@ func (s *Server) query(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	ctx, stop := context.WithTimeout(c.Request().Context(), timeout)
+	ctx, stop := context.WithDeadline(c.Request().Context(), began.Add(timeout))
 	defer stop()
 	result, err := s.pool.Query(ctx, model.Query{
 		Workspace: r.WorkspaceID,
@@ -98,8 +170,6 @@ func (r queryRequest) check(limits QueryLimits) (timeout time.Duration, err erro
 		return 0, badRequest("sql is required")
 	case strings.ContainsRune(r.SQL, 0):
 		return 0, badRequest("sql has a NUL character, which PostgreSQL takes nowhere")
-	case len(r.Args) > maxArgs:
-		return 0, badRequest("args has %d values: it may have %d", len(r.Args), maxArgs)
 	case r.TimeoutMs == nil:
 		return limits.Timeout, nil
 	case *r.TimeoutMs < 1 || int64(*r.TimeoutMs) > most:
@@ -143,9 +213,16 @@ func writeQuery(c echo.Context, result model.QueryResult) error {
 		Command:      result.Command,
 		RowsAffected: result.RowsAffected,
 		Truncated:    result.Truncated,
+		NoticesLost:  result.NoticesLost,
 	}
-	for _, column := range result.Columns {
+	for i, column := range result.Columns {
 		answer.Columns = append(answer.Columns, columnAnswer(column))
+		if column.Type == "int8" {
+			keepDigits(result.Rows, i)
+		}
+	}
+	for _, notice := range result.Notices {
+		answer.Notices = append(answer.Notices, noticeAnswer(notice))
 	}
 	if answer.Rows == nil {
 		answer.Rows = [][]any{} // [], not null
@@ -157,4 +234,18 @@ func writeQuery(c echo.Context, result model.QueryResult) error {
 		return fmt.Errorf("query: the answer is no JSON: %w", err)
 	}
 	return c.JSONBlob(http.StatusOK, body.Bytes())
+}
+
+// maxExact is the largest integer up to which every reader of JSON knows all: browsers
+// have floating-point numbers only (RFC 7493, section 2.2).
+const maxExact = 1<<53 - 1
+
+// keepDigits makes the integers of a column that are beyond maxExact strings.
+func keepDigits(rows [][]any, column int) {
+	for _, row := range rows {
+		number, _ := row[column].(json.Number)
+		if n, err := number.Int64(); err == nil && (n > maxExact || n < -maxExact) {
+			row[column] = string(number)
+		}
+	}
 }

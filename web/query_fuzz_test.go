@@ -1,6 +1,7 @@
 package web
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"maps"
@@ -91,13 +92,14 @@ func checkDecoded(t *testing.T, body string, q model.Query) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		var value any
-		if err := decoder.Decode(&value); err != nil {
+		var text json.RawMessage
+		if err := decoder.Decode(&text); err != nil {
 			t.Fatal(err)
 		}
+		value := decodedBy(t, text)
 		known := false
 		for _, field := range []string{"workspaceId", "sql", "args", "readOnly", "timeoutMs"} {
-			if !strings.EqualFold(name.(string), field) { // encoding/json does not mind the case
+			if name != field {
 				continue
 			}
 			known = true
@@ -109,7 +111,18 @@ func checkDecoded(t *testing.T, body string, q model.Query) {
 					said.Workspace = model.WorkspaceID(value)
 				}
 			case []any:
-				said.Args = value
+				var each []json.RawMessage
+				if err := json.Unmarshal(text, &each); err != nil {
+					t.Fatal(err)
+				}
+				said.Args = nil
+				for _, text := range each {
+					arg := any(text) // an array or an object is passed on as it is
+					if text[0] != '[' && text[0] != '{' {
+						arg = decodedBy(t, text)
+					}
+					said.Args = append(said.Args, arg)
+				}
 			case bool:
 				said.ReadOnly = value
 			case nil:
@@ -128,4 +141,15 @@ func checkDecoded(t *testing.T, body string, q model.Query) {
 	if !reflect.DeepEqual(q, said) {
 		t.Errorf("%.500q became %.500v, want %.500v", body, q, said)
 	}
+}
+
+// decodedBy is encoding/json's reading of the text.
+func decodedBy(t *testing.T, text json.RawMessage) (value any) {
+	t.Helper()
+	decoder := json.NewDecoder(bytes.NewReader(text))
+	decoder.UseNumber()
+	if err := decoder.Decode(&value); err != nil {
+		t.Fatal(err)
+	}
+	return value
 }

@@ -1,39 +1,54 @@
 package web
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"mime"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 	"github.com/labstack/echo/v4"
 )
 
-// readJSON reads the request's body, which must be one JSON object of into's
-// fields. Numbers in fields of type any become json.Number.
+// readJSON reads the request's body, which must be one JSON object of into's fields. It
+// is refused if it could be read in more than one way: a name that comes twice or in
+// another case, text that is no Unicode, an encoding or a charset. What is read is what
+// was sent.
 func (s *Server) readJSON(c echo.Context, into any) error {
-	r := c.Request()
-	if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != "application/json" {
-		return &failure{status: http.StatusUnsupportedMediaType, message: "the body must be JSON: set Content-Type to application/json"}
+	if err := plainJSON(c); err != nil {
+		return err
 	}
-	decoder := json.NewDecoder(r.Body)
-	decoder.DisallowUnknownFields()
-	decoder.UseNumber()
-	if err := decoder.Decode(into); err != nil {
+	body := c.Request().Body
+	if err := json.UnmarshalRead(body, into, json.RejectUnknownMembers(true)); err != nil {
+		// A client that is not done sending does not see an answer.
+		if _, worse := io.Copy(io.Discard, body); worse != nil {
+			err = worse
+		}
 		return s.badBody(err)
 	}
-	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
-		if err != nil {
-			return s.badBody(err)
-		}
-		return badRequest("the body must be one JSON object, and there is more")
-	}
 	deadlines{c}.body(time.Time{}) // all is read
+	return nil
+}
+
+// plainJSON refuses what the headers say of the body.
+func plainJSON(c echo.Context) error {
+	header := c.Request().Header
+	kind, params, err := mime.ParseMediaType(header.Get("Content-Type"))
+	if charset, given := params["charset"]; err != nil || kind != "application/json" || given && !strings.EqualFold(charset, "utf-8") {
+		return &failure{status: http.StatusUnsupportedMediaType, message: "the body must be JSON in UTF-8: set Content-Type to application/json"}
+	}
+	for _, encoding := range header.Values(echo.HeaderContentEncoding) {
+		if encoding != "" && !strings.EqualFold(encoding, "identity") {
+			c.Response().Header().Set(echo.HeaderAcceptEncoding, "identity")
+			return &failure{status: http.StatusUnsupportedMediaType, message: "the body must not be compressed: send it without Content-Encoding"}
+		}
+	}
 	return nil
 }
 
@@ -54,10 +69,15 @@ func (s *Server) readNothing(c echo.Context) error {
 
 // badBody says what is wrong in the words of the API.
 func (s *Server) badBody(err error) error {
-	var tooLarge *http.MaxBytesError
-	var wrongType *json.UnmarshalTypeError
-	var syntax *json.SyntaxError
+	var (
+		own      *failure
+		tooLarge *http.MaxBytesError
+		meaning  *json.SemanticError
+		syntax   *jsontext.SyntacticError
+	)
 	switch {
+	case errors.As(err, &own):
+		return own
 	case errors.As(err, &tooLarge):
 		return &failure{
 			status:  http.StatusRequestEntityTooLarge,
@@ -65,19 +85,43 @@ func (s *Server) badBody(err error) error {
 		}
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return &failure{status: http.StatusRequestTimeout, message: fmt.Sprintf("the body did not come within %v", bodyTimeout)}
-	case errors.As(err, &wrongType) && wrongType.Field != "":
-		return badRequest("the field %q cannot be a JSON %s", wrongType.Field, shortened(wrongType.Value))
-	case errors.As(err, &wrongType):
-		return badRequest("the body must be a JSON object, not a JSON %s", shortened(wrongType.Value))
-	case errors.As(err, &syntax):
-		return badRequest("the body is not JSON: at byte %d: %v", syntax.Offset, syntax)
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return badRequest("the body is empty or ends too early: it must be a JSON object")
-	}
-	if name, found := strings.CutPrefix(err.Error(), "json: unknown field "); found {
-		return badRequest("there is no field %s here", shortened(name))
+	case errors.As(err, &syntax) && errors.Is(err, jsontext.ErrDuplicateName):
+		return badRequest("the name %q comes twice in the body", shortened(fieldPath(syntax.JSONPointer)))
+	case errors.As(err, &syntax):
+		return badRequest("the body is not JSON: at byte %d: %v", syntax.ByteOffset+1, syntax.Err)
+	case errors.As(err, &meaning) && errors.Is(err, json.ErrUnknownName):
+		return badRequest("there is no field %q here", shortened(meaning.JSONPointer.LastToken()))
+	case errors.As(err, &meaning) && meaning.JSONPointer == "":
+		return badRequest("the body must be a JSON object, not a JSON %s", kindName(meaning.JSONKind))
+	case errors.As(err, &meaning):
+		what := kindName(meaning.JSONKind)
+		if meaning.JSONKind == jsontext.KindNumber {
+			what += " " + string(meaning.JSONValue)
+		}
+		return badRequest("the field %q cannot be a JSON %s", shortened(fieldPath(meaning.JSONPointer)), shortened(what))
 	}
 	return &failure{status: http.StatusBadRequest, message: "the body cannot be read", cause: err}
+}
+
+// fieldPath is the field's name, after those of the objects that it is in.
+func fieldPath(p jsontext.Pointer) string { return strings.Join(slices.Collect(p.Tokens()), ".") }
+
+func kindName(k jsontext.Kind) string {
+	switch k {
+	case jsontext.KindNull:
+		return "null"
+	case jsontext.KindTrue, jsontext.KindFalse:
+		return "bool"
+	case jsontext.KindString:
+		return "string"
+	case jsontext.KindNumber:
+		return "number"
+	case jsontext.KindBeginArray:
+		return "array"
+	}
+	return "object"
 }
 
 // shortened keeps what a client sent from filling the answer and the log.

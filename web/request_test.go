@@ -29,11 +29,10 @@ func startReader(t *testing.T) *shellTest {
 func TestGoodBodiesAreRead(t *testing.T) {
 	s := startReader(t)
 	for body, want := range map[string]string{
-		`{"name":"a","count":2}`:             "a 2 <nil>",
-		"  {\"name\" : \"a\"}\r\n\t ":        "a 0 <nil>",
-		`{}`:                                 " 0 <nil>",
-		`{"more":[12345678901234567890.10]}`: " 0 json.Number", // no digit is lost
-		`{"more":["x"]}`:                     " 0 string",
+		`{"name":"a","count":2}`:      "a 2 <nil>",
+		"  {\"name\" : \"a\"}\r\n\t ": "a 0 <nil>",
+		`{}`:                          " 0 <nil>",
+		`{"more":["x"]}`:              " 0 string",
 	} {
 		for _, kind := range []string{"application/json", "application/json; charset=utf-8", "Application/JSON"} {
 			if w := s.do("POST", "/read", body, "Content-Type", kind); w.Code != 200 || w.Body.String() != want {
@@ -49,9 +48,9 @@ func TestBadBodiesAreRefusedInPlainWords(t *testing.T) {
 		``:                                       "the body is empty or ends too early",
 		` `:                                      "the body is empty or ends too early",
 		`{"name":"a"`:                            "the body is empty or ends too early",
-		`{name:"a"}`:                             "the body is not JSON: at byte 2",
+		`{name:"a"}`:                             "the body is not JSON: at byte 3",
 		`{"name":"a"}}`:                          "the body is not JSON",
-		`{"name":"a"} {"name":"b"}`:              "one JSON object, and there is more",
+		`{"name":"a"} {"name":"b"}`:              "after top-level value",
 		`{"name":"a"} x`:                         "the body is not JSON",
 		`[]`:                                     "must be a JSON object, not a JSON array",
 		`"a"`:                                    "must be a JSON object, not a JSON string",
@@ -61,6 +60,15 @@ func TestBadBodiesAreRefusedInPlainWords(t *testing.T) {
 		`{"count":1e99}`:                         `the field "count" cannot be a JSON number 1e99`,
 		`{"inner":{"X":true}}`:                   `the field "inner.X" cannot be a JSON bool`,
 		`{"nom":"a"}`:                            `there is no field "nom" here`,
+		`{"Name":"a"}`:                           `there is no field "Name" here`,
+		`{"name":"a","name":"b"}`:                `the name "name" comes twice`,
+		`{"name":"a","n\u0061me":"b"}`:           `the name "name" comes twice`,
+		`{"more":[{"a":1,"a":2}]}`:               `the name "more.0.a" comes twice`,
+		`{"name":"\ud800"}`:                      "the body is not JSON: at byte 10",
+		`{"name":"\udc00\ud800"}`:                "the body is not JSON: at byte 10",
+		"{\"name\":\"\xff\"}":                    "the body is not JSON: at byte 10",
+		"{\"name\":\"\xed\xa0\x80\"}":            "the body is not JSON: at byte 10",
+		"{\"n\xffme\":\"a\"}":                    "the body is not JSON",
 		"\xff\xfe":                               "the body is not JSON",
 		strings.Repeat("[", 100_000):             "the body",
 		`{"name":"` + strings.Repeat("a", 1<<20): "the body is larger than 1048576 bytes",
@@ -92,9 +100,24 @@ func TestBadBodiesAreRefusedInPlainWords(t *testing.T) {
 
 func TestABodyThatIsNotSaidToBeJSONIsRefused(t *testing.T) {
 	s := startReader(t)
-	for _, kind := range []string{"", "text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "application/jsonp", "json"} {
+	for _, kind := range []string{"", "text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "application/jsonp", "json", "application/json; charset=latin1"} {
 		if w := s.do("POST", "/read", `{"name":"a"}`, "Content-Type", kind); w.Code != 415 || !strings.Contains(w.Body.String(), "set Content-Type to application/json") {
 			t.Errorf("%q: %d %s", kind, w.Code, w.Body)
+		}
+	}
+}
+
+func TestABodyThatIsSaidToBeEncodedIsRefused(t *testing.T) {
+	s := startReader(t)
+	for _, encoding := range []string{"gzip", "br", "GZIP", "identity, gzip", "aes128gcm"} {
+		w := s.do("POST", "/read", `{"name":"a"}`, "Content-Type", "application/json", "Content-Encoding", encoding)
+		if w.Code != 415 || !strings.Contains(w.Body.String(), "without Content-Encoding") || w.Header().Get("Accept-Encoding") != "identity" {
+			t.Errorf("%q: %d %v %s", encoding, w.Code, w.Header(), w.Body)
+		}
+	}
+	for _, encoding := range []string{"", "identity", "Identity"} {
+		if w := s.do("POST", "/read", `{"name":"a"}`, "Content-Type", "application/json", "Content-Encoding", encoding); w.Code != 200 {
+			t.Errorf("%q: %d %s", encoding, w.Code, w.Body)
 		}
 	}
 }

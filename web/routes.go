@@ -27,7 +27,8 @@ type route struct {
 var (
 	asking  = []int{http.StatusServiceUnavailable}
 	waiting = []int{http.StatusServiceUnavailable, http.StatusGatewayTimeout}
-	// of one workspace, which need not exist, in the server's catalogue
+	// of one workspace, which need not exist, and with a statement of the server's
+	steering = append([]int{http.StatusNotFound}, waiting...)
 	changing = append([]int{http.StatusNotFound, http.StatusUnprocessableEntity, http.StatusBadGateway}, waiting...)
 	creating = append([]int{http.StatusConflict, http.StatusUnprocessableEntity, http.StatusBadGateway}, waiting...)
 )
@@ -49,17 +50,17 @@ var routes = []route{
 	{http.MethodGet, "/api/openapi.json", anybody, "This description.", nil, nil, nil, (*Server).openAPI},
 
 	{http.MethodGet, statsPath, viewers, "The state of all connections at one moment, and of a page of the active workspaces.", nil, connectionStats{}, []int{http.StatusBadRequest}, (*Server).connectionStats},
-	{http.MethodGet, eventsPath, viewers, "What happens from now on, as server-sent events.", nil, eventAnswer{}, waiting, (*Server).events},
-	{http.MethodPost, "/api/admin.evictWorkspace", operators, "Closes a workspace's idle connections.", workspaceRequest{}, closedAnswer{}, waiting, (*Server).evictWorkspace},
-	{http.MethodPost, "/api/admin.renewWorkspace", operators, "Replaces a workspace's connections: idle ones close now, lent ones when they come home.", workspaceRequest{}, closedAnswer{}, waiting, (*Server).renewWorkspace},
+	{http.MethodGet, eventsPath, viewers, "What happens from now on, as server-sent events.", nil, eventAnswer{}, append([]int{http.StatusTooManyRequests}, waiting...), (*Server).events},
+	{http.MethodPost, "/api/admin.evictWorkspace", operators, "Closes a workspace's idle connections.", workspaceRequest{}, closedAnswer{}, steering, (*Server).evictWorkspace},
+	{http.MethodPost, "/api/admin.renewWorkspace", operators, "Replaces a workspace's connections: idle ones close now, lent ones when they come home.", workspaceRequest{}, closedAnswer{}, steering, (*Server).renewWorkspace},
 	{http.MethodPost, "/api/admin.renewAll", operators, "Replaces the connections of all workspaces and of the system database.", emptyRequest{}, closedAnswer{}, waiting, (*Server).renewAll},
-	{http.MethodPost, "/api/admin.pauseWorkspace", operators, "Keeps a workspace's connections closed, until it is resumed.", pauseRequest{}, pauseAnswer{}, waiting, (*Server).pauseWorkspace},
-	{http.MethodPost, "/api/admin.resumeWorkspace", operators, "Ends a pause.", workspaceRequest{}, resumeAnswer{}, waiting, (*Server).resumeWorkspace},
+	{http.MethodPost, "/api/admin.pauseWorkspace", operators, "Keeps a workspace's connections closed, until it is resumed.", pauseRequest{}, pauseAnswer{}, steering, (*Server).pauseWorkspace},
+	{http.MethodPost, "/api/admin.resumeWorkspace", operators, "Ends a pause.", workspaceRequest{}, resumeAnswer{}, steering, (*Server).resumeWorkspace},
 	{http.MethodPost, "/api/admin.setLimits", operators, "Changes the connection limits.", limitsRequest{}, limitsAnswer{}, waiting, (*Server).setLimits},
 	{http.MethodPost, "/api/admin.drain", operators, "Stops lending, for good, and closes all connections as they come home.", drainRequest{}, drainAnswer{}, nil, (*Server).drain},
 	{http.MethodPost, dumpPath, operators, "What is needed to find out why somebody waited: statistics, the last messages, the runtime's trace; as a zip archive.", emptyRequest{}, nil, append([]int{http.StatusConflict}, waiting...), (*Server).dump},
 
-	{http.MethodPost, queryPath, services, "Runs one statement in a workspace that the token names.", queryRequest{}, queryAnswer{}, changing, (*Server).query},
+	{http.MethodPost, queryPath, services, "Runs one statement in a workspace that the token names.", queryRequest{}, queryAnswer{}, append([]int{http.StatusTooManyRequests}, changing...), (*Server).query},
 	{http.MethodPost, "/api/workspace.create", operators, "Creates a workspace's database.", workspaceRequest{}, workspaceAnswer{}, creating, (*Server).createWorkspace},
 	{http.MethodGet, "/api/workspace.list", operators, "The workspaces that have a database.", nil, workspaceList{}, append([]int{http.StatusUnprocessableEntity, http.StatusBadGateway}, waiting...), (*Server).listWorkspaces},
 	{http.MethodPost, "/api/workspace.delete", operators, "Pauses a workspace, closes its connections and drops its database.", deleteRequest{}, workspaceAnswer{}, changing, (*Server).deleteWorkspace},

@@ -59,6 +59,9 @@ type QueryLimits struct {
 	MaxRows  int           // how many rows the answer may have (10,000)
 	MaxBytes int           // how large the answer may get (8 MiB)
 	MaxBody  int64         // how large any request's body may be (1 MiB)
+	// How many statements may be under way at once (100), and of one subject (50). The
+	// next is refused, before its body is read.
+	Concurrent, ConcurrentPerSubject int
 }
 
 func (l QueryLimits) withDefaults() QueryLimits {
@@ -66,6 +69,8 @@ func (l QueryLimits) withDefaults() QueryLimits {
 	l.MaxRows = cmp.Or(l.MaxRows, 10_000)
 	l.MaxBytes = cmp.Or(l.MaxBytes, 8<<20)
 	l.MaxBody = cmp.Or(l.MaxBody, 1<<20)
+	l.Concurrent = cmp.Or(l.Concurrent, 100)
+	l.ConcurrentPerSubject = cmp.Or(l.ConcurrentPerSubject, 50)
 	return l
 }
 
