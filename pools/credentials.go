@@ -24,6 +24,10 @@ func (m *Manager) SetCredentials(ctx context.Context, user, password string) err
 	if err != nil {
 		return fmt.Errorf("set credentials: %w", err)
 	}
+	m.identity.introduce(fresh)
+	if m.configs[workspaceShare].Load().RuntimeParams[checkInterval] != "" {
+		fresh = withCheckInterval(fresh)
+	}
 	if !within(m.answered, 0) { // whoever waits for the server tries them
 		m.configs[systemShare].Store(fresh)
 		m.configs[workspaceShare].Store(fresh)

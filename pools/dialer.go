@@ -27,6 +27,8 @@ type dialer struct {
 	closer  *closer
 	log     *sparseLog
 	traced  bool // see backend
+	// leftovers are those of an earlier run, if there are any.
+	leftovers *atomic.Pointer[leftovers]
 	// failed is told of a database that cannot be dialed.
 	failed func(database string)
 
@@ -73,6 +75,9 @@ func connConfig(cfg model.Config) (*pgx.ConnConfig, error) {
 // Dial opens a session on the workspace's database and tests it, unless it is
 // called off.
 func (d *dialer) Dial(calledOff context.Context, id model.WorkspaceID) (actor.Conn, error) {
+	if left := d.leftovers.Load(); left != nil && (*left)[id] != nil {
+		return (*left)[id], &dialFailure{kind: model.Permanent, err: errLeftBehind}
+	}
 	database, err := d.naming(id)
 	if err != nil {
 		return nil, &dialFailure{kind: model.Permanent, err: err}
@@ -84,6 +89,9 @@ func (d *dialer) Dial(calledOff context.Context, id model.WorkspaceID) (actor.Co
 		return b, nil
 	}
 	failure := newDialFailure(err, b.network.last() != nil)
+	if d.forgetCheckInterval(err) {
+		failure.kind = model.Transient // the next dial goes without it
+	}
 	if calledOff.Err() != nil {
 		// The manager closes: this says nothing about the server, and is nobody's
 		// concern.

@@ -41,7 +41,10 @@ type Manager struct {
 	closeWaits time.Duration
 
 	// configs are the templates of the shares' connections; see SetCredentials.
-	configs [2]atomic.Pointer[pgx.ConnConfig]
+	configs  [2]atomic.Pointer[pgx.ConnConfig]
+	identity identity
+	// leftovers are those of an earlier run of this instance, once they are known.
+	leftovers atomic.Pointer[leftovers]
 	// answered is closed when the server has said what it grants.
 	answered  chan struct{}
 	answering sync.Once
@@ -85,12 +88,15 @@ func Open(ctx context.Context, cfg model.Config, opts ...Option) (*Manager, erro
 	if err != nil {
 		return nil, fmt.Errorf("open connection manager: %w", err)
 	}
+	self := newIdentity(base.RuntimeParams["application_name"], o.instance)
+	self.introduce(base)
 	m := &Manager{
 		config:    cfg,
 		naming:    checked(PrefixNaming(cfg.Prefix), cfg.SystemDatabase),
 		ownNaming: o.naming != nil,
 		log:       o.log,
 		limitLog:  newSparseLog(o.log),
+		identity:  self,
 		answered:  make(chan struct{}),
 		closing:   make(chan struct{}),
 
@@ -116,6 +122,7 @@ func Open(ctx context.Context, cfg model.Config, opts ...Option) (*Manager, erro
 			traced:  cfg.LeaseTracing,
 			failed:  m.catalogue.forget,
 
+			leftovers:     &m.leftovers,
 			mayBeReadOnly: slices.Contains([]string{"read-only", "standby", "prefer-standby"}, cfg.TargetSessionAttrs),
 		}}
 	}

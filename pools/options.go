@@ -17,6 +17,8 @@ type options struct {
 	naming Naming
 	dumps  *dumpFiles
 	late   bool
+
+	instance string
 }
 
 // WithLogger sets where the manager logs to. The default writes JSON lines to

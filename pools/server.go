@@ -51,6 +51,17 @@ func (m *Manager) meetServer(ctx context.Context) error {
 	if err := m.checkServer(ctx, m.config.MaxConnections); err != nil {
 		return err
 	}
+	conn, err := m.acquireOwn(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Release()
+	if err := m.learnCheckInterval(ctx, conn); err != nil {
+		return err
+	}
+	if err := m.holdLeftovers(ctx, conn); err != nil {
+		return err
+	}
 	m.answering.Do(func() { close(m.answered) })
 	return nil
 }

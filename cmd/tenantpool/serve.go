@@ -35,6 +35,7 @@ const (
 	dumpAfterVariable        = "TENANTPOOL_DUMP_AFTER"
 	shutdownDelayVariable    = "TENANTPOOL_SHUTDOWN_DELAY"
 	serverWaitVariable       = "TENANTPOOL_SERVER_WAIT"
+	instanceVariable         = "TENANTPOOL_INSTANCE"
 )
 
 // defaultAddr is reached from this machine only: the server speaks plain HTTP.
@@ -74,6 +75,9 @@ of it where others share the network.
                                   answers /readyz says 503
   ` + shutdownDelayVariable + `        how long to serve on at the end, while /readyz says 503
                                   (0s)
+  ` + instanceVariable + `             the name of this process, which the next one in its place has,
+                                  too (host and address): it counts what this one leaves
+                                  behind if it is killed
   ` + logLevelVariable + `                       debug, info (the default), warn or error
   ` + logFormatVariable + `                      json (the default) or text
 
@@ -119,7 +123,7 @@ func serveUntil(ctx context.Context, addr string, stderr io.Writer) error {
 		return fmt.Errorf("serve: %w", err)
 	}
 	defer func() { _ = listener.Close() }() // Serve has closed it, where it came that far
-	manager, err := pools.Open(ctx, set.pool, append(set.dumps, pools.WithLogger(log), pools.WithLateServer())...)
+	manager, err := pools.Open(ctx, set.pool, append(set.dumps, pools.WithLogger(log), pools.WithLateServer(), pools.WithInstance(instance(listener.Addr())))...)
 	if err != nil {
 		return fmt.Errorf("serve: %w", err)
 	}
@@ -129,6 +133,18 @@ func serveUntil(ctx context.Context, addr string, stderr io.Writer) error {
 		err = (&serving{manager, server, listener, log}).until(ctx, set.serverWait, hangUps)
 	}
 	return errors.Join(err, drain(manager, log))
+}
+
+// instance is a name that no other living process has: nobody else can listen there.
+func instance(address net.Addr) string {
+	if set := os.Getenv(instanceVariable); set != "" {
+		return set
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		return ""
+	}
+	return host + " " + address.String()
 }
 
 // serving is a program that serves.
