@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"database/sql"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -16,8 +15,6 @@ import (
 	"syscall"
 	"testing"
 	"time"
-
-	_ "github.com/jackc/pgx/v5/stdlib"
 
 	"github.com/tenantpool/tenantpool/model"
 	"github.com/tenantpool/tenantpool/pools/localpg"
@@ -278,18 +275,13 @@ func TestARollingRestartFailsNoRequest(t *testing.T) {
 // and counts.
 func TestTheBudgetHoldsAlthoughTheProcessIsKilledUnderLoad(t *testing.T) {
 	const budget = 20
-	pg, err := localpg.Start(t.Context(), localpg.Options{MaxConnections: budget + 3 + 1, InMemory: true}) // the reserved ones, and the watcher
+	pg, err := localpg.Start(t.Context(), localpg.Options{MaxConnections: budget + 3 + 2, InMemory: true}) // the reserved ones, and the watcher's
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = pg.Stop() })
 	createLoadWorkspaces(t, pg, "killed")
-	watch, err := sql.Open("pgx", pg.SuperuserDSN())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer watch.Close()
-	watch.SetMaxOpenConns(1)
+	watch := asSuperuser(t, pg, "killed").System()
 	address, key := freeAddress(t), web.NewPrivateKey()
 	t.Setenv("DB_ACQUIRE_TIMEOUT", "1m")
 	counting, stop := context.WithCancel(t.Context())
@@ -298,14 +290,14 @@ func TestTheBudgetHoldsAlthoughTheProcessIsKilledUnderLoad(t *testing.T) {
 		defer close(counted)
 		for counting.Err() == nil {
 			var n int
-			if err := watch.QueryRow(`SELECT count(*) FROM pg_stat_activity WHERE usename = $1`, pg.User).Scan(&n); err != nil {
+			if err := watch.QueryRow(t.Context(), `SELECT count(*) FROM pg_stat_activity WHERE usename = $1`, pg.User).Scan(&n); err != nil {
 				t.Error(err)
 				return
 			}
 			most = max(most, n)
 		}
 	}()
-	l := startLoad(t, "http://"+address, key, 24, "SELECT pg_sleep(1)", func(error) { // it was killed
+	l := startLoad(t, "http://"+address, key, 24, "SELECT pg_sleep(2.5)", func(error) { // it was killed
 		select {
 		case <-time.After(10 * time.Millisecond):
 		case <-counting.Done():
