@@ -43,6 +43,9 @@ var (
 	// wakeAfter is the time for a query to be written whose context ended just before,
 	// or to be seen to have ended. Waking it then would cost the connection.
 	wakeAfter = time.Millisecond
+	// endingTurn is how often a statement of Query that outlives its context is
+	// cancelled again. A cancel that comes late costs the connection.
+	endingTurn = 100 * time.Millisecond
 )
 
 // cancelAgain is the first pause between two requests; it doubles.

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"sync"
 	"sync/atomic"
 
 	"github.com/jackc/pgx/v5/stdlib"
@@ -189,10 +188,33 @@ func shortened(w *Workspace) *Workspace {
 	}
 }
 
-// closedDB is for who asks a closed manager for a *sql.DB: one for the process.
-var closedDB = sync.OnceValue(func() *sql.DB {
-	return sql.OpenDB(connector{func(context.Context) (*Conn, error) { return nil, errDBOfClosed }})
-})
+// closedDB is what a closed manager has for who asks for a *sql.DB: one for the process,
+// until somebody closes that too.
+func closedDB() *sql.DB {
+	for {
+		if db := dbOfClosed.Load(); db != nil {
+			return db
+		}
+		c := &closedConnector{connector: connector{func(context.Context) (*Conn, error) { return nil, errDBOfClosed }}}
+		c.db = sql.OpenDB(c)
+		if !dbOfClosed.CompareAndSwap(nil, c.db) {
+			_ = c.db.Close()
+		}
+	}
+}
+
+var dbOfClosed atomic.Pointer[sql.DB]
+
+type closedConnector struct {
+	connector
+	db *sql.DB
+}
+
+// Close is database/sql's, when db is closed.
+func (c *closedConnector) Close() error {
+	dbOfClosed.CompareAndSwap(c.db, nil)
+	return nil
+}
 
 var errDBOfClosed = fmt.Errorf("use a *sql.DB of a closed connection manager: %w", model.ErrClosed)
 

@@ -40,9 +40,9 @@ func SetAcquireTimeout(m *Manager, timeout time.Duration) { m.config.AcquireTime
 // CancelPatiently has managers that are opened later, until the test's end, wait for a
 // cancelled query for as long as the server needs, and terminate none.
 func CancelPatiently(t *testing.T) {
-	usual := []time.Duration{cancelWithin, wakeAfter, silence}
-	t.Cleanup(func() { cancelWithin, wakeAfter, silence = usual[0], usual[1], usual[2] })
-	cancelWithin, wakeAfter, silence = time.Hour, time.Second, time.Hour
+	usual := []time.Duration{cancelWithin, silence, wakeAfter, endingTurn}
+	t.Cleanup(func() { cancelWithin, silence, wakeAfter, endingTurn = usual[0], usual[1], usual[2], usual[3] })
+	cancelWithin, silence, wakeAfter, endingTurn = time.Hour, time.Hour, time.Second, 2*time.Second
 }
 
 // CountHashes returns how many sums of SHA-256 logins have taken since, until the

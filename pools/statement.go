@@ -54,9 +54,6 @@ const (
 	bodyAtMost = 4 << 20
 	// bodyDefault is pgproto3's own limit.
 	bodyDefault = 1<<30 - 2
-	// endingTurn is how often a statement that outlives its context is cancelled
-	// again.
-	endingTurn = 100 * time.Millisecond
 )
 
 func newStatement(b *backend, q model.Query, params [][]byte) *statement {

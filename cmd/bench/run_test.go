@@ -122,6 +122,17 @@ func TestAUsersServerGetsDatabasesThatAreDroppedAgain(t *testing.T) {
 	if err := server.CreateDatabases(t.Context(), theirs); err != nil {
 		t.Fatal(err)
 	}
+	defer func() {
+		ctx := context.Background()
+		conn, err := pgx.Connect(ctx, server.SuperuserDSN())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close(ctx)
+		if _, err := conn.Exec(ctx, "DROP DATABASE "+theirs); err != nil {
+			t.Error(err)
+		}
+	}()
 	before := databasesOf(t, server)
 	o := small()
 	o.Workloads, o.Strategies = []string{"zipf"}, []string{"tenantpool", "pgbouncer"}
