@@ -576,3 +576,22 @@ func BenchmarkQuery(b *testing.B) {
 		}
 	})
 }
+
+// A control character takes six bytes of an answer, which keeps to its limit.
+func TestTheLimitOfBytesCountsWhatJSONEscapes(t *testing.T) {
+	m := open(t, config(20))
+	for _, test := range []struct {
+		sql       string
+		truncated bool
+	}{
+		{`SELECT repeat('x', 600)`, false},
+		{`SELECT repeat(chr(1), 100)`, false},
+		{`SELECT repeat(chr(1), 101)`, true},
+		{`SELECT repeat('"', 300)`, false},
+		{`SELECT repeat('"', 301)`, true},
+	} {
+		if result := query(t, m, model.Query{SQL: test.sql, MaxBytes: 601, ReadOnly: true}); result.Truncated != test.truncated {
+			t.Errorf("%s: truncated %v", test.sql, result.Truncated)
+		}
+	}
+}

@@ -264,12 +264,27 @@ func (s *statement) fail(err *pgconn.PgError) {
 	}
 }
 
+// jsonLength is how many bytes the text takes in a JSON string: a control character
+// takes six, so that a small statement could otherwise ask for a huge answer.
+func jsonLength(text []byte) int {
+	n := len(text)
+	for _, c := range text {
+		switch {
+		case c == '"', c == '\\', c == '\n', c == '\r', c == '\t', c == '\b', c == '\f':
+			n++
+		case c < ' ':
+			n += 5
+		}
+	}
+	return n
+}
+
 // row keeps a row while there is room, and stops the statement, if it may be
 // stopped, at the first one that there is none for.
 func (s *statement) row(values [][]byte) {
 	size := 0
 	for _, value := range values {
-		size += len(value) + 1
+		size += jsonLength(value) + 1
 	}
 	q := &s.query
 	switch {
