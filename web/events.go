@@ -20,7 +20,7 @@ const (
 	// lives, to the client and to the proxies in between.
 	eventHeartbeat = 15 * time.Second
 	// maxEventStreams bounds the streams of all clients together, maxSubjectStreams
-	// those of one subject.
+	// those of one subject, where the options do not.
 	maxEventStreams   = 100
 	maxSubjectStreams = 20
 )

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"cmp"
 	"net/http"
 	"sync/atomic"
 
@@ -30,7 +31,7 @@ func newHandlers(pool Pool, o Options) *handlers {
 		exporter:   newExporter(snapshots, o.WorkspaceMetrics, o.Log),
 		limitsTurn: make(chan struct{}, 1),
 		dumping:    make(chan struct{}, 1),
-		streams:    newTurns(maxEventStreams, maxSubjectStreams),
+		streams:    newTurns(cmp.Or(o.Streams, maxEventStreams), cmp.Or(o.StreamsPerSubject, maxSubjectStreams)),
 		queries:    newTurns(o.Query.Concurrent, o.Query.ConcurrentPerSubject),
 	}
 }

@@ -42,6 +42,9 @@ type Options struct {
 	WorkspaceMetrics bool
 	// Query bounds workspace.query.
 	Query QueryLimits
+	// Streams is how many event streams may be open at once (0: 100), StreamsPerSubject
+	// how many of one subject (0: 20).
+	Streams, StreamsPerSubject int
 	// ShutdownDelay is how long Serve goes on as before once it is to end, except that
 	// /readyz says 503: so long a balancer may take to notice (0: it does not wait).
 	ShutdownDelay time.Duration

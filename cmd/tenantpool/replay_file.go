@@ -14,8 +14,8 @@ import (
 	"github.com/tenantpool/tenantpool/pools"
 )
 
-// mostDump is more than any supervisor records.
-const mostDump = 512 << 20
+// mostDump is as large as an entry of a dump gets.
+const mostDump = 64 << 20
 
 // readDump reads the recordings of a dump. What it returns may still be nonsense:
 // see model.Restore.
@@ -65,10 +65,12 @@ func readFile(stdin io.Reader, file string) ([]byte, error) {
 	return readBounded(f)
 }
 
+var errTooLarge = fmt.Errorf("it is larger than %d MiB, which no dump is", mostDump>>20)
+
 func readBounded(r io.Reader) ([]byte, error) {
 	data, err := io.ReadAll(io.LimitReader(r, mostDump+1))
 	if err == nil && len(data) > mostDump {
-		err = fmt.Errorf("it is larger than %d MB, which no dump is", mostDump>>20)
+		err = errTooLarge
 	}
 	return data, err
 }
@@ -83,7 +85,10 @@ func unzip(data []byte) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("it is a zip file without an entry %s, and so no dump", pools.DumpMessages)
 	}
-	defer func() { _ = f.Close() }() // it was only read
+	defer func() { _ = f.Close() }()                                 // it was only read
+	if info, err := f.Stat(); err == nil && info.Size() > mostDump { // before any of it is unpacked
+		return nil, fmt.Errorf("its entry %s: %w", pools.DumpMessages, errTooLarge)
+	}
 	if data, err = readBounded(f); err != nil {
 		return nil, fmt.Errorf("its entry %s: %w", pools.DumpMessages, err)
 	}

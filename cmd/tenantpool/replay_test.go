@@ -8,6 +8,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/tenantpool/tenantpool/actor"
 	"github.com/tenantpool/tenantpool/model"
+	"github.com/tenantpool/tenantpool/pools"
 )
 
 // slowDialer opens in 10 ms and closes in 5 ms. It does not open "broken".
@@ -335,5 +337,35 @@ func TestReplaySaysWhatIsWrongWithTheCommandLine(t *testing.T) {
 		if status, _, stderr := called(t, append([]string{"replay"}, strings.Fields(args)...)...); status != 2 || !strings.Contains(stderr, want) {
 			t.Errorf("%s: exit status %d, %q, want %q", args, status, stderr, want)
 		}
+	}
+}
+
+// A zip file of some kilobytes may unpack to any size. What its directory says of that
+// is believed only where it is too much.
+func TestADumpThatUnpacksToTooMuchIsRefusedBeforeItIsUnpacked(t *testing.T) {
+	var packed bytes.Buffer
+	archive := zip.NewWriter(&packed)
+	entry, err := archive.Create(pools.DumpMessages)
+	if err != nil {
+		t.Fatal(err)
+	}
+	spaces := bytes.Repeat([]byte(" "), 1<<20)
+	for range mostDump>>20 + 1 {
+		if _, err := entry.Write(spaces); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := archive.Close(); err != nil {
+		t.Fatal(err)
+	}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	_, err = readDump(bytes.NewReader(packed.Bytes()), "-")
+	runtime.ReadMemStats(&after)
+	if err == nil || !strings.Contains(err.Error(), "larger than 64 MiB") {
+		t.Error(err)
+	}
+	if n := after.TotalAlloc - before.TotalAlloc; n > 8<<20 {
+		t.Errorf("%d bytes were allocated for a file of %d", n, packed.Len())
 	}
 }

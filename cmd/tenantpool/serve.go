@@ -36,6 +36,10 @@ const (
 	shutdownDelayVariable    = "TENANTPOOL_SHUTDOWN_DELAY"
 	serverWaitVariable       = "TENANTPOOL_SERVER_WAIT"
 	instanceVariable         = "TENANTPOOL_INSTANCE"
+	queriesVariable          = "TENANTPOOL_MAX_QUERIES"
+	ownQueriesVariable       = "TENANTPOOL_MAX_QUERIES_PER_SUBJECT"
+	streamsVariable          = "TENANTPOOL_MAX_STREAMS"
+	ownStreamsVariable       = "TENANTPOOL_MAX_STREAMS_PER_SUBJECT"
 )
 
 // defaultAddr is reached from this machine only: the server speaks plain HTTP.
@@ -78,6 +82,13 @@ of it where others share the network.
   ` + instanceVariable + `             the name of this process, which the next one in its place has,
                                   too (host and address): it counts what this one leaves
                                   behind if it is killed
+  ` + queriesVariable + `          how many workspace.query may be under way (100), each
+                                  of which takes memory: more are refused
+  ` + ownQueriesVariable + `
+                                  how many of one token's subject (50)
+  ` + streamsVariable + `          how many event streams may be open (100)
+  ` + ownStreamsVariable + `
+                                  how many of one token's subject (20)
   ` + logLevelVariable + `                       debug, info (the default), warn or error
   ` + logFormatVariable + `                      json (the default) or text
 
@@ -281,6 +292,12 @@ func serveConfig() (set serveSettings, err error) {
 	note(err)
 	set.serverWait, err = durationFromEnv(serverWaitVariable, defaultServerWait)
 	note(err)
+	for variable, into := range map[string]*int{
+		queriesVariable: &o.Query.Concurrent, ownQueriesVariable: &o.Query.ConcurrentPerSubject,
+		streamsVariable: &o.Streams, ownStreamsVariable: &o.StreamsPerSubject,
+	} {
+		note(countFromEnv(variable, into))
+	}
 	set.dumps, err = dumpConfig()
 	note(err)
 	return set, errors.Join(wrong...)
@@ -297,6 +314,23 @@ func durationFromEnv(variable string, otherwise time.Duration) (time.Duration, e
 		return 0, fmt.Errorf("%s is %q: it must be a duration with its unit, as 500ms or 30s, and not negative", variable, given)
 	}
 	return d, nil
+}
+
+// mostAtOnce is more requests than one process serves.
+const mostAtOnce = 100_000
+
+// countFromEnv leaves the default, 0, where nothing is set.
+func countFromEnv(variable string, into *int) error {
+	given := os.Getenv(variable)
+	if given == "" {
+		return nil
+	}
+	n, err := strconv.Atoi(given)
+	if err != nil || n < 1 || n > mostAtOnce {
+		return fmt.Errorf("%s is %q: it must be a number from 1 to %d", variable, given, mostAtOnce)
+	}
+	*into = n
+	return nil
 }
 
 // dumpConfig is the option that the environment asks for, or none.

@@ -36,6 +36,7 @@ func TestServeSaysAllThatIsWrong(t *testing.T) {
 		"TENANTPOOL_DUMP_AFTER": "0s", "LOG_LEVEL": "loud", "LOG_FORMAT": "xml", "DB_PASSWORD": "hunter2", "DB_PASSWORD_FILE": "/nowhere",
 		"TENANTPOOL_MAX_TOKEN_TTL": "9000h", "TENANTPOOL_REVOCATIONS": malformed,
 		"TENANTPOOL_SHUTDOWN_DELAY": "-1s", "TENANTPOOL_SERVER_WAIT": "soon",
+		"TENANTPOOL_MAX_QUERIES": "0", "TENANTPOOL_MAX_STREAMS_PER_SUBJECT": "many",
 	} {
 		t.Setenv(name, value)
 	}
@@ -46,7 +47,8 @@ func TestServeSaysAllThatIsWrong(t *testing.T) {
 	for _, want := range []string{"DB_MAX_CONNECTIONS", "tenantpool keygen", "METRICS_TOKEN has 7 bytes", `TENANTPOOL_WORKSPACE_METRICS is "perhaps"`, `TENANTPOOL_DUMP_AFTER is "0s"`,
 		`LOG_FORMAT is "xml": it must be json or text`, `LOG_LEVEL is "loud": it must be debug, info, warn or error`, "DB_PASSWORD and DB_PASSWORD_FILE are both set",
 		`TENANTPOOL_MAX_TOKEN_TTL is "9000h"`, malformed + ": line 1: it must begin with token",
-		`TENANTPOOL_SHUTDOWN_DELAY is "-1s"`, `TENANTPOOL_SERVER_WAIT is "soon"`} {
+		`TENANTPOOL_SHUTDOWN_DELAY is "-1s"`, `TENANTPOOL_SERVER_WAIT is "soon"`,
+		`TENANTPOOL_MAX_QUERIES is "0": it must be a number from 1 to`, `TENANTPOOL_MAX_STREAMS_PER_SUBJECT is "many"`} {
 		if !strings.Contains(stderr, want) {
 			t.Errorf("it does not say %q: %s", want, stderr)
 		}
