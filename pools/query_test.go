@@ -271,12 +271,12 @@ func TestTheRowsEndAtTheLimits(t *testing.T) {
 			{5, 5, 0, 5, false},
 			{6, 5, 0, 5, true},
 			{0, 5, 5, 0, false},
-			{5, 0, 20, 5, false}, // a row is one digit, one x, and a byte for each column
-			{5, 0, 19, 4, true},
-			{6, 5, 20, 5, true},
+			{5, 0, 240, 5, false}, // a row is two values of at least 24 bytes
+			{5, 0, 239, 4, true},
+			{6, 5, 240, 5, true},
 			{5, 0, 3, 0, true},
 			{100_000, 100, 0, 100, true},
-			{100_000, 0, 2000, rowsWithin(2000), true},
+			{100_000, 0, 2000, 41, true},
 		} {
 			result := series(test.n, test.maxRows, test.maxBytes)
 			if len(result.Rows) != test.rows || result.Truncated != test.truncated {
@@ -289,18 +289,6 @@ func TestTheRowsEndAtTheLimits(t *testing.T) {
 	}
 	if st := stats(t, m).Workspaces; st.Counters.Dials != 1 {
 		t.Errorf("limits cost connections: %d dials", st.Counters.Dials)
-	}
-}
-
-// rowsWithin is how many rows of a number, an x and a byte for each of them fit.
-func rowsWithin(maxBytes int) int {
-	bytes, rows := 0, 0
-	for {
-		bytes += len(fmt.Sprint(rows+1)) + 3
-		if bytes > maxBytes {
-			return rows
-		}
-		rows++
 	}
 }
 

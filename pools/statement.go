@@ -49,6 +49,9 @@ const (
 	// discardAtMost is how much of a result too large is read for the sake of what
 	// its statement did.
 	discardAtMost = 64 << 20
+	// valueAtLeast is what a value of MaxBytes counts, be it ever so short: it takes
+	// more than its text in memory.
+	valueAtLeast = 24
 	// bodyAtMost is what a message may have besides MaxBytes: errors and column
 	// descriptions are messages, too.
 	bodyAtMost = 4 << 20
@@ -282,14 +285,15 @@ func jsonLength(text []byte) int {
 // row keeps a row while there is room, and stops the statement, if it may be
 // stopped, at the first one that there is none for.
 func (s *statement) row(values [][]byte) {
-	size := 0
+	size, sent := 0, 0
 	for _, value := range values {
-		size += jsonLength(value) + 1
+		size += max(jsonLength(value), valueAtLeast)
+		sent += len(value) + 1
 	}
 	q := &s.query
 	switch {
 	case s.result.Truncated:
-		s.discarded += size
+		s.discarded += sent
 		if s.discarded > discardAtMost && !q.ReadOnly && !s.tooLarge {
 			s.tooLarge = true
 			s.backend.interrupt()
