@@ -30,10 +30,9 @@ import (
 // At q.MaxRows the server stops: it computes no more rows of a SELECT, whereas
 // INSERT, UPDATE, DELETE and MERGE with RETURNING have done all their work. At
 // q.MaxBytes (of the values as text in JSON, at least 24 for each) a statement with
-// q.ReadOnly
-// is cancelled; of another one the rest of the rows is thrown away, so that what it
-// did is kept. After 64 MiB of that it is cancelled, too, and if that undoes it the
-// error has SQLSTATE 54000, as for a single row that is megabytes larger than
+// q.ReadOnly is cancelled; of another one the rest of the rows is thrown away, so that
+// what it did is kept. After 64 MiB of that it is cancelled, too, and if that undoes it
+// the error has SQLSTATE 54000, as for a single row that is megabytes larger than
 // q.MaxBytes. A truncated result may be without Command and RowsAffected. Zero is no
 // limit.
 //

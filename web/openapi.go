@@ -166,7 +166,7 @@ var meanings = map[int]string{
 	http.StatusRequestTimeout:        "The body did not come in time.",
 	http.StatusConflict:              "There is such a workspace already, or another dump is being made.",
 	http.StatusRequestEntityTooLarge: "The body is too large.",
-	http.StatusUnsupportedMediaType:  "The body is not said to be JSON.",
+	http.StatusUnsupportedMediaType:  "The body is not said to be JSON in UTF-8, or is said to be encoded (Content-Encoding).",
 	http.StatusUnprocessableEntity:   "PostgreSQL refused it: code is the SQLSTATE.",
 	http.StatusTooManyRequests:       "Too much at once for this token's subject.",
 	http.StatusInternalServerError:   "It failed, and the log says why under the requestId.",
@@ -332,9 +332,14 @@ func (d description) structure(t reflect.Type, strict bool) object {
 	return reference(t)
 }
 
-// bounds are what a field of a body must keep to besides its type.
+// bounds are what a field of a body must keep to besides its type, or what there is to
+// say of it.
 func (d description) bounds(field string) object {
 	switch field {
+	case "queryAnswer.rows":
+		return object{"description": "int8 and numeric are strings, so that no digit is lost where numbers are doubles; int2, int4, oid, float4 and float8 are numbers (NaN and Infinity strings); bool, json and jsonb are what they are in JSON, NULL is null, and all else is PostgreSQL's text."}
+	case "queryAnswer.notices":
+		return object{"description": "PostgreSQL's warnings and notices, at most 20 and 8 KiB of them; noticesLost is how many more there were."}
 	case "queryRequest.sql":
 		return object{"minLength": 1}
 	case "queryRequest.args":

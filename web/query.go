@@ -218,7 +218,7 @@ func writeQuery(c echo.Context, result model.QueryResult) error {
 	for i, column := range result.Columns {
 		answer.Columns = append(answer.Columns, columnAnswer(column))
 		if column.Type == "int8" {
-			keepDigits(result.Rows, i)
+			asText(result.Rows, i)
 		}
 	}
 	for _, notice := range result.Notices {
@@ -236,15 +236,11 @@ func writeQuery(c echo.Context, result model.QueryResult) error {
 	return c.JSONBlob(http.StatusOK, body.Bytes())
 }
 
-// maxExact is the largest integer up to which every reader of JSON knows all: browsers
-// have floating-point numbers only (RFC 7493, section 2.2).
-const maxExact = 1<<53 - 1
-
-// keepDigits makes the integers of a column that are beyond maxExact strings.
-func keepDigits(rows [][]any, column int) {
+// asText makes the numbers of a column strings, whatever their value: browsers read JSON
+// numbers as doubles, which change digits beyond 2^53 (RFC 7493, section 2.2).
+func asText(rows [][]any, column int) {
 	for _, row := range rows {
-		number, _ := row[column].(json.Number)
-		if n, err := number.Int64(); err == nil && (n > maxExact || n < -maxExact) {
+		if number, ok := row[column].(json.Number); ok {
 			row[column] = string(number)
 		}
 	}

@@ -34,7 +34,7 @@ func TestAQueryReachesThePoolAndItsRowsTheClient(t *testing.T) {
 	rig.want(Service, queryPath,
 		`{"workspaceId":"ws_002","sql":"select $1","args":[9007199254740993,1.50,"x",null,true,[1],{"a": 2}],"readOnly":true}`, http.StatusOK,
 		`{"columns":[{"name":"id","type":"int8"},{"name":"note","type":"text"},{"name":"doc","type":"jsonb"}],`+
-			`"rows":[["9007199254740993","<a&b>",{"a":[1,2.50]}],[2,null,true]],"command":"SELECT 2","rowsAffected":2,"truncated":true}`)
+			`"rows":[["9007199254740993","<a&b>",{"a":[1,2.50]}],["2",null,true]],"command":"SELECT 2","rowsAffected":2,"truncated":true}`)
 	want := model.Query{ // arrays and objects are the text that they are
 		Workspace: "ws_002", SQL: "select $1", ReadOnly: true, MaxRows: 12, MaxBytes: 3456,
 		Args: []any{

@@ -1,7 +1,9 @@
 package web
 
 import (
+	"crypto/ed25519"
 	"encoding/base64"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -289,4 +291,43 @@ func TestOfManyTokensOnlySomeAreRemembered(t *testing.T) {
 			t.Fatalf("%d tokens are remembered", n)
 		}
 	}
+}
+
+// Claims that two readers may read as two things are no good, though they are signed.
+func TestClaimsThatCanBeReadInTwoWaysAreRefused(t *testing.T) {
+	key := NewPrivateKey()
+	now := time.Now().UTC().Format(time.RFC3339)
+	later := time.Now().Add(time.Hour).UTC().Format(time.RFC3339)
+	good := `{"iss":"tenantpool","aud":"tenantpool-admin","sub":"anna","role":"viewer","iat":"` + now + `","nbf":"` + now + `","exp":"` + later + `"`
+	v := newVerifier(Options{Keys: []PublicKey{key.Public()}, Issuer: DefaultIssuer, Audience: DefaultAudience, MaxTokenTTL: MaxTTL})
+	for claims, want := range map[string]error{
+		good + `,"theirs":{"a":1}}`:                    nil,
+		good + `,"role":"operator"}`:                   errTokenInvalid,
+		good + `,"r\u006fle":"operator"}`:              errTokenInvalid,
+		good + `,"theirs":"` + "\xff" + `"}`:           errTokenInvalid,
+		good + `,"theirs":"\ud800"}`:                   errTokenInvalid,
+		strings.Replace(good, "role", "Role", 1) + `}`: errTokenInvalid,
+	} {
+		_, err := v.verify(signed(t, key, claims))
+		if !errors.Is(err, want) {
+			t.Errorf("%s: %v, want %v", claims, err, want)
+		}
+	}
+}
+
+// signed is a token of these claims, byte for byte: what PASETO's section 4.3 has a
+// signer do (v4.public, with the key's id in the footer).
+func signed(t *testing.T, key PrivateKey, claims string) string {
+	t.Helper()
+	footer, err := json.Marshal(tokenFooter{key.Public().ID()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	pieces := []string{publicHeader, claims, string(footer), ""}
+	message := binary.LittleEndian.AppendUint64(nil, uint64(len(pieces)))
+	for _, piece := range pieces {
+		message = append(binary.LittleEndian.AppendUint64(message, uint64(len(piece))), piece...)
+	}
+	encode := base64.RawURLEncoding.EncodeToString
+	return publicHeader + encode(append([]byte(claims), ed25519.Sign(key.key.ExportBytes(), message)...)) + "." + encode(footer)
 }
