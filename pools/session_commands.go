@@ -22,7 +22,7 @@ var sessionCommands = map[string]string{
 
 const (
 	oneTransaction = "do all of it in one statement (WITH, DO, a function), or use a connection of your own"
-	lastingSetting = "set it for all sessions (ALTER DATABASE ... SET, ALTER ROLE ... SET), for one function (CREATE FUNCTION ... SET), or use a connection of your own"
+	lastingSetting = "set it for all sessions (ALTER DATABASE ... SET), for one function (CREATE FUNCTION ... SET), or use a connection of your own"
 	ownConnection  = "use a connection of your own"
 )
 

@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -146,7 +147,7 @@ func InspectToken(token string) (Inspected, error) {
 		return Inspected{}, errors.New("it is no token of this kind, which begins with " + publicHeader + " and has four parts")
 	}
 	var c claims
-	if err := jsonv2.Unmarshal(raw, &c); err != nil || !goodSubject(c.Subject) || !goodTokenID(c.TokenID) {
+	if err := readClaims(raw, &c); err != nil || !goodSubject(c.Subject) || !goodTokenID(c.TokenID) {
 		return Inspected{}, errors.New("it is damaged, or no token of this server's kind")
 	}
 	return Inspected{c.TokenID, c.Subject, c.Role, c.Workspaces, c.Issued, c.Expires}, nil
@@ -155,7 +156,7 @@ func InspectToken(token string) (Inspected, error) {
 const publicHeader = "v4.public."
 
 // signedClaims are the claims as they were signed: what the library returns it has read
-// already, the last of several of one name. They are read strictly, as bodies are.
+// already, the last of several of one name.
 func signedClaims(token string) (raw []byte, ok bool) {
 	body, found := strings.CutPrefix(token, publicHeader)
 	payload, footer, _ := strings.Cut(body, ".")
@@ -164,6 +165,22 @@ func signedClaims(token string) (raw []byte, ok bool) {
 		return nil, false
 	}
 	return raw[:len(raw)-ed25519.SignatureSize], true
+}
+
+// readClaims reads strictly, as bodies are read, except that a name which T has not is
+// passed over. One that T has in another case is refused: another reader takes it.
+func readClaims[T any](raw []byte, into *T) error {
+	if err := jsonv2.Unmarshal(raw, into); err != nil {
+		return err
+	}
+	var anyCase T
+	if err := jsonv2.Unmarshal(raw, &anyCase, jsonv2.MatchCaseInsensitiveNames(true)); err != nil {
+		return err
+	}
+	if !reflect.DeepEqual(*into, anyCase) {
+		return errTokenInvalid
+	}
+	return nil
 }
 
 // claims are what a server reads of a token.
@@ -265,7 +282,7 @@ func (v verifier) check(token string) (identity, error) {
 	}
 	var c claims
 	raw, ok := signedClaims(token)
-	if !ok || jsonv2.Unmarshal(raw, &c) != nil {
+	if !ok || readClaims(raw, &c) != nil {
 		return identity{}, errTokenInvalid
 	}
 	switch {
@@ -298,7 +315,7 @@ func keyOf(token string) string {
 		return ""
 	}
 	var footer tokenFooter
-	if jsonv2.Unmarshal(raw, &footer) != nil {
+	if readClaims(raw, &footer) != nil {
 		return ""
 	}
 	return footer.KeyID

@@ -307,6 +307,8 @@ func TestClaimsThatCanBeReadInTwoWaysAreRefused(t *testing.T) {
 		good + `,"theirs":"` + "\xff" + `"}`:           errTokenInvalid,
 		good + `,"theirs":"\ud800"}`:                   errTokenInvalid,
 		strings.Replace(good, "role", "Role", 1) + `}`: errTokenInvalid,
+		good + `,"ROLE":"operator"}`:                   errTokenInvalid,
+		good + `,"Workspaces":[]}`:                     errTokenInvalid,
 	} {
 		_, err := v.verify(signed(t, key, claims))
 		if !errors.Is(err, want) {
