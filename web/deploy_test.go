@@ -1,7 +1,9 @@
 package web
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"os"
 	"regexp"
 	"slices"
@@ -115,8 +117,30 @@ func TestTheGrafanaDashboardCanBeImportedAnywhere(t *testing.T) {
 	}
 }
 
-func TestThereAreThreeAlerts(t *testing.T) {
-	if n := strings.Count(deployed(t, "alerts.yml"), "- alert: "); n != 3 {
-		t.Errorf("%d", n)
+func TestTheDashboardShowsAllThatIsExported(t *testing.T) {
+	rig := newHandlersRig(t, func(o *Options) { o.WorkspaceMetrics = true })
+	shown := namedMetrics(deployed(t, "grafana-dashboard.json"))
+	part := regexp.MustCompile(`_(bucket|sum|count)$`)
+	for i := range shown {
+		shown[i] = part.ReplaceAllString(shown[i], "")
+	}
+	types := regexp.MustCompile(`(?m)^# TYPE (tenantpool_\w+) `).FindAllStringSubmatch(rig.scrape(), -1)
+	if len(types) < 25 {
+		t.Errorf("%q", types)
+	}
+	for _, exported := range types {
+		if !slices.Contains(shown, exported[1]) {
+			t.Errorf("the dashboard does not show %s", exported[1])
+		}
+	}
+}
+
+func TestTheMetricsAreReadyWhenReadyzIs(t *testing.T) {
+	for want, ping := range map[string]error{"\ntenantpool_ready 1\n": nil, "\ntenantpool_ready 0\n": errors.New("frozen")} {
+		rig := newHandlersRig(t)
+		rig.pool.ping = func(context.Context) error { return ping }
+		if text := rig.scrape(); !strings.Contains(text, want) || !strings.Contains(text, "\ntenantpool_up 1\n") {
+			t.Errorf("not there: %s", want)
+		}
 	}
 }

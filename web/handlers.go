@@ -28,7 +28,6 @@ func newHandlers(pool Pool, o Options) *handlers {
 	snapshots := newSnapshots(pool)
 	return &handlers{
 		snapshots:  snapshots,
-		exporter:   newExporter(snapshots, o.WorkspaceMetrics, o.Log),
 		limitsTurn: make(chan struct{}, 1),
 		dumping:    make(chan struct{}, 1),
 		streams:    newTurns(cmp.Or(o.Streams, maxEventStreams), cmp.Or(o.StreamsPerSubject, maxSubjectStreams)),

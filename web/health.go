@@ -61,13 +61,7 @@ const (
 )
 
 func (s *Server) readyz(c echo.Context) error {
-	if s.leaving.Load() || s.ending.Err() != nil {
-		return c.JSON(http.StatusServiceUnavailable, healthAnswer{"not ready", []string{"process: shutting down"}})
-	}
-	ready, err := s.readiness.get(c.Request().Context(), func() (healthAnswer, time.Time) {
-		answer := s.checkReady()
-		return answer, time.Now().Add(readyReuse)
-	})
+	ready, err := s.whetherReady(c.Request().Context())
 	if err != nil {
 		return err
 	}
@@ -75,6 +69,22 @@ func (s *Server) readyz(c echo.Context) error {
 		return c.JSON(http.StatusServiceUnavailable, ready)
 	}
 	return c.JSON(http.StatusOK, ready)
+}
+
+// whetherReady shares one check among all who ask. Its error is ctx's.
+func (s *Server) whetherReady(ctx context.Context) (healthAnswer, error) {
+	if s.leaving.Load() || s.ending.Err() != nil {
+		return healthAnswer{"not ready", []string{"process: shutting down"}}, nil
+	}
+	return s.readiness.get(ctx, func() (healthAnswer, time.Time) {
+		answer := s.checkReady()
+		return answer, time.Now().Add(readyReuse)
+	})
+}
+
+func (s *Server) isReady(ctx context.Context) bool {
+	answer, err := s.whetherReady(ctx)
+	return err == nil && len(answer.Failed) == 0
 }
 
 // checkReady asks all parts at once. What went wrong stands in the log; the

@@ -24,17 +24,17 @@ func (s *Server) metrics(c echo.Context) error {
 
 // newExporter serves the pool's metrics, and the process's, from a registry of
 // their own.
-func newExporter(snapshots *snapshots, workspaces bool, log logrus.FieldLogger) http.Handler {
-	return promhttp.HandlerFor(newRegistry(snapshots, workspaces), promhttp.HandlerOpts{
+func newExporter(pool *collector, log logrus.FieldLogger) http.Handler {
+	return promhttp.HandlerFor(newRegistry(pool), promhttp.HandlerOpts{
 		ErrorLog:      scrapeLog{log},
 		ErrorHandling: promhttp.ContinueOnError, // what can be had is served
 	})
 }
 
-func newRegistry(snapshots *snapshots, workspaces bool) *prometheus.Registry {
+func newRegistry(pool *collector) *prometheus.Registry {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(
-		&collector{snapshots: snapshots, workspaces: workspaces},
+		pool,
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
@@ -53,6 +53,8 @@ func metric(name, help string, labels ...string) *prometheus.Desc {
 // What is exported. A share is "workspaces" or "system".
 var (
 	buildDesc = metric("build_info", "What the program was built from; always 1.", "version", "revision", "goversion")
+
+	readyDesc = metric("ready", "1 if requests can be served, as /readyz says: the pool lends, and the database server has just answered.")
 
 	upDesc = metric("up", "1 if the pool gave its statistics; 0: no other of the pool is there.")
 
@@ -95,6 +97,8 @@ var (
 type collector struct {
 	snapshots  *snapshots
 	workspaces bool
+	// ready asks what /readyz asks, for readyTimeout at most.
+	ready func(context.Context) bool
 }
 
 // Describe tells nothing: the collector is an unchecked one, because which series
@@ -103,9 +107,12 @@ func (*collector) Describe(chan<- *prometheus.Desc) {}
 
 // Collect takes one snapshot, so that all series are of the same moment.
 func (c *collector) Collect(out chan<- prometheus.Metric) {
+	ready := make(chan bool, 1) // a server that is frozen takes its time to say nothing
+	go func() { ready <- c.ready(context.Background()) }()
 	t, err := c.snapshots.get(context.Background()) // bounded by snapshotTimeout
 	to := series{out}
 	built := build.Current()
+	to.gauge(readyDesc, one(<-ready))
 	to.gauge(buildDesc, 1, built.Version, built.Revision, built.Go)
 	up := err == nil && t.err == nil
 	to.gauge(upDesc, one(up))

@@ -40,6 +40,7 @@ func TestEveryFigureIsAMetric(t *testing.T) {
 	rig.pool.state = busyStats()
 	text := rig.scrape()
 	for line := range strings.Lines(`tenantpool_up 1
+tenantpool_ready 0
 tenantpool_max_connections 200
 tenantpool_max_connections_per_workspace 4
 tenantpool_active_workspaces 1
@@ -149,7 +150,7 @@ func TestWithoutThePoolTheMetricsSayThatItIsDown(t *testing.T) {
 	text := rig.scrape()
 	built := build.Current() // which is known all the same
 	about := fmt.Sprintf("tenantpool_build_info{goversion=%q,revision=%q,version=%q} 1", built.Go, built.Revision, built.Version)
-	if lines := exported(text); !slices.Equal(lines, []string{about, "tenantpool_up 0"}) || !strings.Contains(text, "\ngo_goroutines ") {
+	if lines := exported(text); !slices.Equal(lines, []string{about, "tenantpool_ready 0", "tenantpool_up 0"}) || !strings.Contains(text, "\ngo_goroutines ") {
 		t.Errorf("%q", lines)
 	}
 	broken.Store(false)

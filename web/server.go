@@ -153,6 +153,7 @@ func newServer(pool Pool, o Options, routes []route) (*Server, error) {
 		handlers:    newHandlers(pool, o),
 	}
 	s.access.Store(access)
+	s.exporter = newExporter(&collector{snapshots: s.snapshots, workspaces: o.WorkspaceMetrics, ready: s.isReady}, o.Log)
 	return s, nil
 }
 
