@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -141,6 +143,29 @@ func TestTheMetricsAreReadyWhenReadyzIs(t *testing.T) {
 		rig.pool.ping = func(context.Context) error { return ping }
 		if text := rig.scrape(); !strings.Contains(text, want) || !strings.Contains(text, "\ntenantpool_up 1\n") {
 			t.Errorf("not there: %s", want)
+		}
+	}
+}
+
+// TestAlertsFireInTheOutagesThatMatter lets Prometheus' own tool judge: figures written by
+// hand, and those that were recorded while PostgreSQL failed (task test:outages).
+func TestAlertsFireInTheOutagesThatMatter(t *testing.T) {
+	tests, err := filepath.Glob("../deploy/*_test.yml")
+	if err != nil || len(tests) != 2 {
+		t.Fatalf("%q %v", tests, err)
+	}
+	for _, name := range regexp.MustCompile(`- alert: (\w+)`).FindAllStringSubmatch(deployed(t, "alerts.yml"), -1) {
+		if !strings.Contains(deployed(t, "alerts_test.yml")+deployed(t, "outages_test.yml"), name[1]) {
+			t.Errorf("no test has %s fire", name[1])
+		}
+	}
+	promtool, err := exec.LookPath("promtool")
+	if err != nil {
+		t.Skip("promtool is not installed (Debian: prometheus): nobody tries the alerts")
+	}
+	for _, args := range [][]string{{"check", "rules", "../deploy/alerts.yml"}, append([]string{"test", "rules"}, tests...)} {
+		if said, err := exec.Command(promtool, args...).CombinedOutput(); err != nil {
+			t.Errorf("%q: %v\n%s", args, err, said)
 		}
 	}
 }

@@ -73,7 +73,7 @@ func (s *Server) readyz(c echo.Context) error {
 
 // whetherReady shares one check among all who ask. Its error is ctx's.
 func (s *Server) whetherReady(ctx context.Context) (healthAnswer, error) {
-	if s.leaving.Load() || s.ending.Err() != nil {
+	if s.leaves() {
 		return healthAnswer{"not ready", []string{"process: shutting down"}}, nil
 	}
 	return s.readiness.get(ctx, func() (healthAnswer, time.Time) {
@@ -81,6 +81,8 @@ func (s *Server) whetherReady(ctx context.Context) (healthAnswer, error) {
 		return answer, time.Now().Add(readyReuse)
 	})
 }
+
+func (s *Server) leaves() bool { return s.leaving.Load() || s.ending.Err() != nil }
 
 func (s *Server) isReady(ctx context.Context) bool {
 	answer, err := s.whetherReady(ctx)
