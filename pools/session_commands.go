@@ -30,10 +30,13 @@ const (
 // PostgreSQL's grammar has each of them begin with its word, and with no other, and one
 // message of the extended protocol holds one statement.
 func refuseSessionCommand(sql string) error {
-	word := firstWord(sql)
+	word, rest := firstWord(sql)
 	instead, refused := sessionCommands[word]
 	if !refused {
 		return nil
+	}
+	if second, _ := firstWord(rest); second == "PREPARED" && (word == "COMMIT" || word == "ROLLBACK") {
+		return nil // of a transaction that has outlasted its session
 	}
 	return &model.SQLError{
 		Code:    "0A000",
@@ -43,22 +46,23 @@ func refuseSessionCommand(sql string) error {
 }
 
 // firstWord is the statement's first word in upper case, after the white space, comments
-// and empty statements that PostgreSQL's scanner skips (scan.l); "" if it begins with
-// something else.
-func firstWord(sql string) string {
+// and empty statements that PostgreSQL's scanner skips (scan.l), and what follows it; ""
+// if it begins with something else.
+func firstWord(sql string) (word, rest string) {
 	for {
 		sql = strings.TrimLeft(sql, " \t\n\r\f\v;")
 		switch {
 		case strings.HasPrefix(sql, "--"):
 			end := strings.IndexAny(sql, "\r\n")
 			if end < 0 {
-				return ""
+				return "", ""
 			}
 			sql = sql[end:]
 		case strings.HasPrefix(sql, "/*"):
 			sql = afterComment(sql)
 		default:
-			return strings.ToUpper(sql[:wordLength(sql)])
+			n := wordLength(sql)
+			return strings.ToUpper(sql[:n]), sql[n:]
 		}
 	}
 }

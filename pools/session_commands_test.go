@@ -76,6 +76,10 @@ func TestACommandThatIsAboutTheSessionIsRefused(t *testing.T) {
 	} {
 		query(t, m, model.Query{SQL: sql})
 	}
+	for _, sql := range []string{`COMMIT PREPARED 'nothing'`, `rollback /**/ prepared 'nothing'`} {
+		_, err := ask(t, m, model.Query{SQL: sql})
+		refused(t, err, "42704") // the server's own
+	}
 	for _, sql := range []string{`BEGINS`, `SET1`, `"BEGIN"`, `lock_`, `é`, `/* BEGIN`, `--`} {
 		_, err := ask(t, m, model.Query{SQL: sql})
 		if err != nil {
