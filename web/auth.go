@@ -34,8 +34,8 @@ func newAccess(o Options) (*access, error) {
 }
 
 // SetAccess replaces the keys and the metrics token, from the next request on. If they
-// are no good it is an error, and nothing changes. Requests under way, event streams
-// among them, go on.
+// are no good it is an error, and nothing changes. Requests under way go on; the event
+// streams of a key that is not accepted any more end within 15 s.
 func (s *Server) SetAccess(keys []PublicKey, metricsToken string) error {
 	o := s.options
 	o.Keys, o.MetricsToken = keys, metricsToken

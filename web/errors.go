@@ -130,7 +130,7 @@ func replyTo(err error) (_ reply, known bool) {
 	case errors.Is(err, model.ErrNoWorkspace):
 		return reply{status: http.StatusNotFound, message: model.ErrNoWorkspace.Error()}, true
 	case errors.Is(err, context.DeadlineExceeded):
-		return reply{status: http.StatusGatewayTimeout, message: "it took longer than it may"}, true
+		return reply{status: http.StatusGatewayTimeout, message: "it took longer than it may; if it changes something, that may have been done: look before you send it again"}, true
 	case errors.Is(err, context.Canceled):
 		return reply{status: statusClientGone, message: clientGone}, true
 	case errors.As(err, &framework):

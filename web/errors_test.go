@@ -91,7 +91,7 @@ func TestOperatorsSeeMoreThanServices(t *testing.T) {
 
 func TestTheEndOfARequestsTimeIsA504(t *testing.T) {
 	s := startShell(t, open("GET", "/x", func(*Server, echo.Context) error { return fmt.Errorf("secret: %w", context.DeadlineExceeded) }))
-	if w := s.do("GET", "/x", "", "X-Request-Id", "r1"); w.Code != 504 || w.Body.String() != `{"error":"it took longer than it may","requestId":"r1"}`+"\n" {
+	if w := s.do("GET", "/x", "", "X-Request-Id", "r1"); w.Code != 504 || w.Body.String() != `{"error":"it took longer than it may; if it changes something, that may have been done: look before you send it again","requestId":"r1"}`+"\n" {
 		t.Errorf("%d %s", w.Code, w.Body)
 	}
 }

@@ -65,9 +65,10 @@ func newEventAnswer(e model.Event) eventAnswer {
 }
 
 // events tells what happens until the client goes away or reads nothing for
-// writeTimeout, its token expires or is revoked (which is seen within eventHeartbeat),
-// or the server or the pool ends. It keeps no history: a client that comes back misses what happened meanwhile, and its Last-Event-ID is ignored. The
-// ids only number the events of one stream.
+// writeTimeout, its token expires, is revoked or loses its key (both are seen within
+// eventHeartbeat), or the server or the pool ends. It keeps no history: a client that
+// comes back misses what happened meanwhile, and its Last-Event-ID is ignored. The ids
+// only number the events of one stream.
 //
 // The pool never waits for a client: what does not fit into the stream's buffer is
 // lost, and the next event says how much that was.
@@ -124,7 +125,7 @@ func (s *Server) events(c echo.Context) error {
 		case <-ctx.Done():
 			return nil
 		}
-		if s.access.Load().verifier.revoked(s.identity(c)) {
+		if s.access.Load().verifier.withdrawn(s.identity(c)) {
 			return nil
 		}
 		if out.flush() != nil {

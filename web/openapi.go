@@ -337,7 +337,7 @@ func (d description) structure(t reflect.Type, strict bool) object {
 func (d description) bounds(field string) object {
 	switch field {
 	case "queryAnswer.rows":
-		return object{"description": "int8 and numeric are strings, so that no digit is lost where numbers are doubles; int2, int4, oid, float4 and float8 are numbers (NaN and Infinity strings); bool, json and jsonb are what they are in JSON, NULL is null, and all else is PostgreSQL's text."}
+		return object{"description": "int8 and numeric are strings, so that no digit is lost where numbers are doubles; int2, int4, oid, float4 and float8 are numbers (NaN and Infinity strings); bool, json and jsonb are what they are in JSON (numbers in them with all their digits), NULL is null, and all else is PostgreSQL's text."}
 	case "queryAnswer.notices":
 		return object{"description": "PostgreSQL's warnings and notices, at most 20 and 8 KiB of them; noticesLost is how many more there were."}
 	case "queryRequest.sql":

@@ -97,7 +97,7 @@ func (s *Server) badBody(err error) error {
 		return badRequest("the body must be a JSON object, not a JSON %s", kindName(meaning.JSONKind))
 	case errors.As(err, &meaning):
 		what := kindName(meaning.JSONKind)
-		if meaning.JSONKind == jsontext.KindNumber {
+		if meaning.JSONKind == jsontext.KindNumber && len(meaning.JSONValue) > 0 {
 			what += " " + string(meaning.JSONValue)
 		}
 		return badRequest("the field %q cannot be a JSON %s", shortened(fieldPath(meaning.JSONPointer)), shortened(what))

@@ -98,6 +98,9 @@ func (r *Revocations) Reload() error {
 // read returns what is in the file now, or the present state with a problem.
 func (r *Revocations) read() *revocationState {
 	old := *r.state.Load()
+	if about, err := os.Stat(r.path); err == nil && !about.Mode().IsRegular() {
+		return &revocationState{old.revoked, nil, fmt.Errorf("%s is no regular file", r.path)} // to open it may block
+	}
 	file, err := os.Open(r.path)
 	if err != nil {
 		return &revocationState{old.revoked, nil, err}

@@ -236,6 +236,37 @@ func TestAStreamEndsSoonAfterItsTokenIsRevoked(t *testing.T) {
 	})
 }
 
+func TestAStreamEndsSoonAfterItsKeyIsWithdrawn(t *testing.T) {
+	var server *Server
+	who := identity{Subject: "anna", KeyID: "old", Until: midnight.AddDate(100, 0, 0)}
+	inBubble(t, who, func(pool *fakePool, _ *memoryStream, ended <-chan struct{}) {
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		select {
+		case <-ended:
+			t.Error("it has ended already")
+		default:
+		}
+		access := *server.access.Load()
+		access.verifier.keys = map[string]PublicKey{"new": {}}
+		server.access.Store(&access)
+		time.Sleep(eventHeartbeat)
+		synctest.Wait()
+		select {
+		case <-ended:
+		default:
+			t.Error("it goes on")
+			pool.Close(t.Context())
+			<-ended
+		}
+	}, func(s *Server) {
+		access := *s.access.Load()
+		access.verifier.keys = map[string]PublicKey{"old": {}, "new": {}}
+		s.access.Store(&access)
+		server = s
+	})
+}
+
 func TestATokenThatIsGoodForLongerThanTheServerTakesIsRefused(t *testing.T) {
 	key := NewPrivateKey()
 	v := verifierAt(midnight, key)

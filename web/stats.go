@@ -3,6 +3,7 @@ package web
 import (
 	"errors"
 	"net/http"
+	"net/url"
 	"strconv"
 	"time"
 
@@ -90,6 +91,9 @@ type histogramStats struct {
 // connectionStats answers with what the pool says, or else with what is still
 // known. It fails only when it is asked for a page that cannot be.
 func (s *Server) connectionStats(c echo.Context) error {
+	if _, err := url.ParseQuery(c.Request().URL.RawQuery); err != nil {
+		return badRequest("the parameters of the address cannot be read: %v", err)
+	}
 	page, err := readStatsPage(c.QueryParams())
 	if err != nil {
 		return err

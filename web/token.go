@@ -66,7 +66,7 @@ func (c Claims) validate() error {
 	case !slices.Contains(roles, c.Role):
 		return fmt.Errorf("the role %q is unknown: it must be viewer, operator or service", c.Role)
 	case !goodSubject(c.Subject):
-		return fmt.Errorf("the subject must have 1 to %d bytes, all of them printable: it stands in the audit log", maxSubject)
+		return fmt.Errorf("the subject must have 1 to %d bytes, all of them printable, and no space around them: it stands in the audit log", maxSubject)
 	case c.Role == Service && len(c.Workspaces) == 0:
 		return errors.New("the role service needs at least one workspace: it may run statements in those only")
 	case c.Role != Service && len(c.Workspaces) > 0:
@@ -82,7 +82,10 @@ func (c Claims) validate() error {
 	return nil
 }
 
-func goodSubject(s string) bool { return s != "" && len(s) <= maxSubject && printable(s) }
+// goodSubject: a space around it would not be seen, in a log or in the file of revocations.
+func goodSubject(s string) bool {
+	return s != "" && len(s) <= maxSubject && printable(s) && strings.TrimSpace(s) == s
+}
 
 // goodTokenID: a token need not have one.
 func goodTokenID(s string) bool { return len(s) <= maxTokenID && printable(s) }
@@ -206,6 +209,8 @@ type identity struct {
 	Issued  time.Time
 	// Until is when the token expires, and with it what streams; zero: never.
 	Until time.Time
+	// KeyID is of the key that has signed the token.
+	KeyID string
 }
 
 // serves tells whether the token names the workspace.
@@ -270,6 +275,13 @@ func (v verifier) verify(token string) (identity, error) {
 // revoked tells whether a token that was good is so no more.
 func (v verifier) revoked(who identity) bool { return v.revocations.holds(who, v.log) }
 
+// withdrawn tells whether a token that was good is revoked, or its key not accepted any
+// more.
+func (v verifier) withdrawn(who identity) bool {
+	_, accepted := v.keys[who.KeyID]
+	return who.KeyID != "" && !accepted || v.revoked(who)
+}
+
 // check does the work of verify; the token may have expired.
 func (v verifier) check(token string) (identity, error) {
 	key, ok := v.keys[keyOf(token)]
@@ -299,7 +311,7 @@ func (v verifier) check(token string) (identity, error) {
 	if ttl := c.Expires.Sub(c.Issued); ttl > v.maxTTL {
 		return identity{}, fmt.Errorf("%w: for %v, and this server takes tokens of %v at most", errTokenTooLong, ttl, v.maxTTL)
 	}
-	return identity{c.Subject, c.Role, c.Workspaces, c.TokenID, c.Issued, c.Expires}, nil
+	return identity{c.Subject, c.Role, c.Workspaces, c.TokenID, c.Issued, c.Expires, key.id}, nil
 }
 
 // keyOf is the key id in the token's footer, which nobody has vouched for yet:

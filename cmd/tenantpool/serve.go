@@ -96,7 +96,9 @@ A secret may lie in a file: DB_PASSWORD_FILE, ` + publicKeyVariable + secret.Fil
 ` + metricsTokenVariable + secret.FileSuffix + ` name one, in place of the variable without ` + secret.FileSuffix + `.
 
 On SIGTERM or Ctrl-C it accepts no more requests, after the delay, lets those under
-way end, X After a drain that an operator asked for it ends as well.
+way end, closes its connections and exits with 0; a second signal exits at once, a
+SIGTERM only if it comes a second after the first. After a drain that an operator asked
+for it ends as well.
 On SIGHUP it reads the keys, the metrics token, DB_USER, DB_PASSWORD and the files of
 PGSSLROOTCERT, PGSSLCERT and PGSSLKEY again; if they are no good, it keeps the old.`,
 		Example: "  tenantpool serve --addr 0.0.0.0:8080",
@@ -218,18 +220,27 @@ func (s *serving) meetServer(ctx context.Context, atMost time.Duration) error {
 func (s *serving) reload(ctx context.Context) {
 	ctx, stop := context.WithTimeout(ctx, reloadWithin)
 	defer stop()
-	set, err := serveConfig()
+	var o web.Options
+	err := accessFromEnv(&o)
 	if err == nil {
-		err = s.manager.SetCredentials(ctx, set.pool.User, set.pool.Password)
+		err = s.server.SetAccess(o.Keys, o.MetricsToken)
 	}
+	s.reloaded("keys and metrics token", err)
+	cfg, err := pools.ConfigFromEnv()
 	if err == nil {
-		err = s.server.SetAccess(set.web.Keys, set.web.MetricsToken)
+		err = s.manager.SetCredentials(ctx, cfg.User, cfg.Password)
 	}
+	s.reloaded("credentials", err)
+}
+
+// reloaded tells of what is replaced, be the rest good or not: a key is withdrawn also
+// while the server is down.
+func (s *serving) reloaded(what string, err error) {
 	if err != nil {
-		s.log.WithField("error", err.Error()).Error("Not reloaded: the keys and credentials stay as they were")
+		s.log.WithFields(logrus.Fields{"what": what, "error": err.Error()}).Error("Not reloaded: it stays as it was")
 		return
 	}
-	s.log.Info("Reloaded")
+	s.log.WithField("what", what).Info("Reloaded")
 }
 
 // reloadWithin bounds a reload, most of which is a login.
@@ -261,18 +272,7 @@ func serveConfig() (set serveSettings, err error) {
 	wrong := []error{err}
 	note := func(err error) { wrong = append(wrong, err) }
 	o := &set.web
-	o.MetricsToken, err = secret.FromEnv(metricsTokenVariable)
-	note(err)
-	if n := len(o.MetricsToken); n > 0 && n < web.MinMetricsToken {
-		note(fmt.Errorf("%s has %d bytes: use at least %d, so that it is not guessed", metricsTokenVariable, n, web.MinMetricsToken))
-	}
-	if keys, err := secret.FromEnv(publicKeyVariable); err != nil {
-		note(err)
-	} else if keys == "" {
-		note(errors.New(publicKeyVariable + " is not set, so no token could be checked: make a key pair with tenantpool keygen"))
-	} else if o.Keys, err = web.ParsePublicKeys(keys); err != nil {
-		note(fmt.Errorf("%s: %w", publicKeyVariable, err))
-	}
+	note(accessFromEnv(o))
 	if given := os.Getenv(maxTokenTTLVariable); given != "" {
 		if o.MaxTokenTTL, err = time.ParseDuration(given); err != nil || o.MaxTokenTTL < web.MinTTL || o.MaxTokenTTL > web.MaxTTL {
 			note(fmt.Errorf("%s is %q: it must be a duration from %v to %v, such as 12h or 720h", maxTokenTTLVariable, given, web.MinTTL, web.MaxTTL))
@@ -301,6 +301,25 @@ func serveConfig() (set serveSettings, err error) {
 	set.dumps, err = dumpConfig()
 	note(err)
 	return set, errors.Join(wrong...)
+}
+
+// accessFromEnv reads whom the server lets in.
+func accessFromEnv(o *web.Options) error {
+	var wrong []error
+	var err error
+	if o.MetricsToken, err = secret.FromEnv(metricsTokenVariable); err != nil {
+		wrong = append(wrong, err)
+	} else if n := len(o.MetricsToken); n > 0 && n < web.MinMetricsToken {
+		wrong = append(wrong, fmt.Errorf("%s has %d bytes: use at least %d, so that it is not guessed", metricsTokenVariable, n, web.MinMetricsToken))
+	}
+	if keys, err := secret.FromEnv(publicKeyVariable); err != nil {
+		wrong = append(wrong, err)
+	} else if keys == "" {
+		wrong = append(wrong, errors.New(publicKeyVariable+" is not set, so no token could be checked: make a key pair with tenantpool keygen"))
+	} else if o.Keys, err = web.ParsePublicKeys(keys); err != nil {
+		wrong = append(wrong, fmt.Errorf("%s: %w", publicKeyVariable, err))
+	}
+	return errors.Join(wrong...)
 }
 
 // durationFromEnv is not negative.

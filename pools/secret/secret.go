@@ -37,6 +37,9 @@ func FromEnv(name string) (string, error) {
 }
 
 func read(file string) (string, error) {
+	if about, err := os.Stat(file); err == nil && !about.Mode().IsRegular() {
+		return "", errors.New("it takes the name of a regular file") // to open another may block
+	}
 	f, err := os.Open(file)
 	if err != nil {
 		var path *os.PathError // which repeats the name: by mistake that may be the secret

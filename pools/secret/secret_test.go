@@ -26,12 +26,12 @@ func TestASecretComesFromTheVariableOrFromAFile(t *testing.T) {
 		"both":                     {value: "s3cret", file: file("both", "other"), wrong: "PASS and PASS_FILE are both set"},
 		"no such file":             {file: filepath.Join(folder, "none"), wrong: "PASS_FILE: open " + folder + "/none: no such file"},
 		"an empty file":            {file: file("empty", "\n"), wrong: "is empty"},
-		"a folder":                 {file: folder, wrong: "is a directory"},
+		"a folder":                 {file: folder, wrong: "a regular file"},
 		"another kind of file":     {file: file("large", strings.Repeat("s3cret", 20_000)), wrong: "more than 65536 bytes"},
 		"a file of bytes":          {file: file("bytes", "s3\x00cret"), wrong: "NUL byte"},
 		"the secret by mistake":    {file: "s3cret", wrong: "PASS_FILE: it takes the name of a file"},
 		"a long secret by mistake": {file: strings.Repeat("s3cret", 60), wrong: "takes the name of a file"},
-		"a file that never ends":   {file: "/dev/zero", wrong: "more than 65536 bytes"},
+		"a file that never ends":   {file: "/dev/zero", wrong: "a regular file"},
 	} {
 		t.Setenv("PASS", test.value)
 		t.Setenv("PASS_FILE", test.file)
