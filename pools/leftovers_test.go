@@ -56,12 +56,12 @@ func TestWhatAnEarlierRunLeftCountsUntilItIsGone(t *testing.T) {
 		}
 		held = append(held, conn)
 	}
-	pools.SetAcquireTimeout(m.Manager, 200*time.Millisecond)
+	short, stop := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer stop()
 	var limit *model.ConnectionLimitError
-	if _, err := m.Acquire(t.Context(), "w60"); !errors.As(err, &limit) || limit.CurrentConnections != 15 {
+	if _, err := m.Acquire(short, "w60"); !errors.As(err, &limit) || limit.CurrentConnections != 15 {
 		t.Errorf("%v", err)
 	}
-	pools.SetAcquireTimeout(m.Manager, patience)
 	if n := backends(t, watch); n > budget+1 { // the watcher
 		t.Errorf("%d backends", n)
 	}

@@ -151,12 +151,20 @@ func (s *statement) send(ctx context.Context) error {
 	to.SendQuery(&pgproto3.Query{String: afterwards})
 
 	network := s.conn().Conn()
-	stop := context.AfterFunc(ctx, func() { _ = network.SetWriteDeadline(time.Now()) })
+	cut := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		_ = network.SetWriteDeadline(time.Now())
+		close(cut)
+	})
 	err := to.Flush()
-	if !stop() { // ctx ended: a deadline is set, or will be at any moment
-		return errors.Join(err, ctx.Err())
+	if stop() {
+		return err
 	}
-	return err
+	<-cut
+	if err == nil { // all was sent before ctx ended: what runs now is cancelled by receive
+		return network.SetWriteDeadline(time.Time{})
+	}
+	return errors.Join(err, ctx.Err())
 }
 
 // receive reads until the server has answered both halves. It returns an error when
