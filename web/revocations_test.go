@@ -213,21 +213,27 @@ func TestARevokedTokenOpensNothingMore(t *testing.T) {
 	rig.want(Viewer, statsPath, "", 401, `{"error":"the token has been revoked"}`) // after new keys, too
 }
 
+// endsWithinAHeartbeat fails the test when the stream goes on, and ends it.
+func endsWithinAHeartbeat(t *testing.T, pool *fakePool, ended <-chan struct{}) {
+	t.Helper()
+	time.Sleep(eventHeartbeat)
+	synctest.Wait()
+	select {
+	case <-ended:
+	default:
+		t.Error("it goes on")
+		pool.Close(t.Context())
+		<-ended
+	}
+}
+
 func TestAStreamEndsSoonAfterItsTokenIsRevoked(t *testing.T) {
 	f := newRevocationsFile(t)
 	who := identity{Subject: "anna", TokenID: "ID1", Until: midnight.AddDate(100, 0, 0)}
 	inBubble(t, who, func(pool *fakePool, _ *memoryStream, ended <-chan struct{}) {
 		time.Sleep(time.Minute)
 		f.write("token ID1")
-		time.Sleep(eventHeartbeat)
-		synctest.Wait()
-		select {
-		case <-ended:
-		default:
-			t.Error("it goes on")
-			pool.Close(t.Context())
-			<-ended
-		}
+		endsWithinAHeartbeat(t, pool, ended)
 	}, func(s *Server) {
 		access := *s.access.Load()
 		_, access.verifier.log = newLogBook()
@@ -250,15 +256,7 @@ func TestAStreamEndsSoonAfterItsKeyIsWithdrawn(t *testing.T) {
 		access := *server.access.Load()
 		access.verifier.keys = map[string]PublicKey{"new": {}}
 		server.access.Store(&access)
-		time.Sleep(eventHeartbeat)
-		synctest.Wait()
-		select {
-		case <-ended:
-		default:
-			t.Error("it goes on")
-			pool.Close(t.Context())
-			<-ended
-		}
+		endsWithinAHeartbeat(t, pool, ended)
 	}, func(s *Server) {
 		access := *s.access.Load()
 		access.verifier.keys = map[string]PublicKey{"old": {}, "new": {}}
