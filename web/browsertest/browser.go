@@ -211,10 +211,27 @@ func (p *Page) Press(keys string) {
 	p.do(chromedp.KeyEvent(keys))
 }
 
-// Click clicks the element once it can be seen.
+// Click clicks the element once it can be seen. Where the page moved it between the
+// measure and the click, the click met something else: it is done again until it
+// arrives.
 func (p *Page) Click(selector string) {
 	p.t.Helper()
-	p.do(chromedp.Click(chromedp.CSS(selector), chromedp.NodeVisible))
+	deadline := time.Now().Add(patience)
+	for {
+		Value[bool](p, fmt.Sprintf(`(() => {
+			window.arrived = false;
+			document.addEventListener('click', (event) => { window.arrived ||= event.target.closest(%q) !== null; }, { capture: true, once: true });
+			return true;
+		})()`, selector))
+		p.do(chromedp.Click(chromedp.CSS(selector), chromedp.NodeVisible))
+		// A click that left the page took the variable with it.
+		if missed, _ := chromedp.Run(p.ctx, chromedp.Evaluate[bool]("window.arrived === false")); !missed {
+			return
+		}
+		if time.Now().After(deadline) {
+			p.t.Fatalf("no click arrives at %s", selector)
+		}
+	}
 }
 
 // Text is what can be read in the element.
