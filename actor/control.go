@@ -139,6 +139,10 @@ func (s *Supervisor) Paused(share ShareIndex, id model.WorkspaceID) bool {
 	return err == nil && paused
 }
 
+// Pauses is how many workspaces are paused. It does not ask the supervisor, and may be
+// older than a Pause that has not returned yet.
+func (s *Supervisor) Pauses(share ShareIndex) int { return int(s.shares[share].paused.Load()) }
+
 type pausedRequest struct {
 	share     *share
 	workspace model.WorkspaceID

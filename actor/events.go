@@ -129,6 +129,11 @@ func (s *Supervisor) notePause(sh *share, id model.WorkspaceID, pause bool) {
 	if sh.state.Paused(id) == pause {
 		return // nothing changes
 	}
+	if pause {
+		sh.paused.Add(1)
+	} else {
+		sh.paused.Add(-1)
+	}
 	s.publish(func() model.Event {
 		e := model.Event{Kind: model.EventResumed, System: sh.system, Workspace: id}
 		if pause {

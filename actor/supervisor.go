@@ -44,6 +44,8 @@ type share struct {
 	// short is up while a slot is wanted: then the supervisor must be told of every
 	// connection that comes free, whose ever it is.
 	short atomic.Bool
+	// paused is how many workspaces are; only the supervisor changes it.
+	paused atomic.Int64
 
 	// Only the supervisor's goroutine touches what follows.
 	state    *model.State

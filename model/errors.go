@@ -25,6 +25,11 @@ var (
 	// database already, or one that is to be deleted has none.
 	ErrWorkspaceExists = errors.New("the workspace has a database already")
 	ErrNoWorkspace     = errors.New("the workspace has no database")
+	// ErrNotKnown: a workspace without a connection or a pause is to be steered, and the
+	// server does not say whether it has a database.
+	ErrNotKnown = errors.New("nothing was done, because the server does not say whether the workspace has a database; try again when it answers")
+	// ErrManyPauses: one more paused workspace would be too many to remember.
+	ErrManyPauses = errors.New("too many workspaces are paused; resume some of them first")
 	// ErrAcquireTimeout: Config.AcquireTimeout ended the acquire, not its context.
 	ErrAcquireTimeout = errors.New("the acquire timeout (DB_ACQUIRE_TIMEOUT) ended")
 )

@@ -29,8 +29,8 @@ type QueryResult struct {
 	RowsAffected int64
 	// Truncated: MaxRows or MaxBytes cut the rows.
 	Truncated bool
-	// Notices are the server's warnings and notices about the statement, the first 20
-	// and 8 KiB of them; NoticesLost is how many more there were.
+	// Notices are the server's warnings and notices about the statement, the first 20,
+	// each cut at 2 KiB; NoticesLost is how many more there were.
 	Notices     []Notice
 	NoticesLost int
 }
@@ -41,6 +41,8 @@ type Notice struct {
 	Severity string
 	// Code is the SQLSTATE.
 	Code, Message, Detail, Hint string
+	// Cut: the texts were longer.
+	Cut bool
 }
 
 // Column is a column of a QueryResult, with PostgreSQL's name for its type.

@@ -33,7 +33,7 @@ func (m *Manager) admit(ctx context.Context, id model.WorkspaceID, deadline time
 	}
 	changes := m.catalogue.changes.Load()
 	asking, stop := context.WithDeadline(ctx, deadline)
-	refused := m.catalogue.ask(asking, name)
+	refused, _ := m.catalogue.ask(asking, name)
 	stop()
 	if refused == nil {
 		return nil
@@ -53,8 +53,9 @@ func (m *Manager) admit(ctx context.Context, id model.WorkspaceID, deadline time
 
 // known returns an error that wraps model.ErrNoWorkspace if there is nothing to steer:
 // the workspace has no connection and no pause, and the server's catalogue has no
-// database of it. It is nil if the catalogue does not answer. It outlasts ctx, by
-// lookAtMost: a Pause that waits for nothing is none of a stranger either.
+// database of it. If the catalogue cannot be asked now, the error wraps
+// model.ErrNotKnown; it is nil if the server answers, and cannot tell. It outlasts ctx:
+// a Pause that waits for nothing is none of a stranger either.
 func (m *Manager) known(ctx context.Context, id model.WorkspaceID) error {
 	name, err := m.naming(id)
 	if err != nil {
@@ -63,12 +64,27 @@ func (m *Manager) known(ctx context.Context, id model.WorkspaceID) error {
 	if m.supervisor.Active(workspaceShare, id) || m.supervisor.Paused(workspaceShare, id) {
 		return nil
 	}
-	asking, stop := context.WithTimeout(context.WithoutCancel(ctx), lookAtMost)
+	asking, stop := context.WithTimeout(context.WithoutCancel(ctx), 2*lookAtMost) // one query may be under way already
 	defer stop()
-	if refused := m.catalogue.ask(asking, name); refused != nil && refused.Is(model.ErrNoWorkspace) {
+	refused, err := m.catalogue.ask(asking, name)
+	switch {
+	case refused != nil && refused.Is(model.ErrNoWorkspace):
 		return fmt.Errorf("workspace %q: %w (%q)", id, model.ErrNoWorkspace, name)
+	case errors.Is(err, model.ErrClosed):
+		return err
+	case err != nil && !cannotTell(err):
+		// Its text only: nothing of the caller's was lost or took too long.
+		return fmt.Errorf("workspace %q: %w: %s", id, model.ErrNotKnown, err.Error())
 	}
 	return nil
+}
+
+// cannotTell: the server has answered, and its catalogue says nothing about workspaces.
+func cannotTell(err error) bool {
+	var dial *model.DialError
+	var said *pgconn.PgError
+	return errors.Is(err, errOtherNames) ||
+		!errors.As(err, &dial) && errors.As(err, &said) && said.Code == noPrivilege
 }
 
 // catalogue answers whether a database can be dialed. One goroutine owns what it
@@ -91,7 +107,13 @@ type catalogue struct {
 
 type question struct {
 	name   string
-	answer chan *dialFailure // has room; nil: it may be dialed
+	answer chan answer // has room
+}
+
+// answer is nothing of a database that may be dialed.
+type answer struct {
+	refused *dialFailure
+	err     error // why nobody knows
 }
 
 type findings struct {
@@ -117,22 +139,24 @@ func startCatalogue(look func(context.Context, []string) (map[string]*dialFailur
 	return c
 }
 
-// ask returns why the database cannot be dialed, or nil if it can, or if nobody knows.
-// It blocks until the query after the one under way has ended, or ctx is done.
-func (c *catalogue) ask(ctx context.Context, name string) *dialFailure {
-	q := question{name, make(chan *dialFailure, 1)}
+// ask returns why the database cannot be dialed, or nil if it can. If nobody knows,
+// the error says why. It blocks until the query after the one under way has ended, or
+// ctx is done.
+func (c *catalogue) ask(ctx context.Context, name string) (*dialFailure, error) {
+	q := question{name, make(chan answer, 1)}
 	select {
 	case c.asked <- q:
 	case <-c.done:
-		return nil
+		return nil, model.ErrClosed
 	}
 	select {
-	case refused := <-q.answer:
-		return refused
+	case a := <-q.answer:
+		return a.refused, a.err
 	case <-ctx.Done():
+		return nil, ctx.Err()
 	case <-c.done:
+		return nil, model.ErrClosed
 	}
-	return nil
 }
 
 // forget is told of a name that could not be dialed, or whose database was dropped.
@@ -143,7 +167,7 @@ func (c *catalogue) forget(name string) {
 	}
 }
 
-// stop is called once. Questions without an answer get nil.
+// stop is called once. Questions without an answer get model.ErrClosed.
 func (c *catalogue) stop() {
 	close(c.stopped)
 	<-c.done
@@ -158,20 +182,24 @@ func (c *catalogue) run() {
 		asked, next []question // of the query under way, and of the one after it
 		found       = make(chan findings, 1)
 		silentUntil time.Time
+		silence     error // why
 	)
 	for {
 		select {
 		case q := <-c.asked:
-			if known.has(q.name) || time.Now().Before(silentUntil) {
-				q.answer <- nil
-			} else {
+			switch {
+			case known.has(q.name):
+				q.answer <- answer{}
+			case time.Now().Before(silentUntil):
+				q.answer <- answer{err: silence}
+			default:
 				next = append(next, q)
 			}
 		case name := <-c.failed:
 			known.remove(name)
 		case f := <-found:
 			if f.err != nil {
-				silentUntil = time.Now().Add(lookAgain)
+				silentUntil, silence = time.Now().Add(lookAgain), f.err
 				c.log.warn("The server's catalogue was not asked", func() logrus.Fields {
 					return logrus.Fields{"error": f.err.Error()}
 				})
@@ -181,7 +209,7 @@ func (c *catalogue) run() {
 				if f.err == nil && f.refused[q.name] == nil {
 					known.add(q.name)
 				}
-				q.answer <- f.refused[q.name]
+				q.answer <- answer{f.refused[q.name], f.err}
 			}
 			asked = nil
 		case <-c.stopped:

@@ -19,13 +19,23 @@ import (
 //
 // The error is a *model.WorkspaceIDError for a bad id; it wraps model.ErrNoWorkspace if
 // the server's catalogue has no such database (one that is paused already may be dropped
-// and restored), and model.ErrClosed after Close.
+// and restored), model.ErrNotKnown if the server cannot be asked, and the workspace has
+// no connection, no pause, and was not in use of late; model.ErrManyPauses if 10,000 others
+// are paused; and model.ErrClosed after Close.
 func (m *Manager) Pause(ctx context.Context, id model.WorkspaceID) (closed int, err error) {
 	if err := m.known(ctx, id); err != nil {
 		return 0, fmt.Errorf("pause: %w", err)
 	}
+	if m.supervisor.Pauses(workspaceShare) >= pausesAtMost && !m.supervisor.Paused(workspaceShare, id) {
+		return 0, fmt.Errorf("pause workspace %q: %w (%d may be)", id, model.ErrManyPauses, pausesAtMost)
+	}
 	return m.supervisor.Pause(ctx, workspaceShare, id)
 }
+
+// pausesAtMost bounds what is remembered of pauses. The catalogue does not: a naming of
+// one's own may have one database for all ids, and a paused workspace may be dropped.
+// Pauses that begin at one moment may together be a few more.
+const pausesAtMost = 10_000
 
 // Resume ends a Pause; who waited is served again. It also forgets that dials of
 // the workspace failed. Of a workspace that is not paused nothing else changes. The

@@ -10,6 +10,7 @@ import (
 
 	"github.com/tenantpool/tenantpool/model"
 	"github.com/tenantpool/tenantpool/pools"
+	"github.com/tenantpool/tenantpool/pools/localpg"
 )
 
 func TestAPausedWorkspaceIsAloneWithItsDatabaseUntilItIsResumed(t *testing.T) {
@@ -231,16 +232,105 @@ func TestAClosedManagerSaysSo(t *testing.T) {
 	}
 }
 
-func TestWhatHasNoDatabaseIsNotSteered(t *testing.T) {
-	m := open(t, config(20))
-	done, stop := context.WithCancel(t.Context())
-	stop()
-	for what, steer := range map[string]func(context.Context, model.WorkspaceID) error{
+// steering are the calls that act on one workspace.
+func steering(m *manager) map[string]func(context.Context, model.WorkspaceID) error {
+	return map[string]func(context.Context, model.WorkspaceID) error{
 		"Pause":  func(ctx context.Context, id model.WorkspaceID) error { return second(m.Pause(ctx, id)) },
 		"Resume": func(ctx context.Context, id model.WorkspaceID) error { return m.Resume(ctx, id) },
 		"Evict":  func(ctx context.Context, id model.WorkspaceID) error { return second(m.Evict(ctx, id)) },
 		"Renew":  func(ctx context.Context, id model.WorkspaceID) error { return second(m.Renew(ctx, id)) },
-	} {
+	}
+}
+
+// Whoever is on call steers what was in use of late, or is paused, while the server is
+// down; of the rest nobody can tell that it exists.
+func TestWithTheServerDownOnlyWhatIsKnownIsSteered(t *testing.T) {
+	m := open(t, config(20))
+	if err := m.Workspace("w0").Ping(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := second(m.Pause(t.Context(), "w1")); err != nil {
+		t.Fatal(err)
+	}
+	if err := server.Shutdown(context.Background(), localpg.Kill); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := server.Resume(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	done, stop := context.WithCancel(t.Context())
+	stop()
+	for what, steer := range steering(m) { // all but the first in the time that nobody asks again
+		for _, ctx := range []context.Context{t.Context(), done} {
+			err := steer(ctx, "w2")
+			if !errors.Is(err, model.ErrNotKnown) || !strings.Contains(err.Error(), `workspace "w2"`) || !strings.Contains(err.Error(), "DB_HOST") {
+				t.Errorf("%s of one that is not known: %v", what, err)
+			}
+		}
+		for _, id := range []model.WorkspaceID{"w0", "w1"} {
+			if err := steer(t.Context(), id); err != nil {
+				t.Errorf("%s of %s: %v", what, id, err)
+			}
+		}
+	}
+	if st := stats(t, m).Workspaces; slices.ContainsFunc(st.Active, func(w model.WorkspaceStats) bool { return w.ID == "w2" }) {
+		t.Errorf("%+v", st.Active)
+	}
+}
+
+func TestWhatHasAConnectionOrAPauseIsSteeredWithoutTheCatalogue(t *testing.T) {
+	m := open(t, config(20))
+	if err := m.Workspace("w0").Ping(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := second(m.Pause(t.Context(), "w1")); err != nil {
+		t.Fatal(err)
+	}
+	// This one remembers nothing.
+	pools.ReplaceCatalogue(m.Manager, func(context.Context, []string) ([]string, error) { return nil, errors.New("not now") })
+	for id, want := range map[model.WorkspaceID]error{"w0": nil, "w1": nil, "w2": model.ErrNotKnown} {
+		if err := second(m.Pause(t.Context(), id)); !errors.Is(err, want) {
+			t.Errorf("%s: %v", id, err)
+		}
+	}
+}
+
+func TestPausesAreBounded(t *testing.T) {
+	m := open(t, config(20), pools.WithNaming(func(model.WorkspaceID) (string, error) { return "test_ws_w0", nil }))
+	const most = 10_000
+	for i := range most {
+		if err := second(m.Pause(t.Context(), workspaceID(i))); err != nil {
+			t.Fatalf("%d: %v", i, err)
+		}
+	}
+	for range 2 {
+		if err := second(m.Pause(t.Context(), "more")); !errors.Is(err, model.ErrManyPauses) || !strings.Contains(err.Error(), "10000") {
+			t.Error(err)
+		}
+		if err := second(m.Pause(t.Context(), "w1")); err != nil {
+			t.Errorf("one that is paused already: %v", err)
+		}
+	}
+	for range 2 {
+		if err := m.Resume(t.Context(), "w1"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := second(m.Pause(t.Context(), "more")); err != nil {
+		t.Errorf("after a resume: %v", err)
+	}
+	if err := second(m.Pause(t.Context(), "w1")); !errors.Is(err, model.ErrManyPauses) {
+		t.Errorf("two for one: %v", err)
+	}
+}
+
+func TestWhatHasNoDatabaseIsNotSteered(t *testing.T) {
+	m := open(t, config(20))
+	done, stop := context.WithCancel(t.Context())
+	stop()
+	for what, steer := range steering(m) {
 		for _, ctx := range []context.Context{t.Context(), done} {
 			if err := steer(ctx, "stranger"); !errors.Is(err, model.ErrNoWorkspace) {
 				t.Errorf("%s: %v", what, err)

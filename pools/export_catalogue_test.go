@@ -23,10 +23,11 @@ func StartCatalogue(look func(context.Context, []string) (missing []string, err 
 }
 
 func (c *Catalogue) Ask(ctx context.Context, name string) error {
-	if refused := c.c.ask(ctx, name); refused != nil {
+	refused, err := c.c.ask(ctx, name)
+	if refused != nil {
 		return refused
 	}
-	return nil
+	return err
 }
 
 func (c *Catalogue) Forget(name string) { c.c.forget(name) }

@@ -45,6 +45,13 @@ func CancelPatiently(t *testing.T) {
 	cancelWithin, silence, wakeAfter, endingTurn = time.Hour, time.Hour, time.Second, 2*time.Second
 }
 
+// CancelWithin has queries outlive their contexts by at most d, until the test's end.
+func CancelWithin(t *testing.T, d time.Duration) {
+	usual := cancelWithin
+	t.Cleanup(func() { cancelWithin = usual })
+	cancelWithin = d
+}
+
 // CountHashes returns how many sums of SHA-256 logins have taken since, until the
 // test's end. The keys of a password take two for each iteration, and the rest of a
 // login less than twenty.

@@ -4,6 +4,8 @@ package pools_test
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"io"
 	"net"
 	"strconv"
@@ -13,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tenantpool/tenantpool/model"
 	"github.com/tenantpool/tenantpool/pools"
 )
 
@@ -78,6 +81,28 @@ func freeze(t *testing.T, pid int) (thaw func()) {
 	thaw = sync.OnceFunc(func() { _ = syscall.Kill(pid, syscall.SIGCONT) })
 	t.Cleanup(thaw)
 	return thaw
+}
+
+func TestAQueryOutlivesItsTimeOnAFrozenServerByOneCancelOnly(t *testing.T) {
+	const cancel = 1500 * time.Millisecond
+	pools.CancelWithin(t, cancel)
+	m := open(t, config(20))
+	result, err := m.Query(t.Context(), model.Query{Workspace: "w0", SQL: `SELECT pg_backend_pid()`})
+	if err != nil {
+		t.Fatal(err)
+	}
+	pid, err := strconv.Atoi(fmt.Sprint(result.Rows[0][0]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	freeze(t, pid)
+	ctx, stop := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer stop()
+	_, err = m.Query(ctx, model.Query{Workspace: "w0", SQL: `SELECT 1`})
+	deadline, _ := ctx.Deadline()
+	if late := time.Since(deadline); late > cancel+time.Second || !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("%v after its time: %v", late, err)
+	}
 }
 
 // A frozen process is one that ignores everything: the end of its connection,

@@ -116,11 +116,29 @@ func TestTheServersNoticesAreInTheResult(t *testing.T) {
 	}
 	for _, test := range []struct {
 		each, count, kept int
-	}{{1, 1000, 20}, {3000, 5, 2}, {9000, 3, 0}} {
+		cut               bool
+	}{{1, 1000, 20, false}, {3000, 5, 5, true}, {9000, 30, 20, true}, {2048, 1, 1, false}} {
 		result := query(t, m, model.Query{SQL: fmt.Sprintf(`DO $$ BEGIN FOR i IN 1..%d LOOP RAISE WARNING '%%', repeat('x', %d); END LOOP; END $$`, test.count, test.each)})
 		if len(result.Notices) != test.kept || result.NoticesLost != test.count-test.kept {
 			t.Errorf("%+v: %d notices, %d lost", test, len(result.Notices), result.NoticesLost)
 		}
+		for _, n := range result.Notices {
+			if n.Cut != test.cut || len(n.Message) != min(test.each, 2048) {
+				t.Errorf("%+v: %d bytes, cut %v", test, len(n.Message), n.Cut)
+			}
+		}
+	}
+	// No character is cut in two, and what was said after a long one is kept.
+	result = query(t, m, model.Query{SQL: `DO $$ BEGIN
+		RAISE WARNING '%', repeat('ä', 1000) || 'x' USING DETAIL = repeat('€', 1000), HINT = 'wait';
+		RAISE NOTICE 'by the way';
+	END $$`})
+	want = []model.Notice{
+		{Severity: "WARNING", Code: "01000", Message: strings.Repeat("ä", 1000) + "x", Detail: strings.Repeat("€", 15), Hint: "wa", Cut: true},
+		{Severity: "NOTICE", Code: "00000", Message: "by the way"},
+	}
+	if fmt.Sprint(result.Notices) != fmt.Sprint(want) || result.NoticesLost != 0 {
+		t.Errorf("%+v, want %+v", result, want)
 	}
 	// Nor does one statement tell what another was told.
 	if result := query(t, m, model.Query{SQL: `SELECT 1`, Args: nil}); len(result.Notices) != 0 || result.Rows[0][0] != json.Number("1") {

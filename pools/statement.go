@@ -39,7 +39,6 @@ type statement struct {
 	bytes     int // of the rows that are kept
 	discarded int // of those that are not
 	told      int // bytes of notifications
-	noticed   int // bytes of notices
 	tooLarge  bool
 	spoiled   bool // the session cannot be reset
 	clean     bool
@@ -176,7 +175,11 @@ func (s *statement) receive(ctx context.Context) error {
 		if reading.Err() != nil {
 			if ended.IsZero() {
 				ended = time.Now()
-			} else if time.Since(ended) > cancelWithin {
+				if deadline, has := ctx.Deadline(); has && deadline.Before(ended) {
+					ended = deadline // the cancelHandler has tried since then
+				}
+			}
+			if time.Since(ended) >= cancelWithin {
 				return errors.New("the statement goes on although it was cancelled")
 			}
 			s.backend.interrupt()
@@ -324,21 +327,27 @@ func (s *statement) row(values [][]byte) {
 }
 
 const (
-	noticesAtMost     = 20
-	noticeBytesAtMost = 8 << 10
+	noticesAtMost = 20
+	noticeAtMost  = 2 << 10 // bytes of one
 )
 
-// notice keeps what the server says besides, while there is room.
+// notice keeps the first things that the server says besides, and the beginning of what
+// is long.
 func (s *statement) notice(m *pgproto3.NoticeResponse) {
-	size := len(m.Message) + len(m.Detail) + len(m.Hint)
-	if len(s.result.Notices) == noticesAtMost || s.noticed+size > noticeBytesAtMost {
+	if len(s.result.Notices) == noticesAtMost {
 		s.result.NoticesLost++
 		return
 	}
-	s.noticed += size
-	s.result.Notices = append(s.result.Notices, model.Notice{
-		Severity: m.SeverityUnlocalized, Code: m.Code, Message: m.Message, Detail: m.Detail, Hint: m.Hint,
-	})
+	n := model.Notice{Severity: m.SeverityUnlocalized, Code: m.Code, Message: m.Message, Detail: m.Detail, Hint: m.Hint}
+	room := noticeAtMost
+	for _, text := range []*string{&n.Message, &n.Detail, &n.Hint} {
+		if len(*text) > room {
+			*text = strings.Clone(strings.ToValidUTF8((*text)[:room], "")) // the rest is not to stay in memory
+			n.Cut = true
+		}
+		room -= len(*text)
+	}
+	s.result.Notices = append(s.result.Notices, n)
 }
 
 // nameTypes names the columns' types. Those that pgx does not know, as a database's

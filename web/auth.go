@@ -72,6 +72,9 @@ func checkRoutes(routes []route) error {
 func (s *Server) authorized(r route) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		c.Set(routeKey, r.path)
+		if body := c.Request().Body; body != nil && body != http.NoBody {
+			c.Request().Body = http.MaxBytesReader(c.Response().Writer, body, r.maxBody(s.options.Query))
+		}
 		if !slices.Contains(r.roles, public) {
 			who, err := s.authenticate(c, r)
 			if err != nil {

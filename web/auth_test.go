@@ -187,14 +187,22 @@ func TestNewSaysWhatIsMissing(t *testing.T) {
 func TestAccessIsReplacedWhileItServes(t *testing.T) {
 	s := startShell(t, route{method: "GET", path: "/x", roles: roles, does: "x", serve: func(_ *Server, c echo.Context) error { return c.NoContent(200) }})
 	old := s.token(t, Viewer)
-	if err := s.SetAccess(nil, ""); err == nil {
-		t.Error("without keys nobody could be let in")
-	}
-	if err := s.SetAccess([]PublicKey{s.key.Public()}, "short"); err == nil {
-		t.Error("a metrics token that can be guessed")
-	}
-	if w := s.do("GET", "/x", "", "Authorization", "Bearer "+old); w.Code != 200 {
-		t.Errorf("a refused change has changed something: %d", w.Code)
+	for what, refused := range map[string]struct {
+		keys         []PublicKey
+		metricsToken string
+	}{
+		"without keys nobody could be let in": {},
+		"a metrics token that can be guessed": {[]PublicKey{NewPrivateKey().Public()}, "short"},
+		"a key that is empty":                 {make([]PublicKey, 1), "another-metrics-token"},
+	} {
+		if err := s.SetAccess(refused.keys, refused.metricsToken); err == nil {
+			t.Error(what)
+		}
+		for token, path := range map[string]string{old: "/x", "scrape-scrape-scrape": "/metrics"} {
+			if w := s.do("GET", path, "", "Authorization", "Bearer "+token); w.Code != 200 {
+				t.Errorf("%s, and though it is refused something has changed: %s is %d", what, path, w.Code)
+			}
+		}
 	}
 	s.key = NewPrivateKey()
 	if err := s.SetAccess([]PublicKey{s.key.Public()}, "another-metrics-token"); err != nil {

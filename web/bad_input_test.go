@@ -95,8 +95,12 @@ func TestNoBadBodyReachesThePoolOrMakesA500(t *testing.T) {
 			}
 			status, answer := rig.do(caller(path), path, bad)
 			forbidden := path == queryPath && status == http.StatusForbidden // a workspace that the token does not name
+			want := http.StatusBadRequest
+			if path != queryPath && len(bad) > controlBody {
+				want = http.StatusRequestEntityTooLarge
+			}
 			var refusal errorBody
-			if err := json.Unmarshal([]byte(answer), &refusal); err != nil || refusal.Error == "" || status != http.StatusBadRequest && !forbidden {
+			if err := json.Unmarshal([]byte(answer), &refusal); err != nil || refusal.Error == "" || status != want && !forbidden {
 				t.Errorf("%s: %s: %d %s", path, name, status, answer)
 			}
 			if len(answer) > 1000 {
@@ -151,6 +155,29 @@ func TestABodyThatIsTooLargeIsRefused(t *testing.T) {
 	}
 	if calls := rig.pool.done(); len(calls) != 0 {
 		t.Errorf("%q", calls)
+	}
+}
+
+func TestOnlyAStatementMayBeLong(t *testing.T) {
+	rig := newHandlersRig(t)
+	described := operations(func() (all map[string]any) {
+		if err := json.Unmarshal(rig.server.description, &all); err != nil {
+			t.Fatal(err)
+		}
+		return all
+	}())
+	for path, good := range goodBodies {
+		most := 16 << 10
+		if path == queryPath {
+			most = 1 << 20
+		}
+		rig.refused(caller(path), path, strings.Repeat(" ", most-len(good)+1)+good, http.StatusRequestEntityTooLarge, fmt.Sprintf("larger than %d bytes", most))
+		if status, answer := rig.do(caller(path), path, strings.Repeat(" ", most-len(good))+good); status > http.StatusCreated {
+			t.Errorf("%s: %d %s", path, status, answer)
+		}
+		if body := described["POST "+path]["requestBody"].(map[string]any); body["description"] != fmt.Sprintf("At most %d bytes.", most) {
+			t.Errorf("%s: %v", path, body["description"])
+		}
 	}
 }
 

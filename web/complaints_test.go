@@ -2,9 +2,11 @@ package web
 
 import (
 	"context"
+	"encoding/json"
 	"net"
 	"net/http"
 	"os"
+	"reflect"
 	"syscall"
 	"testing"
 
@@ -68,6 +70,32 @@ func TestAPanicOfAnOuterHandlerAndAClientsFaultAreToldApart(t *testing.T) {
 	}
 }
 
+func TestTheAccessLineOfEachRequestThatNamesAWorkspaceNamesItToo(t *testing.T) {
+	found := 0
+	for _, r := range routes {
+		if r.takes == nil {
+			continue
+		}
+		if _, names := reflect.TypeOf(r.takes).FieldByName("WorkspaceID"); !names {
+			continue
+		}
+		found++
+		rig := newHandlersRig(t)
+		rig.do(caller(r.path), r.path, goodBodies[r.path])
+		var sent workspaceRequest
+		if err := json.Unmarshal([]byte(goodBodies[r.path]), &sent); err != nil {
+			t.Fatal(err)
+		}
+		lines := rig.log.with(t, "Request")
+		if len(lines) != 1 || lines[0]["workspace_id"] != string(sent.WorkspaceID) || sent.WorkspaceID == "" {
+			t.Errorf("%s: %v", r.path, lines)
+		}
+	}
+	if found < 7 {
+		t.Errorf("only %d routes", found)
+	}
+}
+
 func TestTheAccessLineOfAQueryNamesItsWorkspaceAndTheSQLSTATE(t *testing.T) {
 	rig := newHandlersRig(t)
 	rig.pool.query = func(context.Context, model.Query) (model.QueryResult, error) {
@@ -85,7 +113,7 @@ func TestTheAccessLineOfAQueryNamesItsWorkspaceAndTheSQLSTATE(t *testing.T) {
 	for i, want := range []map[string]any{
 		{"workspace_id": "ws_001", "sqlstate": "42P01", "status": 422.0, "path": queryPath},
 		{"workspace_id": "ws_002", "sqlstate": "3D000", "status": 404.0},
-		{"workspace_id": nil, "sqlstate": nil, "status": 403.0},
+		{"workspace_id": "ws_003", "sqlstate": nil, "status": 403.0},
 	} {
 		for name, value := range want {
 			if got[i][name] != value {

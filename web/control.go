@@ -124,7 +124,7 @@ func (s *Server) pauseWorkspace(c echo.Context) error {
 	if err := s.readJSON(c, &r); err != nil {
 		return err
 	}
-	if err := validWorkspace(r.WorkspaceID); err != nil {
+	if err := namesWorkspace(c, r.WorkspaceID); err != nil {
 		return err
 	}
 	wait := pauseWait

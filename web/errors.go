@@ -91,6 +91,8 @@ func replyTo(err error) (_ reply, known bool) {
 		return reply{status: own.status, message: own.message, alone: own.alone, retryAfter: own.retryAfter}, true
 	case errors.As(err, &tooLarge):
 		return reply{status: http.StatusRequestEntityTooLarge, message: fmt.Sprintf("the body is larger than %d bytes", tooLarge.Limit)}, true
+	case errors.Is(err, model.ErrNotKnown):
+		return reply{status: http.StatusServiceUnavailable, retryAfter: retryLater, detail: err.Error(), message: model.ErrNotKnown.Error()}, true
 	case errors.Is(err, model.ErrConnectionLost): // it may wrap what the server said last
 		return reply{
 			status: http.StatusServiceUnavailable, retryAfter: retryLater, detail: err.Error(), warn: true,
@@ -127,6 +129,8 @@ func replyTo(err error) (_ reply, known bool) {
 		return reply{status: http.StatusBadRequest, detail: err.Error(), message: "a value is out of range"}, true
 	case errors.Is(err, model.ErrWorkspaceExists):
 		return reply{status: http.StatusConflict, message: model.ErrWorkspaceExists.Error()}, true
+	case errors.Is(err, model.ErrManyPauses):
+		return reply{status: http.StatusConflict, detail: err.Error(), message: model.ErrManyPauses.Error()}, true
 	case errors.Is(err, model.ErrNoWorkspace):
 		return reply{status: http.StatusNotFound, message: model.ErrNoWorkspace.Error()}, true
 	case errors.Is(err, context.DeadlineExceeded):

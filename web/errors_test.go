@@ -54,6 +54,9 @@ var poolErrors = []struct {
 		400, "", `workspace id "a b": byte 1 (' ') is not one of A-Z a-z 0-9 _ -`, ""},
 	{"exists", fmt.Errorf("secret-customer: %w", model.ErrWorkspaceExists), 409, "", "the workspace has a database already", ""},
 	{"none", fmt.Errorf("secret-customer: %w", model.ErrNoWorkspace), 404, "", "the workspace has no database", ""},
+	{"not known", fmt.Errorf("secret-customer: %w: %v", model.ErrNotKnown, refusal{"57P03"}),
+		503, "5", model.ErrNotKnown.Error(), ""},
+	{"many pauses", fmt.Errorf("secret-customer: %w", model.ErrManyPauses), 409, "", model.ErrManyPauses.Error(), ""},
 	{"config", &model.ConfigError{Variable: "DB_MAX_CONNECTIONS", Value: "secret-customer", Want: "20 to 10000"}, 400, "", "a value is out of range", ""},
 }
 

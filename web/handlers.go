@@ -41,19 +41,18 @@ func (s *Server) readWorkspace(c echo.Context) (model.WorkspaceID, error) {
 	if err := s.readJSON(c, &r); err != nil {
 		return "", err
 	}
-	err := validWorkspace(r.WorkspaceID)
-	if err == nil {
-		c.Set(workspaceKey, string(r.WorkspaceID))
-	}
-	return r.WorkspaceID, err
+	return r.WorkspaceID, namesWorkspace(c, r.WorkspaceID)
 }
 
-func validWorkspace(id model.WorkspaceID) error {
+// namesWorkspace refuses what is no id of a workspace, and notes for the access log what
+// is one.
+func namesWorkspace(c echo.Context, id model.WorkspaceID) error {
 	if id == "" {
 		return badRequest("workspaceId is required")
 	}
 	if err := id.Validate(); err != nil {
 		return badRequest("workspaceId is not valid: %v", err)
 	}
+	c.Set(workspaceKey, string(id))
 	return nil
 }

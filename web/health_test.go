@@ -69,6 +69,24 @@ func TestTheHealthOfAProcessThatEndsSaysWhatItWaitsFor(t *testing.T) {
 	}
 }
 
+// /healthz is asked by whoever kills what does not answer.
+func TestTheHealthOfADrainDoesNotWaitForAPoolThatHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := startShell(t)
+		s.draining.Store(true)
+		s.pool.(*fakePool).stats = func(ctx context.Context) (model.Stats, error) {
+			<-ctx.Done()
+			return model.Stats{}, ctx.Err()
+		}
+		began := time.Now()
+		want := `{"status":"draining","failed":["supervisor: it does not answer"]}`
+		w := s.do("GET", "/healthz", "")
+		if took := time.Since(began); w.Code != 200 || strings.TrimSpace(w.Body.String()) != want || took != time.Second {
+			t.Errorf("%d %s after %v", w.Code, w.Body, took)
+		}
+	})
+}
+
 func TestAServerThatHangsIsNotReadyAfterASecond(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := startShell(t)

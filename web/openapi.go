@@ -128,7 +128,7 @@ func (d description) operation(r route) object {
 	}
 	if r.takes != nil {
 		operation["requestBody"] = object{
-			"description": fmt.Sprintf("At most %d bytes.", d.limits.MaxBody),
+			"description": fmt.Sprintf("At most %d bytes.", r.maxBody(d.limits)),
 			"required":    reflect.TypeOf(r.takes).NumField() > 0,
 			"content":     object{"application/json": object{"schema": d.schema(reflect.TypeOf(r.takes), true)}},
 		}
@@ -164,7 +164,7 @@ var meanings = map[int]string{
 	http.StatusForbidden:             "The token's role may not do this, or the token does not name the workspace.",
 	http.StatusNotFound:              "There is no such workspace, or no such file.",
 	http.StatusRequestTimeout:        "The body did not come in time.",
-	http.StatusConflict:              "There is such a workspace already, or another dump is being made.",
+	http.StatusConflict:              "There is such a workspace already, another dump is being made, or 10,000 workspaces are paused.",
 	http.StatusRequestEntityTooLarge: "The body is too large.",
 	http.StatusUnsupportedMediaType:  "The body is not said to be JSON in UTF-8, or is said to be encoded (Content-Encoding).",
 	http.StatusUnprocessableEntity:   "PostgreSQL refused it: code is the SQLSTATE.",
@@ -337,15 +337,17 @@ func (d description) structure(t reflect.Type, strict bool) object {
 func (d description) bounds(field string) object {
 	switch field {
 	case "queryAnswer.rows":
-		return object{"description": "int8 and numeric are strings, so that no digit is lost where numbers are doubles; int2, int4, oid, float4 and float8 are numbers (NaN and Infinity strings); bool, json and jsonb are what they are in JSON (numbers in them with all their digits), NULL is null, and all else is PostgreSQL's text."}
+		return object{"description": "int8 and numeric are strings, so that no digit is lost where numbers are doubles; int2, int4, oid, float4 and float8 are numbers (NaN and Infinity strings); bool is a JSON bool; json and jsonb are the JSON that is stored, white space aside: numbers in them have all their digits, and what json keeps twice comes twice; NULL is null, and all else is PostgreSQL's text."}
 	case "queryAnswer.notices":
-		return object{"description": "PostgreSQL's warnings and notices, at most 20 and 8 KiB of them; noticesLost is how many more there were."}
+		return object{"description": "PostgreSQL's warnings and notices, the first 20 of them; noticesLost is how many more there were."}
+	case "noticeAnswer.cut":
+		return object{"description": "Message, detail and hint were longer than 2 KiB together, and were cut."}
 	case "queryRequest.sql":
-		return object{"minLength": 1}
+		return object{"minLength": 1, "description": "One statement. Nothing of its session lasts: what set_config sets, temporary tables and advisory locks end with the statement, and nobody says so. Commands that are about a session or a transaction (BEGIN, SET, LISTEN, PREPARE, LOCK and their like) are refused, with SQLSTATE 0A000."}
 	case "queryRequest.args":
 		return object{"maxItems": maxArgs}
 	case "queryRequest.timeoutMs":
-		return object{"minimum": 1, "maximum": d.limits.Timeout.Milliseconds()}
+		return object{"minimum": 1, "maximum": d.limits.Timeout.Milliseconds(), "description": "How long the statement may take, from the request's arrival on; not given: the maximum. Then it is cancelled. Where PostgreSQL does not answer that, the 504 comes up to a second later."}
 	case "pauseRequest.waitMs":
 		return object{"minimum": 0, "maximum": pauseWaitMax.Milliseconds()}
 	case "limitsRequest.maxConnections":

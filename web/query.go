@@ -47,6 +47,8 @@ type noticeAnswer struct {
 	Message  string `json:"message"`
 	Detail   string `json:"detail,omitempty"`
 	Hint     string `json:"hint,omitempty"`
+	// Cut: the texts were longer.
+	Cut bool `json:"cut,omitempty"`
 }
 
 type columnAnswer struct {
@@ -131,14 +133,17 @@ func (s *Server) query(c echo.Context) error {
 	if err := s.readJSON(c, &r); err != nil {
 		return err
 	}
+	wrongID := namesWorkspace(c, r.WorkspaceID)
 	if r.WorkspaceID == "" {
-		return badRequest("workspaceId is required")
+		return wrongID
 	}
 	// Before anything else is said about the workspace, that it exists included.
 	if !s.identity(c).serves(r.WorkspaceID) {
 		return &failure{status: http.StatusForbidden, message: "your token does not name this workspace"}
 	}
-	c.Set(workspaceKey, string(r.WorkspaceID))
+	if wrongID != nil {
+		return wrongID
+	}
 	limits := s.options.Query
 	timeout, err := r.check(limits)
 	if err != nil {
@@ -164,8 +169,6 @@ func (s *Server) query(c echo.Context) error {
 func (r queryRequest) check(limits QueryLimits) (timeout time.Duration, err error) {
 	most := limits.Timeout.Milliseconds()
 	switch {
-	case validWorkspace(r.WorkspaceID) != nil:
-		return 0, validWorkspace(r.WorkspaceID)
 	case strings.TrimSpace(r.SQL) == "":
 		return 0, badRequest("sql is required")
 	case strings.ContainsRune(r.SQL, 0):

@@ -29,12 +29,15 @@ func TestAQueryReachesThePoolAndItsRowsTheClient(t *testing.T) {
 				{json.Number("2"), nil, true},
 			},
 			Command: "SELECT 2", RowsAffected: 2, Truncated: true,
+			Notices:     []model.Notice{{Severity: "WARNING", Code: "01000", Message: "it is h", Cut: true}, {Severity: "NOTICE", Code: "00000", Message: "by the way"}},
+			NoticesLost: 3,
 		}, nil
 	}
 	rig.want(Service, queryPath,
 		`{"workspaceId":"ws_002","sql":"select $1","args":[9007199254740993,1.50,"x",null,true,[1],{"a": 2}],"readOnly":true}`, http.StatusOK,
 		`{"columns":[{"name":"id","type":"int8"},{"name":"note","type":"text"},{"name":"doc","type":"jsonb"}],`+
-			`"rows":[["9007199254740993","<a&b>",{"a":[1,2.50]}],["2",null,true]],"command":"SELECT 2","rowsAffected":2,"truncated":true}`)
+			`"rows":[["9007199254740993","<a&b>",{"a":[1,2.50]}],["2",null,true]],"command":"SELECT 2","rowsAffected":2,"truncated":true,`+
+			`"notices":[{"severity":"WARNING","code":"01000","message":"it is h","cut":true},{"severity":"NOTICE","code":"00000","message":"by the way"}],"noticesLost":3}`)
 	want := model.Query{ // arrays and objects are the text that they are
 		Workspace: "ws_002", SQL: "select $1", ReadOnly: true, MaxRows: 12, MaxBytes: 3456,
 		Args: []any{

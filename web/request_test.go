@@ -70,9 +70,9 @@ func TestBadBodiesAreRefusedInPlainWords(t *testing.T) {
 		"{\"name\":\"\xed\xa0\x80\"}":            "the body is not JSON: at byte 10",
 		"{\"n\xffme\":\"a\"}":                    "the body is not JSON",
 		"\xff\xfe":                               "the body is not JSON",
-		strings.Repeat("[", 100_000):             "the body",
-		`{"name":"` + strings.Repeat("a", 1<<20): "the body is larger than 1048576 bytes",
-		`{"name":"a"}` + strings.Repeat(" ", 1<<20): "the body is larger than 1048576 bytes",
+		strings.Repeat("[", 15_000):              "the body",
+		`{"name":"` + strings.Repeat("a", 1<<20): "the body is larger than 16384 bytes",
+		`{"name":"a"}` + strings.Repeat(" ", 1<<20): "the body is larger than 16384 bytes",
 	} {
 		w := s.do("POST", "/read", body, "Content-Type", "application/json")
 		status := 400

@@ -23,6 +23,17 @@ type route struct {
 	serve func(*Server, echo.Context) error
 }
 
+// controlBody is how large a body may be that steers the pool: an id and a few words.
+const controlBody = 16 << 10
+
+// maxBody is how large a body the route takes.
+func (r route) maxBody(limits QueryLimits) int64 {
+	if r.path == queryPath {
+		return limits.MaxBody
+	}
+	return min(controlBody, limits.MaxBody)
+}
+
 // What may go wrong: with any question to the pool, and with one that waits for it.
 var (
 	asking  = []int{http.StatusServiceUnavailable}
@@ -54,7 +65,7 @@ var routes = []route{
 	{http.MethodPost, "/api/admin.evictWorkspace", operators, "Closes a workspace's idle connections.", workspaceRequest{}, closedAnswer{}, steering, (*Server).evictWorkspace},
 	{http.MethodPost, "/api/admin.renewWorkspace", operators, "Replaces a workspace's connections: idle ones close now, lent ones when they come home.", workspaceRequest{}, closedAnswer{}, steering, (*Server).renewWorkspace},
 	{http.MethodPost, "/api/admin.renewAll", operators, "Replaces the connections of all workspaces and of the system database.", emptyRequest{}, closedAnswer{}, waiting, (*Server).renewAll},
-	{http.MethodPost, "/api/admin.pauseWorkspace", operators, "Keeps a workspace's connections closed, until it is resumed.", pauseRequest{}, pauseAnswer{}, steering, (*Server).pauseWorkspace},
+	{http.MethodPost, "/api/admin.pauseWorkspace", operators, "Keeps a workspace's connections closed, until it is resumed.", pauseRequest{}, pauseAnswer{}, append([]int{http.StatusConflict}, steering...), (*Server).pauseWorkspace},
 	{http.MethodPost, "/api/admin.resumeWorkspace", operators, "Ends a pause.", workspaceRequest{}, resumeAnswer{}, steering, (*Server).resumeWorkspace},
 	{http.MethodPost, "/api/admin.setLimits", operators, "Changes the connection limits.", limitsRequest{}, limitsAnswer{}, waiting, (*Server).setLimits},
 	{http.MethodPost, "/api/admin.drain", operators, "Stops lending, for good, and closes all connections as they come home.", drainRequest{}, drainAnswer{}, nil, (*Server).drain},

@@ -61,7 +61,7 @@ type QueryLimits struct {
 	Timeout  time.Duration // how long the statement may take (30 s)
 	MaxRows  int           // how many rows the answer may have (10,000)
 	MaxBytes int           // how large the answer may get (8 MiB)
-	MaxBody  int64         // how large any request's body may be (1 MiB)
+	MaxBody  int64         // how large its body may be (1 MiB); any other: 16 KiB, or this if it is less
 	// How many statements may be under way at once (100), and of one subject (50). The
 	// next is refused, before its body is read.
 	Concurrent, ConcurrentPerSubject int

@@ -310,26 +310,38 @@ func TestClaimsThatCanBeReadInTwoWaysAreRefused(t *testing.T) {
 		good + `,"ROLE":"operator"}`:                   errTokenInvalid,
 		good + `,"Workspaces":[]}`:                     errTokenInvalid,
 	} {
-		_, err := v.verify(signed(t, key, claims))
+		_, err := v.verify(signed(key, claims, footerOf(key)))
 		if !errors.Is(err, want) {
 			t.Errorf("%s: %v, want %v", claims, err, want)
 		}
 	}
+	id := key.Public().ID()
+	for footer, want := range map[string]error{
+		`{"kid":"` + id + `","theirs":1}`:                nil,
+		`{"kid":"` + id + `","kid":"` + id + `"}`:        errTokenInvalid,
+		`{"kid":"k4.pid.x","kid":"` + id + `"}`:          errTokenInvalid,
+		`{"kid":"` + id + `","k\u0069d":"k4.pid.x"}`:     errTokenInvalid,
+		`{"KID":"` + id + `"}`:                           errTokenInvalid,
+		`{"kid":"` + id + `","Kid":"k4.pid.x"}`:          errTokenInvalid,
+		`{"kid":"` + id + `","theirs":"` + "\xff" + `"}`: errTokenInvalid,
+	} {
+		if _, err := v.verify(signed(key, good+"}", footer)); !errors.Is(err, want) {
+			t.Errorf("%q: %v, want %v", footer, err, want)
+		}
+	}
 }
 
+// footerOf is the footer of the key's tokens.
+func footerOf(key PrivateKey) string { return `{"kid":"` + key.Public().ID() + `"}` }
+
 // signed is a token of these claims, byte for byte: what PASETO's section 4.3 has a
-// signer do (v4.public, with the key's id in the footer).
-func signed(t *testing.T, key PrivateKey, claims string) string {
-	t.Helper()
-	footer, err := json.Marshal(tokenFooter{key.Public().ID()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	pieces := []string{publicHeader, claims, string(footer), ""}
+// signer do (v4.public).
+func signed(key PrivateKey, claims, footer string) string {
+	pieces := []string{publicHeader, claims, footer, ""}
 	message := binary.LittleEndian.AppendUint64(nil, uint64(len(pieces)))
 	for _, piece := range pieces {
 		message = append(binary.LittleEndian.AppendUint64(message, uint64(len(piece))), piece...)
 	}
 	encode := base64.RawURLEncoding.EncodeToString
-	return publicHeader + encode(append([]byte(claims), ed25519.Sign(key.key.ExportBytes(), message)...)) + "." + encode(footer)
+	return publicHeader + encode(append([]byte(claims), ed25519.Sign(key.key.ExportBytes(), message)...)) + "." + encode([]byte(footer))
 }

@@ -64,7 +64,7 @@ func (s *Server) deleteWorkspace(c echo.Context) error {
 	if err := s.readJSON(c, &r); err != nil {
 		return err
 	}
-	if err := validWorkspace(r.WorkspaceID); err != nil {
+	if err := namesWorkspace(c, r.WorkspaceID); err != nil {
 		return err
 	}
 	if r.Confirm != r.WorkspaceID {
