@@ -3,6 +3,8 @@ package web
 import (
 	"context"
 	"errors"
+	"fmt"
+	"net"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -67,6 +69,31 @@ func TestTheHealthOfAProcessThatEndsSaysWhatItWaitsFor(t *testing.T) {
 	if w := s.do("GET", "/healthz", ""); w.Code != 200 || !strings.Contains(w.Body.String(), "pool: it is drained and closed") {
 		t.Errorf("%d %s", w.Code, w.Body)
 	}
+}
+
+func TestBeforeItShutsDownTheProcessIsNotReadyAndSaysWhy(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := startShell(t)
+		s.options.ShutdownDelay = time.Minute
+		ctx, stop := context.WithCancel(t.Context())
+		ended := make(chan error)
+		go func() { ended <- s.Serve(ctx, &pipes{make(chan net.Conn), make(chan struct{})}) }()
+		synctest.Wait()
+		began := time.Now()
+		stop()
+		synctest.Wait()
+		for path, want := range map[string]string{
+			"/healthz": `200 {"status":"draining","failed":["process: shutting down"]}`,
+			"/readyz":  `503 {"status":"not ready","failed":["process: shutting down"]}`,
+		} {
+			if w := s.do("GET", path, ""); fmt.Sprint(w.Code, " ", strings.TrimSpace(w.Body.String())) != want {
+				t.Errorf("%s: %d %s", path, w.Code, w.Body)
+			}
+		}
+		if err := <-ended; err != nil || time.Since(began) != time.Minute {
+			t.Errorf("it ends after %v: %v", time.Since(began), err)
+		}
+	})
 }
 
 // /healthz is asked by whoever kills what does not answer.
