@@ -13,7 +13,6 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgproto3"
 	"github.com/jackc/pgx/v5/stdlib"
-	"github.com/sirupsen/logrus"
 
 	"github.com/tenantpool/tenantpool/actor"
 	"github.com/tenantpool/tenantpool/model"
@@ -25,7 +24,7 @@ type dialer struct {
 	naming  Naming
 	timeout time.Duration
 	closer  *closer
-	log     *sparseLog
+	log     *dialLog
 	traced  bool // see backend
 	// leftovers are those of an earlier run, if there are any.
 	leftovers *atomic.Pointer[leftovers]
@@ -86,6 +85,7 @@ func (d *dialer) Dial(calledOff context.Context, id model.WorkspaceID) (actor.Co
 	defer stop()
 	b, err := d.login(ctx, database)
 	if err == nil {
+		d.log.succeeded()
 		return b, nil
 	}
 	failure := newDialFailure(err, b.network.last() != nil)
@@ -100,9 +100,7 @@ func (d *dialer) Dial(calledOff context.Context, id model.WorkspaceID) (actor.Co
 		if failure.kind == model.Permanent {
 			d.failed(database)
 		}
-		d.log.warn("Dial failed", func() logrus.Fields {
-			return logrus.Fields{"workspace_id": id, "error": failure.Error(), "kind": failure.kind.String()}
-		})
+		d.log.failed(id, failure)
 	}
 	if conn := b.network.last(); conn == nil || conn.endsCleanlyWithin(0) || b.pgx == nil && within(conn.ended, 0) {
 		return nil, failure

@@ -109,7 +109,7 @@ func Open(ctx context.Context, cfg model.Config, opts ...Option) (*Manager, erro
 		return nil, fmt.Errorf("open connection manager: %w", err)
 	}
 	m.catalogue = startCatalogue(m.lookUp, newSparseLog(o.log))
-	dialLog := newSparseLog(o.log)
+	dialLog := newDialLog(o.log)
 	share := func(index actor.ShareIndex, limits model.Limits, naming Naming, system bool) actor.Share {
 		limits.Seed = rand.Uint64()
 		m.configs[index].Store(base)

@@ -393,12 +393,9 @@ func (o *onCall) look() []string {
 	}
 	said := map[string]int{}
 	for _, line := range log {
-		var fields struct {
-			Level, Message, Error string
-			Suppressed            int
-		}
+		var fields struct{ Level, Message, Error string }
 		if json.Unmarshal([]byte(line), &fields) == nil && fields.Message != "Request" {
-			said[fields.Level+": "+fields.Message] += 1 + fields.Suppressed
+			said[fields.Level+": "+fields.Message]++
 		}
 	}
 	alerts := "none"
