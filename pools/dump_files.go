@@ -54,13 +54,36 @@ func (d *dumpFiles) start(ctx context.Context) error {
 	if d.after <= 0 {
 		return fmt.Errorf("dumps after a wait of %v: it must be longer than 0", d.after)
 	}
-	if err := os.MkdirAll(d.dir, 0o700); err != nil {
+	if err := d.makeFolder(); err != nil {
 		return fmt.Errorf("folder for dumps: %w", err)
 	}
 	d.began = time.Now()
 	d.waits = make(chan longWait, 1)
 	d.ended = make(chan struct{})
 	go d.run(ctx)
+	return nil
+}
+
+// makeFolder makes the folder if it is not there, and none above it: a path that is
+// wrong does not become a tree of folders, or fill the disk below a missing mount.
+func (d *dumpFiles) makeFolder() error {
+	about, err := os.Stat(d.dir)
+	switch {
+	case err == nil && !about.IsDir():
+		return fmt.Errorf("%s is no folder: name another one", d.dir)
+	case err == nil:
+		return nil
+	case !errors.Is(err, fs.ErrNotExist):
+		return err
+	}
+	err = os.Mkdir(d.dir, 0o700)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("%s is not there, and neither is the folder above it: correct the path, or make that one", d.dir)
+	case err != nil:
+		return err
+	}
+	d.log.WithField("folder", d.dir).Info("Made the folder for dumps")
 	return nil
 }
 
@@ -126,7 +149,7 @@ func (d *dumpFiles) save(ctx context.Context, w longWait) {
 // write returns the file's name. A file is there under that name only when it is
 // complete.
 func (d *dumpFiles) write(ctx context.Context, why string) (name string, err error) {
-	if err := os.MkdirAll(d.dir, 0o700); err != nil {
+	if err := d.makeFolder(); err != nil {
 		return "", err
 	}
 	name = filepath.Join(d.dir, time.Now().UTC().Format(dumpNames))

@@ -274,8 +274,36 @@ func longerThanADial(t *testing.T) time.Duration {
 	return max(100*time.Millisecond, (20 * dialsTake(t)).Round(time.Millisecond)) // as the log has it
 }
 
+func TestOnlyTheLastFolderOfThePathForDumpsIsMade(t *testing.T) {
+	above := t.TempDir()
+	file := filepath.Join(above, "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for dir, want := range map[string]string{
+		filepath.Join(above, "new", "dumps"): "neither is the folder above it: correct the path, or make that one",
+		file:                                 "is no folder: name another one",
+		filepath.Join(file, "dumps"):         "not a directory",
+	} {
+		if _, err := pools.Open(t.Context(), config(20), pools.WithDumps(dir, time.Second)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %s", dir, err, want)
+		}
+	}
+	if left, err := os.ReadDir(above); err != nil || len(left) != 1 {
+		t.Errorf("it made folders: %v, %v", left, err)
+	}
+	dir := filepath.Join(above, "dumps")
+	for range 2 {
+		m := open(t, config(20), pools.WithDumps(dir, time.Second))
+		if made := strings.Contains(m.log.String(), "Made the folder for dumps"); made != strings.HasSuffix(dir, "dumps") {
+			t.Errorf("in %s: %s", dir, m.log)
+		}
+		dir += "/."
+	}
+}
+
 func TestALongWaitWritesADump(t *testing.T) {
-	dir := filepath.Join(t.TempDir(), "new", "dumps")
+	dir := filepath.Join(t.TempDir(), "dumps")
 	cfg := config(20)
 	cfg.MaxConnectionsPerDB = 1
 	long := longerThanADial(t)

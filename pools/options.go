@@ -49,7 +49,7 @@ func WithLateServer() Option {
 // Manager stays), and writes a dump to the folder dir when an acquire took longer
 // than after, whether it failed or not: tenantpool-<time>.zip, see [Manager.Dump].
 // It writes one a minute at most, keeps the newest ten, and logs where and why. dir
-// is made if it is not there. Close ends it all.
+// is made if it is not there; the folder above it has to be. Close ends it all.
 func WithDumps(dir string, after time.Duration) Option {
 	return func(o *options) { o.dumps = &dumpFiles{dir: dir, after: after} }
 }
