@@ -17,8 +17,8 @@ type closer struct {
 	ask func(ctx context.Context, b *backend) (gone bool, err error)
 	// system: these are the connections that ask needs itself.
 	system bool
-	// closing is closed when the manager begins to close.
-	closing <-chan struct{}
+	// overdue is closed when the manager has been closing for closingAtMost.
+	overdue <-chan struct{}
 }
 
 // silence is how long the network may say nothing before the server is asked; a
@@ -37,8 +37,8 @@ const (
 	// loginAtMost is after when the server itself ends a login that has not
 	// succeeded: authentication_timeout, 60 s unless configured otherwise.
 	loginAtMost = time.Minute
-	// closingAtMost is how long a manager that closes waits for a server that
-	// does not answer.
+	// closingAtMost is how long a manager that closes waits for a server that does
+	// not answer, in all: after that one question without an answer is enough.
 	closingAtMost = 5 * time.Second
 )
 
@@ -73,19 +73,20 @@ func (c *closer) wait(b *backend, nothingRuns bool) {
 // same.
 func (c *closer) gone(b *backend, conn *exactConn, began time.Time) bool {
 	reset := within(conn.ended, 0)
-	givenUp := within(c.closing, 0) && time.Since(began) > closingAtMost
 	if b.pgx == nil { // it never told us its process id
-		return reset || givenUp || time.Since(began) > loginAtMost
+		took := time.Since(began)
+		return reset || took > askAtMost && within(c.overdue, 0) || took > loginAtMost
 	}
+	// Asking might need this very slot. Another one answers soon, or none does.
+	itself := c.system && reset
 	atMost := askAtMost
-	if c.system && reset {
-		// Asking might need this very slot. Another one answers soon, or none does.
-		givenUp, atMost = true, askAnother
+	if itself {
+		atMost = askAnother
 	}
 	ctx, stop := context.WithTimeout(context.Background(), atMost)
 	defer stop()
 	gone, err := c.ask(ctx, b)
-	return gone || err != nil && givenUp
+	return gone || err != nil && (itself || within(c.overdue, 0))
 }
 
 // endsCleanlyWithin waits for the end-of-file. After another end it waits all

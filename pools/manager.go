@@ -53,6 +53,8 @@ type Manager struct {
 	// manager alone.
 	closing   chan struct{}
 	closeOnce sync.Once
+	// overdue is closed closingAtMost later.
+	overdue chan struct{}
 }
 
 // The shares of the supervisor, in the order in which they drain: the system
@@ -99,6 +101,7 @@ func Open(ctx context.Context, cfg model.Config, opts ...Option) (*Manager, erro
 		identity:  self,
 		answered:  make(chan struct{}),
 		closing:   make(chan struct{}),
+		overdue:   make(chan struct{}),
 
 		closeWaits: closeWaits,
 	}
@@ -117,7 +120,7 @@ func Open(ctx context.Context, cfg model.Config, opts ...Option) (*Manager, erro
 			config:  &m.configs[index],
 			naming:  naming,
 			timeout: cfg.DialTimeout,
-			closer:  &closer{ask: m.terminateBackend, system: system, closing: m.closing},
+			closer:  &closer{ask: m.terminateBackend, system: system, overdue: m.overdue},
 			log:     dialLog,
 			traced:  cfg.LeaseTracing,
 			failed:  m.catalogue.forget,
@@ -344,6 +347,7 @@ func (m *Manager) Stats(ctx context.Context) (model.Stats, error) {
 func (m *Manager) Close(ctx context.Context) error {
 	m.closeOnce.Do(func() {
 		close(m.closing)
+		time.AfterFunc(closingAtMost, func() { close(m.overdue) })
 		m.endDumps()
 		m.endWatch()
 		m.databases.end()
