@@ -1,7 +1,6 @@
 package web
 
 import (
-	"cmp"
 	"net/http"
 	"sync/atomic"
 
@@ -30,7 +29,7 @@ func newHandlers(pool Pool, o Options) *handlers {
 		snapshots:  snapshots,
 		limitsTurn: make(chan struct{}, 1),
 		dumping:    make(chan struct{}, 1),
-		streams:    newTurns(cmp.Or(o.Streams, maxEventStreams), cmp.Or(o.StreamsPerSubject, maxSubjectStreams)),
+		streams:    newTurns(o.streamBounds()),
 		queries:    newTurns(o.Query.Concurrent, o.Query.ConcurrentPerSubject),
 	}
 }

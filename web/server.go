@@ -43,7 +43,7 @@ type Options struct {
 	// Query bounds workspace.query.
 	Query QueryLimits
 	// Streams is how many event streams may be open at once (0: 100), StreamsPerSubject
-	// how many of one subject (0: 20).
+	// how many of one subject (0: 20, or Streams if that is less).
 	Streams, StreamsPerSubject int
 	// ShutdownDelay is how long Serve goes on as before once it is to end, except that
 	// /readyz says 503: so long a balancer may take to notice (0: it does not wait).
@@ -51,6 +51,12 @@ type Options struct {
 	// ShutdownTimeout is how long Serve lets requests end after that (0: a little
 	// longer than a query may take).
 	ShutdownTimeout time.Duration
+}
+
+// streamBounds are Streams and StreamsPerSubject, or their defaults.
+func (o Options) streamBounds() (all, each int) {
+	all = cmp.Or(o.Streams, maxEventStreams)
+	return all, cmp.Or(o.StreamsPerSubject, min(maxSubjectStreams, all))
 }
 
 // MinMetricsToken is how short a metrics token may be, so that it is not guessed.
@@ -62,8 +68,8 @@ type QueryLimits struct {
 	MaxRows  int           // how many rows the answer may have (10,000)
 	MaxBytes int           // how large the answer may get (8 MiB)
 	MaxBody  int64         // how large its body may be (1 MiB); any other: 16 KiB, or this if it is less
-	// How many statements may be under way at once (100), and of one subject (50). The
-	// next is refused, before its body is read.
+	// How many statements may be under way at once (100), and of one subject (50, or
+	// Concurrent if that is less). The next is refused, before its body is read.
 	Concurrent, ConcurrentPerSubject int
 }
 
@@ -73,7 +79,7 @@ func (l QueryLimits) withDefaults() QueryLimits {
 	l.MaxBytes = cmp.Or(l.MaxBytes, 8<<20)
 	l.MaxBody = cmp.Or(l.MaxBody, 1<<20)
 	l.Concurrent = cmp.Or(l.Concurrent, 100)
-	l.ConcurrentPerSubject = cmp.Or(l.ConcurrentPerSubject, 50)
+	l.ConcurrentPerSubject = cmp.Or(l.ConcurrentPerSubject, min(50, l.Concurrent))
 	return l
 }
 
@@ -127,6 +133,13 @@ func newServer(pool Pool, o Options, routes []route) (*Server, error) {
 	}
 	o.Query = o.Query.withDefaults()
 	o.ShutdownTimeout = cmp.Or(o.ShutdownTimeout, o.Query.Timeout+5*time.Second)
+	streams, ownStreams := o.streamBounds()
+	if err := errors.Join(
+		checkTurns("statements", "TENANTPOOL_MAX_QUERIES", o.Query.Concurrent, o.Query.ConcurrentPerSubject),
+		checkTurns("event streams", "TENANTPOOL_MAX_STREAMS", streams, ownStreams),
+	); err != nil {
+		return nil, fmt.Errorf("admin server: %w", err)
+	}
 	if o.Log == nil {
 		o.Log = defaultLog()
 	}

@@ -21,6 +21,15 @@ func newTurns(all, each int) *turns {
 	return t
 }
 
+// checkTurns refuses bounds of which one would never hold. The names are those of
+// tenantpool serve.
+func checkTurns(what, variable string, all, each int) error {
+	if each <= all {
+		return nil
+	}
+	return fmt.Errorf("%d %s of one subject are more than the %d of all: lower the one (%s_PER_SUBJECT) or raise the other (%s)", each, what, all, variable, variable)
+}
+
 // take begins the turn of a request, which ends with giveBack. It waits for nothing: if
 // there is none left the error is a 429 or a 503.
 func (t *turns) take(subject, what string) (giveBack func(), err error) {

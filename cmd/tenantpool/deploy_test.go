@@ -217,6 +217,9 @@ func TestTheSystemdUnitIsSound(t *testing.T) {
 			t.Errorf("%s is not loaded", credential)
 		}
 	}
+	if !strings.Contains(unit, "\nExecReload=/bin/kill -HUP $MAINPID\n") {
+		t.Error("systemctl reload does nothing")
+	}
 	analyze, err := exec.LookPath("systemd-analyze")
 	if err != nil {
 		t.Skip("systemd-analyze is not installed: systemd itself does not check the unit")
@@ -252,7 +255,14 @@ func TestTheKubernetesManifestIsSound(t *testing.T) {
 						RunAsNonRoot bool `yaml:"runAsNonRoot"`
 					} `yaml:"securityContext"`
 					Containers []struct {
-						Env            []struct{ Name, Value string }
+						Env []struct {
+							Name, Value string
+							ValueFrom   struct {
+								FieldRef struct {
+									FieldPath string `yaml:"fieldPath"`
+								} `yaml:"fieldRef"`
+							} `yaml:"valueFrom"`
+						}
 						LivenessProbe  probe `yaml:"livenessProbe"`
 						ReadinessProbe probe `yaml:"readinessProbe"`
 						StartupProbe   probe `yaml:"startupProbe"`
@@ -306,8 +316,11 @@ func TestTheKubernetesManifestIsSound(t *testing.T) {
 	if c.Lifecycle.PreStop == nil || pod.TerminationGracePeriodSeconds < 60 || c.Resources.Limits["memory"] == "" || c.Resources.Requests["memory"] == "" {
 		t.Errorf("%+v", pod)
 	}
-	known := variablesOfServe(t)
+	known, instance := variablesOfServe(t), ""
 	for _, variable := range c.Env {
+		if variable.Name == instanceVariable {
+			instance = variable.ValueFrom.FieldRef.FieldPath
+		}
 		if variable.Name != "GOMEMLIMIT" && !slices.Contains(known, variable.Name) {
 			t.Errorf("the program does not read %s", variable.Name)
 		}
@@ -318,8 +331,32 @@ func TestTheKubernetesManifestIsSound(t *testing.T) {
 			t.Errorf("%s is a secret, and stands in the manifest", variable.Name)
 		}
 	}
+	if instance != "metadata.name" {
+		t.Errorf("%s is from %q, so a container does not know what one before it in the pod has left", instanceVariable, instance)
+	}
 	if c.VolumeMounts[0].Name != pod.Volumes[0].Name || pod.Volumes[0].Secret.SecretName == "" {
 		t.Errorf("%+v", pod.Volumes)
+	}
+}
+
+// A body full of small arguments takes 12 MiB (see web's memory test), and a subject may
+// not take all turns.
+func TestTheStatementsUnderWayFitIntoTheMemory(t *testing.T) {
+	for file, memory := range map[string]string{
+		"compose.yaml":              "mem_limit: 500m",
+		"deploy/kubernetes.yaml":    "memory: 500Mi",
+		"deploy/tenantpool.service": "MemoryMax=500M",
+	} {
+		text := fileOf(t, file)
+		if !strings.Contains(text, memory) {
+			t.Errorf("%s: no longer %s", file, memory)
+		}
+		for variable, want := range map[string]string{queriesVariable: "30", ownQueriesVariable: "15"} {
+			set := regexp.MustCompile(variable + `(?:=|: |, value: )(?:"|\$\{` + variable + `:-)?([0-9]+)`).FindStringSubmatch(text)
+			if set == nil || set[1] != want {
+				t.Errorf("%s: %s is %q, want %s", file, variable, set, want)
+			}
+		}
 	}
 }
 

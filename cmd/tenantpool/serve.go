@@ -71,9 +71,9 @@ of it where others share the network.
                                   expire, read anew when it changes: see SECURITY.md
   ` + metricsTokenVariable + `                   opens /metrics, besides viewers' tokens
   ` + workspaceMetricsVariable + `    true: metrics of the 100 busiest workspaces, too
-  ` + dumpDirVariable + `             a folder: a dump is written there when somebody has
-                                  waited for a connection for long (the newest 10
-                                  are kept)
+  ` + dumpDirVariable + `             a folder, made if the one above it is there: a dump is
+                                  written there when somebody has waited for a
+                                  connection for long (the newest 10 are kept)
   ` + dumpAfterVariable + `           how long that is (2s)
   ` + serverWaitVariable + `           how long to wait for PostgreSQL at the start (1m); until it
                                   answers /readyz says 503
@@ -85,10 +85,10 @@ of it where others share the network.
   ` + queriesVariable + `          how many workspace.query may be under way (100), each
                                   of which takes memory: more are refused
   ` + ownQueriesVariable + `
-                                  how many of one token's subject (50)
+                                  how many of one token's subject (50, or all)
   ` + streamsVariable + `          how many event streams may be open (100)
   ` + ownStreamsVariable + `
-                                  how many of one token's subject (20)
+                                  how many of one token's subject (20, or all)
   ` + logLevelVariable + `                       debug, info (the default), warn or error
   ` + logFormatVariable + `                      json (the default) or text
 
@@ -99,8 +99,9 @@ On SIGTERM or Ctrl-C it accepts no more requests, after the delay, lets those un
 way end, closes its connections and exits with 0; a second signal exits at once, a
 SIGTERM only if it comes a second after the first. After a drain that an operator asked
 for it ends as well.
-On SIGHUP it reads the keys, the metrics token, DB_USER, DB_PASSWORD and the files of
-PGSSLROOTCERT, PGSSLCERT and PGSSLKEY again; if they are no good, it keeps the old.`,
+On SIGHUP it reads the files that hold the keys, the metrics token and DB_PASSWORD, and
+those of PGSSLROOTCERT, PGSSLCERT and PGSSLKEY again; if they are no good, it keeps the
+old. Variables are as at the start.`,
 		Example: "  tenantpool serve --addr 0.0.0.0:8080",
 		Args:    flagsOnly,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -143,7 +144,7 @@ func serveUntil(ctx context.Context, addr string, stderr io.Writer) error {
 	server, err := web.New(manager, set.web)
 	if err == nil {
 		log.WithField("address", listener.Addr().String()).Info("Listening")
-		err = (&serving{manager, server, listener, log}).until(ctx, set.serverWait, hangUps)
+		err = (&serving{manager, server, listener, log, newReread()}).until(ctx, set.serverWait, hangUps)
 	}
 	return errors.Join(err, drain(manager, log))
 }
@@ -166,6 +167,7 @@ type serving struct {
 	server   *web.Server
 	listener net.Listener
 	log      logrus.FieldLogger
+	reread   reread // the files that a reload reads again
 }
 
 // until serves until ctx is done and the requests under way have ended.
@@ -208,43 +210,16 @@ func (s *serving) until(ctx context.Context, serverWait time.Duration, hangUps <
 func (s *serving) meetServer(ctx context.Context, atMost time.Duration) error {
 	waiting, stop := context.WithTimeout(ctx, atMost)
 	defer stop()
-	if err := s.manager.WaitForServer(waiting); err != nil {
+	switch err := s.manager.WaitForServer(waiting); {
+	case err != nil && waiting.Err() != nil:
 		return fmt.Errorf("serve: PostgreSQL could not be used within %v (%s): %w", atMost, serverWaitVariable, err)
+	case err != nil:
+		return fmt.Errorf("serve: PostgreSQL refuses this program for a reason that stays, so it is not waited for: %w", err)
 	}
 	warn(ctx, s.manager, s.log)
 	s.log.WithField("address", s.listener.Addr().String()).Info("Serving")
 	return nil
 }
-
-// reload reads again what may change while the program runs.
-func (s *serving) reload(ctx context.Context) {
-	ctx, stop := context.WithTimeout(ctx, reloadWithin)
-	defer stop()
-	var o web.Options
-	err := accessFromEnv(&o)
-	if err == nil {
-		err = s.server.SetAccess(o.Keys, o.MetricsToken)
-	}
-	s.reloaded("keys and metrics token", err)
-	cfg, err := pools.ConfigFromEnv()
-	if err == nil {
-		err = s.manager.SetCredentials(ctx, cfg.User, cfg.Password)
-	}
-	s.reloaded("credentials", err)
-}
-
-// reloaded tells of what is replaced, be the rest good or not: a key is withdrawn also
-// while the server is down.
-func (s *serving) reloaded(what string, err error) {
-	if err != nil {
-		s.log.WithFields(logrus.Fields{"what": what, "error": err.Error()}).Error("Not reloaded: it stays as it was")
-		return
-	}
-	s.log.WithField("what", what).Info("Reloaded")
-}
-
-// reloadWithin bounds a reload, most of which is a login.
-const reloadWithin = 20 * time.Second
 
 // drain closes the manager, whose leases have come home with their requests.
 func drain(manager *pools.Manager, log logrus.FieldLogger) error {

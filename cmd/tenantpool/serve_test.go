@@ -159,14 +159,7 @@ func (s *served) ask(role web.Role, path, body string) (int, string) {
 	s.t.Helper()
 	token := ""
 	if role != "" {
-		c := web.Claims{Subject: "test", Role: role, TTL: time.Hour}
-		if role == web.Service {
-			c.Workspaces = append(c.Workspaces, "shop")
-		}
-		var err error
-		if token, err = web.Issue(s.key, c); err != nil {
-			s.t.Fatal(err)
-		}
+		token = s.tokenOf("test", role)
 	}
 	return s.askWith(token, path, body)
 }
