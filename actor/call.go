@@ -21,6 +21,12 @@ type call struct {
 	seats *seats
 }
 
+// reply answers an Acquire.
+type reply struct {
+	err   error
+	lease Lease
+}
+
 // takeCall returns a call with no reply under way.
 func (s *Supervisor) takeCall() *call {
 	if c, ok := s.calls.Get().(*call); ok {

@@ -44,14 +44,14 @@ func (l *Lease) Release(h model.Health) {
 	c := l.slot
 	s := c.share.supervisor
 	if !c.turn.CompareAndSwap(l.turn, l.turn+1) {
-		s.send(envelope{share: c.share, message: model.Release{Conn: c.id}}) // of no lease
+		s.send(told{c.share, model.Release{Conn: c.id}}) // of no lease
 		return
 	}
 	c.freed = s.now()
 	if h == model.Clean && c.freed < c.expires && c.seats.leave(c) {
 		return
 	}
-	s.send(envelope{released: c, health: h})
+	s.sendHome(c, h)
 }
 
 // Wait says how an Acquire waits, besides its context.
@@ -91,7 +91,7 @@ func (s *Supervisor) Acquire(ctx context.Context, share ShareIndex, id model.Wor
 	c.share, c.workspace, c.noWait, c.exclusive = s.shares[share], id, wait.NoWait, wait.Exclusive
 	c.lease = model.LeaseID(s.lastLease.Add(1))
 	timeout := c.startTimer(wait.AtMost)
-	s.send(envelope{call: c})
+	s.send(c)
 	select {
 	case r := <-c.reply:
 		s.recycle(c)
@@ -128,7 +128,7 @@ func (s *Supervisor) giveUp(ctx context.Context, c *call) (Lease, error) {
 	if ctx.Err() != nil {
 		cause = ended(ctx)
 	}
-	s.send(envelope{share: c.share, message: model.Cancel{Lease: c.lease}})
+	s.send(told{c.share, model.Cancel{Lease: c.lease}})
 	id := c.workspace
 	var r reply
 	select {

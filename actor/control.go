@@ -11,16 +11,14 @@ import (
 // let go of them; it returns how many. If ctx is done first they close all the
 // same.
 func (s *Supervisor) Evict(ctx context.Context, share ShareIndex, id model.WorkspaceID) (closed int, err error) {
-	op := model.OperationID(s.lastOp.Add(1))
-	return s.operate(ctx, share, model.Evict{Operation: op, Workspace: id}, "evict", id)
+	return s.operate(ctx, share, func(op model.OperationID) model.Message { return model.Evict{Operation: op, Workspace: id} }, "evict", id)
 }
 
 // Pause keeps new acquires of the workspace waiting, and waits until its leases
 // have come home and the server has let go of all its connections; it returns
 // how many. If ctx is done first the workspace is paused all the same.
 func (s *Supervisor) Pause(ctx context.Context, share ShareIndex, id model.WorkspaceID) (closed int, err error) {
-	op := model.OperationID(s.lastOp.Add(1))
-	return s.operate(ctx, share, model.Pause{Operation: op, Workspace: id}, "pause", id)
+	return s.operate(ctx, share, func(op model.OperationID) model.Message { return model.Pause{Operation: op, Workspace: id} }, "pause", id)
 }
 
 // Renew closes the workspace's idle connections now and those that are lent, or
@@ -29,16 +27,14 @@ func (s *Supervisor) Pause(ctx context.Context, share ShareIndex, id model.Works
 // idle ones, and returns how many; it does not wait for leases. If ctx is done
 // first, the renewal is in force all the same.
 func (s *Supervisor) Renew(ctx context.Context, share ShareIndex, id model.WorkspaceID) (closed int, err error) {
-	op := model.OperationID(s.lastOp.Add(1))
-	return s.operate(ctx, share, model.Renew{Operation: op, Workspace: id}, "renew", id)
+	return s.operate(ctx, share, func(op model.OperationID) model.Message { return model.Renew{Operation: op, Workspace: id} }, "renew", id)
 }
 
 // RenewAll is Renew for all workspaces of all shares.
 func (s *Supervisor) RenewAll(ctx context.Context) (closed int, err error) {
 	done := make([]<-chan int, len(s.shares))
 	for i := range s.shares {
-		op := model.OperationID(s.lastOp.Add(1))
-		done[i] = s.begin(ShareIndex(i), model.Renew{Operation: op, All: true})
+		done[i] = s.begin(ShareIndex(i), func(op model.OperationID) model.Message { return model.Renew{Operation: op, All: true} })
 	}
 	for _, each := range done {
 		n, err := await(ctx, s, each, notAllClosed)
@@ -50,8 +46,8 @@ func (s *Supervisor) RenewAll(ctx context.Context) (closed int, err error) {
 	return closed, nil
 }
 
-func (s *Supervisor) operate(ctx context.Context, share ShareIndex, m model.Message, verb string, id model.WorkspaceID) (int, error) {
-	n, err := await(ctx, s, s.begin(share, m), notAllClosed)
+func (s *Supervisor) operate(ctx context.Context, share ShareIndex, message func(model.OperationID) model.Message, verb string, id model.WorkspaceID) (int, error) {
+	n, err := await(ctx, s, s.begin(share, message), notAllClosed)
 	if err != nil {
 		return 0, fmt.Errorf("%s workspace %q: %w", verb, id, err)
 	}
@@ -59,16 +55,17 @@ func (s *Supervisor) operate(ctx context.Context, share ShareIndex, m model.Mess
 }
 
 // begin tells a share's core of an operation. The channel gets the number closed.
-func (s *Supervisor) begin(share ShareIndex, m model.Message) <-chan int {
+func (s *Supervisor) begin(share ShareIndex, message func(model.OperationID) model.Message) <-chan int {
 	done := make(chan int, 1)
-	s.send(envelope{share: s.shares[share], message: m, operation: done})
+	id := model.OperationID(s.lastOp.Add(1))
+	s.send(&operation{s.shares[share], id, message(id), done})
 	return done
 }
 
 // notAllClosed is what an operation has not waited for.
 const notAllClosed = "not all of its connections are closed yet"
 
-// await waits for the answer to an envelope. An answer counts even if ctx or the
+// await waits for the answer to a request. An answer counts even if ctx or the
 // supervisor ends at the same moment; without one, pending says what ctx did not
 // wait for.
 func await[T any](ctx context.Context, s *Supervisor, answers <-chan T, pending string) (answer T, err error) {
@@ -107,7 +104,7 @@ func (s *Supervisor) Retry(ctx context.Context, share ShareIndex, id model.Works
 func (s *Supervisor) resume(ctx context.Context, r resumeRequest, verb string) error {
 	done := make(chan struct{}, 1)
 	r.done = done
-	s.send(envelope{request: r})
+	s.send(r)
 	if _, err := await(ctx, s, done, "the supervisor has not answered, but it will do so"); err != nil {
 		return fmt.Errorf("%s workspace %q: %w", verb, r.workspace, err)
 	}
@@ -134,7 +131,7 @@ func (r resumeRequest) carryOut(s *Supervisor) {
 // nothing is.
 func (s *Supervisor) Paused(share ShareIndex, id model.WorkspaceID) bool {
 	answer := make(chan bool, 1)
-	s.send(envelope{request: pausedRequest{s.shares[share], id, answer}})
+	s.send(pausedRequest{s.shares[share], id, answer})
 	paused, err := await(context.Background(), s, answer, "")
 	return err == nil && paused
 }
@@ -161,7 +158,7 @@ func (s *Supervisor) SetLimits(ctx context.Context, limits ...model.SetLimits) e
 		return fmt.Errorf("set limits: %d limits for %d shares", len(limits), len(s.shares))
 	}
 	answers := make(chan error, 1)
-	s.send(envelope{request: limitsRequest{limits, answers}})
+	s.send(limitsRequest{limits, answers})
 	refused, err := await(ctx, s, answers, "the supervisor has not answered, but it will do so")
 	if err == nil {
 		err = refused
@@ -184,19 +181,27 @@ func (r limitsRequest) carryOut(s *Supervisor) {
 	}
 	s.noteLimits(r.limits)
 	for i, sh := range s.shares {
-		s.lookAtAll(sh)
+		s.recallAll(sh)
 		s.tell(sh, r.limits[i])
 		sh.perWorkspace = r.limits[i].PerWorkspace
-		sh.directory.all(s.settle)
+		sh.directory.all(s.update)
 	}
 	r.answer <- nil
+}
+
+// Stats is a copy of the state of all shares at one moment.
+type Stats struct {
+	Shares []model.BudgetStats
+	// Saturation is which part of the time since the last Stats the supervisor
+	// was busy, from 0 to 1.
+	Saturation float64
 }
 
 // Stats returns a copy of the state of all shares at one moment. It waits for
 // the supervisor's answer, but no longer than ctx.
 func (s *Supervisor) Stats(ctx context.Context) (Stats, error) {
 	answers := make(chan Stats, 1)
-	s.send(envelope{request: statsRequest{answers}})
+	s.send(statsRequest{answers})
 	st, err := await(ctx, s, answers, "the supervisor has not answered")
 	if err != nil {
 		return Stats{}, fmt.Errorf("stats: %w", err)
@@ -207,13 +212,55 @@ func (s *Supervisor) Stats(ctx context.Context) (Stats, error) {
 	return st, nil
 }
 
+type statsRequest struct{ answer chan<- Stats }
+
+func (r statsRequest) carryOut(s *Supervisor) {
+	st := Stats{Shares: make([]model.BudgetStats, len(s.shares))}
+	for i, sh := range s.shares {
+		s.recallAll(sh)
+		st.Shares[i] = s.shareStats(sh)
+	}
+	now := s.now()
+	if busy, over := s.loop.busy+now-s.loop.wokeAt, now-s.loop.askedAt; over > 0 {
+		st.Saturation = min(1, busy.Seconds()/over.Seconds())
+	}
+	s.loop.busy, s.loop.askedAt, s.loop.wokeAt = 0, now, now
+	r.answer <- st
+}
+
+// shareStats adds to what the core knows what only the slots tell.
+func (s *Supervisor) shareStats(sh *share) model.BudgetStats {
+	now := s.loop.now
+	st := sh.state.Stats(now)
+	for _, c := range sh.leased {
+		sh.countSeatHits(c)
+	}
+	st.Counters.Acquires += sh.seatHits
+	st.Counters.Hits += sh.seatHits
+	st.Waits, st.DialTimes = sh.waits, sh.dialTimes
+	if oldest, since := sh.oldestLease(); oldest.slot != nil {
+		st.LongestLease, st.LongestLeaseWorkspace = max(0, now-since), oldest.slot.seats.workspace
+	}
+	for i := range st.Active {
+		w := &st.Active[i]
+		if ts := sh.directory.find(w.ID); ts != nil {
+			for _, c := range ts.slots {
+				if l, since := c.held(); l.slot != nil {
+					w.LastUsed = max(0, min(w.LastUsed, now-since))
+				}
+			}
+		}
+	}
+	return st
+}
+
 // Drain stops lending: waiters are refused with model.ErrClosed, dials are
 // called off, connections close as they come home. It waits until all shares are
 // empty and the supervisor has stopped. If ctx is done first it returns an error
 // that says what is still open; the draining goes on, and Drain may be called
 // again to wait for its end.
 func (s *Supervisor) Drain(ctx context.Context) error {
-	s.send(envelope{request: drainRequest{}})
+	s.send(drainRequest{})
 	select {
 	case <-s.stopped:
 		return nil

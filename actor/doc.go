@@ -51,66 +51,53 @@
 // # Seats
 //
 // A message there and back costs a microsecond and wakes two goroutines. Most
-// acquires need none: a workspace has seats, channels with room for one
-// connection each, in which a holder leaves his for the next one.
+// acquires need none: a workspace has seats, atomic places for one connection each,
+// in which a holder leaves his for the next one.
 //
-//	Release --put--> seat --take--> Acquire          nobody is short of anything
+//	Release --put--> seat --take--> Acquire                     nobody is short of a slot
 //	Release --message--> supervisor --reply--> Acquire          otherwise
 //
-// For the core a connection in a seat is still on the lease on which it was last
-// granted. Only the supervisor knows better, and only when it looks.
+// For the core a connection in a seat is still in use.
 //
 // Two flags send every release to the supervisor instead: closed, of a workspace
 // (somebody waits for a connection of it, it is paused, it has more than its cap, or
 // one of its connections was dialed before a Renew or Pause, or is in exclusive use),
-// and short, of a share (a waiter could use a slot that no idle connection gave
-// up, or the share drains).
+// and short, of a share (the core wants a slot that is neither free nor on its way,
+// or the share drains).
 //
 // No wake-up is lost. Whoever fills or empties a seat does that first and looks
 // at the flags after; the supervisor raises a flag first and looks into the
-// seats after. Channels and atomics order these four steps, so for each
-// connection and each flag one of the two sees the other:
+// seats after. Atomics order these four steps, so for each connection and each flag
+// one of the two sees the other:
 //
-//	holder:      put into the seat     ->  look at the flag
-//	supervisor:  raise the flag        ->  look into the seat
+//	holder:      put into the seat     ->  look at the flags
+//	supervisor:  raise the flag        ->  take what is in the seats
 //
 // If the holder saw the flag down, his put came before the flag was raised, and the
 // supervisor finds the connection (or somebody took it before, and releases it
 // again: then the same holds for him). If he saw it up, he takes back what lies
 // in the seats and sends it. A caller who takes a connection looks at the flags
 // after, too: if one is up, somebody came before him, and he sends the connection
-// and queues. So nobody overtakes a waiter. An Acquire that finds no seat filled
-// sends its message after that, and the supervisor looks into the workspace's seats
-// before it tells the core, and again after it has raised closed for one that must
-// wait. seats.pml is a model of this; seats.check has spin try every interleaving.
+// and queues. So nobody overtakes a waiter. seats.pml is a model of this; seats.check
+// has spin try every interleaving.
 //
-// At most one holder. A slot is handed on by channels only, so whoever has it has
-// it alone. A lease is the slot and its turn, which every Release and every grant
-// increments: a second Release compares the turn, and does nothing.
+// At most one holder. Whoever takes a slot from a seat or the mailbox has it alone.
+// A lease is the slot and its turn, which every Release and every grant increments: a
+// second Release compares the turn, and does nothing.
 //
-// LRU stays exact. The core evicts the least recently used of the connections that
-// it knows to be idle. For those in seats it would have to know when they were
-// given back. It need not know all of them: a slot that the supervisor saw in use
-// at a time (when it was granted, or when it was last looked for and was not in a
-// seat) was given back later than that, its known. The list share.lent is in the
-// order of known, so its head bounds all of them, and [model.Horizon] tells the core:
-// an idle connection that was last used before the horizon is less recently used
-// than anything that may lie in a seat. Only such a one may be evicted. If there is
-// none, the supervisor raises short and looks for the slot at the head, which either
-// comes home with its true time, or is in use and goes to the end; the horizon has
-// risen, and the core is asked again. So a hot connection is looked for about once
-// in the time in which the whole budget is turned over, and not at each eviction.
-// When all were looked for and the core is short still, all are in use: short stays
-// up, every release is a message, and the horizon is no bound any more. When short
-// is lowered, at loweredAt, nothing was given back unseen before then.
+// LRU stays exact. A core that is short of a slot closes nothing by itself: first the
+// supervisor raises short, recalls what lies in the seats and tells the core of
+// each as a Release with its true time; then it tells it to Reclaim. While short is
+// up nothing is put into a seat, so the core knows of every connection that nobody
+// holds. A connection recalled stands for at least one release that cost no message,
+// which pays for it.
 //
-// A holder reads the clock, then fills the seat, and the supervisor may look in
-// between: then the seat holds a time before the horizon. What is evicted for it
-// was given back while that one was not back yet, which is all that can be asked.
-// For the same reason the supervisor reads its clock before it looks, not after.
+// A holder reads the clock, then fills the seat, and a recall may come in between:
+// then what is evicted was given back while that one was not back yet, which is all
+// that can be asked.
 //
-// What lies in a seat unused must not miss its idle time, its lifetime or its
-// test, so everything on a lease is looked for every lookEvery. Stats look for all,
-// as does what makes all idle connections suspect, and an acquire that would not
-// wait. The hits that nobody saw are counted by the turns.
+// What lies in a seat unused must not miss its idle time, its lifetime or its test,
+// so all seats are recalled every recallEvery; by Stats, too, by what makes all idle
+// connections suspect, and by an acquire that would not wait. How many acquires found
+// a connection in a seat, and since when a lease lasts, the slots tell.
 package actor

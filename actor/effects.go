@@ -20,11 +20,12 @@ func (s *Supervisor) carryOut(sh *share, effect model.Effect) {
 		}
 		l := c.lend(s.loop.now)
 		c.granted = granted{l.turn, e.Waited, e.Verify}
-		c.lease, c.seen, c.known = e.Lease, l.turn, s.loop.now
-		sh.lent.pushBack(c)
+		c.lease, c.counted = e.Lease, l.turn
+		sh.lease(c)
 		s.answer(e.Caller, reply{lease: l})
 	case model.Reject:
-		s.noteReject(sh, e.Err) // before the error is its receiver's
+		s.nameOldestLease(sh, e.Err) // before the error is its receiver's
+		s.noteReject(sh, e.Err)
 		s.answer(e.Caller, reply{err: e.Err})
 	case model.Dial:
 		go s.dial(sh, e)
@@ -33,7 +34,7 @@ func (s *Supervisor) carryOut(sh *share, effect model.Effect) {
 		c := sh.slots[e.Conn]
 		delete(sh.slots, e.Conn)
 		c.seats.forget(c)
-		s.settle(c.seats)
+		s.update(c.seats)
 		go s.close(sh, e, c.conn)
 	case model.OperationDone:
 		sh.operations[e.Operation] <- e.Closed
@@ -49,14 +50,10 @@ func (s *Supervisor) carryOut(sh *share, effect model.Effect) {
 
 func (s *Supervisor) answer(caller any, r reply) {
 	c := caller.(*call)
-	if ts := c.seats; ts != nil {
-		c.seats = nil
-		ts.waiting--
-		s.settle(ts)
-	}
-	if s.loop.asking == c {
-		s.loop.asking = nil
-	}
+	ts := c.seats
+	c.seats = nil
+	ts.waiting--
+	s.update(ts)
 	c.reply <- r // from now on it is its caller's again
 }
 
@@ -64,18 +61,11 @@ func (s *Supervisor) answer(caller any, r reply) {
 func (s *Supervisor) dial(sh *share, d model.Dial) {
 	began := time.Now()
 	conn, err := sh.dialer.Dial(sh.dialing, d.Workspace)
-	result := &dialed{conn, d.Workspace, time.Since(began)}
-	if err == nil {
-		s.send(envelope{share: sh, message: model.DialSucceeded{Conn: d.Conn}, dialed: result})
-		return
-	}
-	s.send(envelope{share: sh, dialed: result, message: model.DialFailed{
-		Conn: d.Conn, Kind: failureKind(err), Err: err, SlotHeld: conn != nil,
-	}})
+	s.send(&dialed{sh, d, conn, err, time.Since(began)})
 }
 
 // close is a worker: it posts exactly one result.
 func (s *Supervisor) close(sh *share, c model.Close, conn Conn) {
 	conn.Close(c.Reason)
-	s.send(envelope{share: sh, message: model.Closed{Conn: c.Conn}})
+	s.send(told{sh, model.Closed{Conn: c.Conn}})
 }

@@ -25,15 +25,15 @@ func (s *Supervisor) Events(ctx context.Context, buffer int) (<-chan model.Event
 	events := make(chan model.Event, max(buffer, 1))
 	done := make(chan struct{}, 1)
 	w := &watcher{events: events}
-	s.send(envelope{request: watchRequest{w, done}})
+	s.send(watchRequest{w, done})
 	if _, err := await(ctx, s, done, "the supervisor has not answered"); err != nil {
-		s.send(envelope{request: unwatchRequest{w}}) // it follows the watchRequest
+		s.send(unwatchRequest{w}) // it follows the watchRequest
 		return nil, fmt.Errorf("events: %w", err)
 	}
 	go func() {
 		select {
 		case <-ctx.Done():
-			s.send(envelope{request: unwatchRequest{w}})
+			s.send(unwatchRequest{w})
 		case <-s.stopped:
 		}
 	}()
@@ -84,14 +84,14 @@ func (s *Supervisor) publish(event func() model.Event) {
 	}
 }
 
-func (s *Supervisor) noteDial(sh *share, d *dialed, err error) {
-	if err != nil && sh.dialing.Err() != nil {
+func (s *Supervisor) noteDial(d *dialed) {
+	if d.err != nil && d.share.dialing.Err() != nil {
 		return // called off by a drain: it says nothing about the server
 	}
 	s.publish(func() model.Event {
-		e := model.Event{Kind: model.EventDialed, System: sh.system, Workspace: d.workspace, Took: d.took}
-		if err != nil {
-			e.Kind, e.Err = model.EventDialFailed, err.Error()
+		e := model.Event{Kind: model.EventDialed, System: d.share.system, Workspace: d.dial.Workspace, Took: d.took}
+		if d.err != nil {
+			e.Kind, e.Err = model.EventDialFailed, d.err.Error()
 		}
 		return e
 	})

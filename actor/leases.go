@@ -3,6 +3,7 @@ package actor
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -38,7 +39,7 @@ func (s *Supervisor) OverdueLeases(ctx context.Context, after time.Duration) (ov
 func (s *Supervisor) leases(ctx context.Context, r leasesRequest) (heldLeases, error) {
 	answers := make(chan heldLeases, 1)
 	r.answer = answers
-	s.send(envelope{request: r})
+	s.send(r)
 	held, err := await(ctx, s, answers, "the supervisor has not answered")
 	if err != nil {
 		return heldLeases{}, fmt.Errorf("leases: %w", err)
@@ -63,7 +64,7 @@ func (r leasesRequest) carryOut(s *Supervisor) {
 	held := heldLeases{next: r.after}
 	now := s.now()
 	for i, sh := range s.shares {
-		for c := sh.lent.head; c != nil; c = c.after {
+		for _, c := range sh.leased {
 			l, since := c.held()
 			if l.slot == nil || r.overdue && c.reported == l.turn {
 				continue
@@ -92,4 +93,48 @@ func (c *slot) held() (l Lease, since time.Duration) {
 		return Lease{}, 0
 	}
 	return Lease{slot: c, turn: turn}, since
+}
+
+// oldestLease returns the oldest lease of those slots, and since when it lasts; none
+// if all of them lie in seats.
+func oldestLease(slots []*slot) (oldest Lease, since time.Duration) {
+	for _, c := range slots {
+		if l, at := c.held(); l.slot != nil && (oldest.slot == nil || at < since) {
+			oldest, since = l, at
+		}
+	}
+	return oldest, since
+}
+
+// oldestLease is that of all. It stays so until it ends, so that a flood of refusals
+// does not look for it each time.
+func (sh *share) oldestLease() (Lease, time.Duration) {
+	if sh.oldest.slot != nil {
+		if l, since := sh.oldest.slot.held(); l == sh.oldest {
+			return l, since
+		}
+	}
+	var since time.Duration
+	sh.oldest, since = oldestLease(sh.leased)
+	return sh.oldest, since
+}
+
+// nameOldestLease says in a refusal whose lease is the longest, of all or, where the
+// end of another workspace's would not help, of the workspace's own.
+func (s *Supervisor) nameOldestLease(sh *share, refusal error) {
+	var limit *model.ConnectionLimitError
+	if !errors.As(refusal, &limit) {
+		return
+	}
+	var oldest Lease
+	var since time.Duration
+	if limit.Limit == model.WorkspaceLimit || limit.Limit == model.QueueLimit && limit.CurrentWorkspace >= limit.MaxPerWorkspace {
+		oldest, since = oldestLease(sh.directory.find(limit.WorkspaceID).slots)
+	} else {
+		oldest, since = sh.oldestLease()
+	}
+	if oldest.slot != nil {
+		limit.LongestLease = max(0, s.loop.now-since)
+		limit.LongestLeaseWorkspace = oldest.slot.seats.workspace
+	}
 }

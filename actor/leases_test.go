@@ -31,7 +31,7 @@ func described(leases []actor.HeldLease) (words []string) {
 
 func TestAnOverdueLeaseIsToldOnceAndAtItsTime(t *testing.T) {
 	test(t, few(4, 2), func(w *world) {
-		w.LookSeldom()
+		w.RecallSeldom()
 		events := w.watch(background, 100)
 		expect := func(wantNext time.Duration, want ...string) {
 			t.Helper()
@@ -69,7 +69,7 @@ func TestAnOverdueLeaseIsToldOnceAndAtItsTime(t *testing.T) {
 
 func TestTheLeasesAreListedWithTheirTrueAge(t *testing.T) {
 	testShares(t, []model.Limits{few(4, 4), few(2, 2)}, func(w *world) {
-		w.LookSeldom()
+		w.RecallSeldom()
 		w.idle("a", 2)
 		w.acquireOf(second, "system")
 		time.Sleep(time.Second)

@@ -58,9 +58,9 @@ func TestTheSupervisorForgetsWhatIsOver(t *testing.T) {
 				t.Fatalf("round %d leaves %d connections, %d operations",
 					i, len(sh.slots), len(sh.operations))
 			}
-			if sh.lent.size > len(sh.slots) || sh.directory.size > len(sh.slots) || entries(sh.directory) != sh.directory.size {
+			if len(sh.leased) > len(sh.slots) || sh.directory.size > len(sh.slots) || entries(sh.directory) != sh.directory.size {
 				t.Fatalf("round %d leaves %d connections, but %d lent ones, %d seats by its own account, %d in truth",
-					i, len(sh.slots), sh.lent.size, sh.directory.size, entries(sh.directory))
+					i, len(sh.slots), len(sh.leased), sh.directory.size, entries(sh.directory))
 			}
 		}
 		if err := s.Drain(t.Context()); err != nil {
@@ -70,9 +70,9 @@ func TestTheSupervisorForgetsWhatIsOver(t *testing.T) {
 			t.Errorf("in the end there are %d connections, %d operations",
 				len(sh.slots), len(sh.operations))
 		}
-		if sh.lent.size != 0 || sh.directory.size != 0 || entries(sh.directory) != 0 {
+		if len(sh.leased) != 0 || sh.directory.size != 0 || entries(sh.directory) != 0 {
 			t.Errorf("in the end there are %d lent ones, %d seats by the directory's own account, %d in truth",
-				sh.lent.size, sh.directory.size, entries(sh.directory))
+				len(sh.leased), sh.directory.size, entries(sh.directory))
 		}
 	})
 }
@@ -125,8 +125,8 @@ func TestTheSeatsGoWithTheLastConnection(t *testing.T) {
 				end(s, &l)
 				time.Sleep(time.Second)
 				synctest.Wait()
-				if d := s.shares[0].directory; d.size != 0 || entries(d) != 0 || s.shares[0].lent.size != 0 {
-					t.Errorf("there are %d seats by the directory's own account, %d in truth, %d lent", d.size, entries(d), s.shares[0].lent.size)
+				if d := s.shares[0].directory; d.size != 0 || entries(d) != 0 || len(s.shares[0].leased) != 0 {
+					t.Errorf("there are %d seats by the directory's own account, %d in truth, %d lent", d.size, entries(d), len(s.shares[0].leased))
 				}
 				if err := s.Drain(t.Context()); err != nil {
 					t.Error(err)

@@ -109,7 +109,7 @@ func (g generations) recording(s *Supervisor, sh *share) model.Recording {
 // model.ErrClosed.
 func (s *Supervisor) Recordings(ctx context.Context) ([]model.Recording, error) {
 	answers := make(chan []generations, 1)
-	s.send(envelope{request: recordingsRequest{answers}})
+	s.send(recordingsRequest{answers})
 	shares, err := await(ctx, s, answers, "the supervisor has not answered")
 	if err != nil {
 		return nil, fmt.Errorf("recordings: %w", err)

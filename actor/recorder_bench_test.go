@@ -12,7 +12,7 @@ func BenchmarkNote(b *testing.B) {
 	state := model.NewState(recordedLimits())
 	r := newRecorder(state)
 	messages := [...]model.Message{
-		model.Acquire{Lease: 1, Workspace: "a"}, model.Release{Lease: 1, Conn: 1}, model.Horizon{At: 1}, model.Closed{Conn: 1},
+		model.Acquire{Lease: 1, Workspace: "a"}, model.Release{Lease: 1, Conn: 1}, model.Reclaim{}, model.Closed{Conn: 1},
 	}
 	b.ReportAllocs()
 	i := 0

@@ -159,7 +159,7 @@ func TestWhatWasHandedOutIsNotWrittenToAgain(t *testing.T) {
 			synctest.Wait()
 			if n := len(handedOut); n == 0 || &handedOut[n-1].current.entries[0] != &r.current.entries[0] && r.previous.entries != nil {
 				answer := make(chan []generations, 1)
-				s.send(envelope{request: recordingsRequest{answer}})
+				s.send(recordingsRequest{answer})
 				g := <-answer
 				handedOut = append(handedOut, g[0])
 				content = append(content, string(asJSON(t, g[0].recording(s, s.shares[0]))))

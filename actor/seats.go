@@ -24,7 +24,7 @@ type seats struct {
 	// workspace that comes free.
 	closed atomic.Bool
 
-	// Only the supervisor touches what follows; closed is made of it (settle).
+	// Only the supervisor touches what follows; closed is made of it (update).
 	slots   []*slot // dialed and not told to close
 	waiting int     // acquires without an answer
 	paused  bool
@@ -77,7 +77,7 @@ func (ts *seats) lend() (Lease, bool) {
 		return Lease{}, false
 	}
 	if ts.mustTell() { // somebody came before: do not overtake
-		ts.share.supervisor.send(envelope{released: c})
+		ts.share.supervisor.sendHome(c, model.Clean)
 		return Lease{}, false
 	}
 	return c.lend(ts.share.supervisor.now()), true
@@ -92,7 +92,7 @@ func (ts *seats) leave(c *slot) bool {
 	if ts.mustTell() {
 		// It may have looked into the seats before this one was filled.
 		for c := ts.take(); c != nil; c = ts.take() {
-			ts.share.supervisor.send(envelope{released: c})
+			ts.share.supervisor.sendHome(c, model.Clean)
 		}
 	}
 	return true

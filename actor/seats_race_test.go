@@ -101,7 +101,7 @@ func (s *keenServer) use(l *actor.Lease, id model.WorkspaceID, asked time.Durati
 func startKeen(t *testing.T, limits model.Limits, slow bool) (*keenServer, *actor.Supervisor) {
 	server := &keenServer{t: t, budget: int64(limits.Budget), slow: slow, begin: time.Now(), conns: make(chan *keenConn, 1_000_000)}
 	s := actor.Start(actor.Share{Limits: limits, Dialer: server})
-	s.LookSeldom()
+	s.RecallSeldom()
 	return server, s
 }
 

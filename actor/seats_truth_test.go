@@ -87,7 +87,7 @@ func TestTheLongestLeaseIsThatOfOneHolder(t *testing.T) {
 
 func TestALimitErrorTellsTheAgeOfALeaseThatCameThroughASeat(t *testing.T) {
 	test(t, few(3, 2), func(w *world) {
-		w.LookSeldom()
+		w.RecallSeldom()
 		w.acquire("slow")
 		w.idle("a", 2)
 		time.Sleep(time.Minute)
@@ -113,7 +113,7 @@ func TestALimitErrorTellsTheAgeOfALeaseThatCameThroughASeat(t *testing.T) {
 
 func TestALeaseTellsHowLongItsConnectionLayUnused(t *testing.T) {
 	test(t, few(2, 1), func(w *world) {
-		w.LookSeldom()
+		w.RecallSeldom()
 		l := w.acquire("a")
 		if l.Idle() != 0 {
 			w.Errorf("just dialed: %v", l.Idle())

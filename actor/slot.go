@@ -28,19 +28,17 @@ type slot struct {
 	// granted is about the last turn that the supervisor has granted. It is the
 	// owner's, as is freed.
 	granted granted
-	// freed is when it was last given back, or dialed.
-	freed time.Duration
+	// freed is when it was last given back, or dialed, and health what was said then.
+	freed  time.Duration
+	health model.Health
 
 	// Only the supervisor touches what follows.
-	lease model.LeaseID // on which the core has it
-	seen  uint64        // the turn that the core was last told of
-	known time.Duration // see share.lent
-	stale bool          // there was a Renew or Pause since it was dialed, or its lease is exclusive
+	lease    model.LeaseID // on which the core has it
+	leasedAt int           // its place in share.leased, or -1
+	counted  uint64        // the turn up to which its acquires are counted
+	stale    bool          // there was a Renew or Pause since it was dialed, or its lease is exclusive
 	// reported is the last turn that OverdueLeases has returned.
 	reported uint64
-	// listed: it is in share.lent, between these two.
-	listed        bool
-	before, after *slot
 }
 
 type granted struct {
@@ -55,13 +53,4 @@ func (c *slot) lend(now time.Duration) Lease {
 	c.lent.Store(int64(now))
 	c.turn.Store(turn)
 	return Lease{slot: c, turn: turn}
-}
-
-// countPassedOn counts the acquires up to that turn of which the core does not
-// know, none of which waited, and returns how many; the caller tells the core.
-func (c *slot) countPassedOn(turn uint64) uint64 {
-	n := (turn+1)/2 - (c.seen+1)/2
-	c.seen = turn
-	c.share.waits.ObserveMany(0, n)
-	return n
 }

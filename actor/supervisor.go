@@ -11,7 +11,7 @@ import (
 
 // Supervisor lends connections. Its methods may be called from any goroutine.
 type Supervisor struct {
-	mailbox chan envelope
+	mailbox chan request
 	stopped chan struct{} // closed when the loop has ended
 
 	lastLease atomic.Uint64
@@ -28,9 +28,8 @@ type loop struct {
 	timer    *time.Timer // sends a tickRequest
 	timerAt  time.Duration
 	draining int           // how many shares were told to drain
-	now      time.Duration // the core's time; read once for several envelopes
+	now      time.Duration // the core's time; read once for several requests
 	received uint64
-	asking   *call // whose Acquire the core is being told, until it is answered
 	busy     time.Duration
 	askedAt  time.Duration // when Stats last reset busy
 	wokeAt   time.Duration
@@ -62,15 +61,15 @@ type share struct {
 	// slots holds the connections from their DialSucceeded (or DialFailed with
 	// a slot held) to their Close.
 	slots map[model.ConnID]*slot
-	// lent has the slots that the core has on a lease, in the order of their known.
-	// A slot on a lease, and one in a seat, was not given back before its known, nor
-	// before loweredAt.
-	lent      lentList
-	loweredAt time.Duration
-	// sawAll: short is up, and was when all in lent were seen in use.
-	sawAll bool
-	// lookAt is when lent is looked through, every lookEvery, or Never.
-	lookAt, lookEvery time.Duration
+	// leased are the slots that the core has on a lease, in no order: each is in
+	// somebody's hands or in a seat.
+	leased []*slot
+	// oldest is the oldest lease, if it has not ended.
+	oldest Lease
+	// seatHits are the acquires that found a connection in a seat, as far as counted.
+	seatHits uint64
+	// recallAt is when the seats are emptied, every recallEvery, or Never.
+	recallAt, recallEvery time.Duration
 	// operations holds who gets the answer to an Evict, a Renew or a Pause.
 	operations map[model.OperationID]chan<- int
 	wakeAt     time.Duration
@@ -79,21 +78,17 @@ type share struct {
 	waits, dialTimes model.Histogram
 }
 
-// mailboxSize lets senders go on while the loop is busy; nothing depends on it.
-const mailboxSize = 256
-
 // Start starts a supervisor for the shares, which must have sensible limits.
 // The caller ends it with Drain.
 func Start(shares ...Share) *Supervisor {
 	s := &Supervisor{
-		mailbox: make(chan envelope, mailboxSize),
+		mailbox: make(chan request, mailboxSize),
 		stopped: make(chan struct{}),
 		start:   time.Now().Add(-1), // no time is 0, which a Release takes for now
 	}
 	for _, sh := range shares {
 		dialing, stopDials := context.WithCancel(context.Background())
 		state := model.NewState(sh.Limits)
-		state.Step(0, model.Horizon{}) // there will be seats
 		s.shares = append(s.shares, &share{
 			supervisor:   s,
 			directory:    newDirectory(),
@@ -106,14 +101,14 @@ func Start(shares ...Share) *Supervisor {
 			lifetimes:    sh.Limits,
 			perWorkspace: sh.Limits.PerWorkspace,
 			slots:        make(map[model.ConnID]*slot),
-			lookAt:       model.Never,
-			lookEvery:    lookEvery(sh.Limits),
+			recallAt:     model.Never,
+			recallEvery:  recallEvery(sh.Limits),
 			operations:   make(map[model.OperationID]chan<- int),
 			wakeAt:       model.Never,
 		})
 	}
 	s.loop.watchers = make(map[*watcher]bool)
-	s.loop.timer = time.AfterFunc(model.Never, func() { s.send(envelope{request: tickRequest{}}) })
+	s.loop.timer = time.AfterFunc(model.Never, func() { s.send(tickRequest{}) })
 	s.loop.timerAt = model.Never
 	go s.run()
 	return s
@@ -137,23 +132,23 @@ func (s *Supervisor) run() {
 // microseconds.
 const atOnce = 32
 
-// next blocks for the next envelope.
-func (s *Supervisor) next() envelope {
+// next blocks for the next request.
+func (s *Supervisor) next() request {
 	select {
-	case e := <-s.mailbox:
+	case r := <-s.mailbox:
 		if s.loop.received++; s.loop.received%atOnce == 0 {
 			s.setTimer()
 			s.loop.now = s.now()
 		}
-		return e
+		return r
 	default:
 	}
 	s.setTimer()
 	s.loop.busy += s.now() - s.loop.wokeAt
-	e := <-s.mailbox
+	r := <-s.mailbox
 	s.loop.now = s.now()
 	s.loop.wokeAt = s.loop.now
-	return e
+	return r
 }
 
 // tickRequest is what the timer sends.
@@ -162,7 +157,10 @@ type tickRequest struct{}
 func (tickRequest) carryOut(s *Supervisor) {
 	s.loop.timerAt = model.Never
 	for _, sh := range s.shares {
-		s.lookAgain(sh)
+		if sh.recallAt <= s.loop.now {
+			sh.recallAt = model.Never // setTimer sets the next one
+			s.recallAll(sh)
+		}
 		s.tell(sh, model.Tick{})
 	}
 }
@@ -176,8 +174,7 @@ func (s *Supervisor) drained() bool {
 	return true
 }
 
-// tell tells a share's core a message and carries out what it decides. Whoever
-// calls it sees to it that seek follows.
+// tell tells a share's core a message and carries out what it decides.
 func (s *Supervisor) tell(sh *share, m model.Message) {
 	sh.recorder.note(s.loop.now, sh.state, m)
 	for _, effect := range sh.state.Step(s.loop.now, m) {
@@ -207,8 +204,8 @@ func (s *Supervisor) drainNext() {
 		s.loop.draining++
 		sh.stopDials()
 		sh.short.Store(true) // and never lowered: the core stays short
+		s.recallAll(sh)
 		s.tell(sh, model.Drain{})
-		s.lookAtAll(sh)
 	}
 }
 
@@ -216,10 +213,10 @@ func (s *Supervisor) drainNext() {
 func (s *Supervisor) setTimer() {
 	at := model.Never
 	for _, sh := range s.shares {
-		if sh.lookAt == model.Never && sh.lent.size > 0 && sh.hasSeats() {
-			sh.lookAt = s.loop.now + sh.lookEvery
+		if sh.recallAt == model.Never && len(sh.leased) > 0 && sh.hasSeats() {
+			sh.recallAt = s.loop.now + sh.recallEvery
 		}
-		at = min(at, sh.wakeAt, sh.lookAt)
+		at = min(at, sh.wakeAt, sh.recallAt)
 	}
 	if at == s.loop.timerAt {
 		return

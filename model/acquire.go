@@ -134,7 +134,7 @@ func closedError(id WorkspaceID) error {
 }
 
 func (s *State) limitError(w *workspace, limit Limit) *ConnectionLimitError {
-	err := &ConnectionLimitError{
+	return &ConnectionLimitError{
 		MaxConnections:     s.limits.Budget,
 		CurrentConnections: s.open(),
 		EffectiveBudget:    s.effective,
@@ -146,13 +146,4 @@ func (s *State) limitError(w *workspace, limit Limit) *ConnectionLimitError {
 		Waiting:            s.queue.size,
 		WaitingWorkspace:   w.waiting(),
 	}
-	inTheWay := &s.leases
-	if limit == WorkspaceLimit || limit == QueueLimit && w.open() >= s.limits.PerWorkspace {
-		inTheWay = &w.leases // the end of another workspace's would not help
-	}
-	if inTheWay.size() > 0 {
-		err.LongestLease = s.now - inTheWay.min().since
-		err.LongestLeaseWorkspace = inTheWay.min().workspace.id
-	}
-	return err
 }

@@ -23,7 +23,7 @@ func (s *State) Check() error {
 func (s *State) checkCounts() error {
 	var total [connStates]int
 	each := make(map[*workspace][connStates]int)
-	leases, leased := 0, make(map[LeaseID]bool)
+	leased := make(map[LeaseID]bool)
 	for id, c := range s.conns {
 		total[c.state]++
 		counts := each[c.workspace]
@@ -36,35 +36,31 @@ func (s *State) checkCounts() error {
 			return fmt.Errorf("I4: connection %d belongs to a forgotten entry of workspace %q", id, c.workspace.id)
 		case c.exclusive && c.state == inUse && c.workspace.open() != 1:
 			return fmt.Errorf("I12: connection %d is in exclusive use, but workspace %q has %d", id, c.workspace.id, c.workspace.open())
+		case c.state == inUse && c.exclusive != c.workspace.alone:
+			return fmt.Errorf("I12: connection %d: exclusive %t, but kept of workspace %q: %t", id, c.exclusive, c.workspace.id, c.workspace.alone)
 		case c.state == inUse && leased[c.lease]:
 			return fmt.Errorf("I5: lease %d has two connections", c.lease)
-		case (c.state == inUse) != s.leases.has(c) || s.leases.has(c) != c.workspace.leases.has(c):
-			return fmt.Errorf("I5: connection %d: in use %t, among the leases %t, among its workspace's %t",
-				id, c.state == inUse, s.leases.has(c), c.workspace.leases.has(c))
 		case c.state == closing && c.listed.in != nil && c.listed.in != &s.onTheWay,
 			c.state != closing && c.listed.in != nil:
 			return fmt.Errorf("I5: connection %d is in the wrong list for its state", id)
 		}
 		if c.state == inUse {
-			leases++
 			leased[c.lease] = true
 		}
 	}
-	if total != s.counts || leases != s.leases.size() {
-		return fmt.Errorf("I1: counted %v, kept %v and %d leases", total, s.counts, s.leases.size())
+	if total != s.counts {
+		return fmt.Errorf("I1: counted %v, kept %v", total, s.counts)
 	}
 	for _, w := range s.workspaces {
-		if each[w] != w.counts || each[w][inUse] != w.leases.size() {
-			return fmt.Errorf("I2: workspace %q: counted %v, kept %v and %d leases", w.id, each[w], w.counts, w.leases.size())
+		if each[w] != w.counts {
+			return fmt.Errorf("I2: workspace %q: counted %v, kept %v", w.id, each[w], w.counts)
+		}
+		if w.alone && w.counts[inUse] != 1 {
+			return fmt.Errorf("I12: workspace %q has %d connections in use, and none of them alone", w.id, w.counts[inUse])
 		}
 	}
 	if s.effective > s.limits.Budget {
 		return fmt.Errorf("I1: effective budget %d above the budget %d", s.effective, s.limits.Budget)
-	}
-	for _, c := range s.conns {
-		if c.state == inUse && (byLease(c, s.leases.min()) || byLease(c, c.workspace.leases.min())) {
-			return fmt.Errorf("the lease of connection %d is older than the head of a heap", c.id)
-		}
 	}
 	return nil
 }
@@ -193,10 +189,11 @@ func (s *State) checkNoLostWakeUp() error {
 	if wanted > 0 && s.open() < s.effective {
 		return fmt.Errorf("I7: %d dials are wanted and could start", wanted)
 	}
-	if s.seesOldest() && s.excess() > 0 {
+	reclaimable := s.reclaimed && s.counts[idle] > 0 // and yet idle
+	if reclaimable && s.excess() > 0 {
 		return fmt.Errorf("I1: %d of %d open and only %d closing, but %d idle", s.open(), s.effective, s.counts[closing], s.counts[idle])
 	}
-	if wanted > max(0, s.coming()) && s.seesOldest() {
+	if reclaimable && wanted > max(0, s.coming()) {
 		return fmt.Errorf("I7: %d dials are wanted, %d slots are coming, and %d connections are idle", wanted, s.coming(), s.counts[idle])
 	}
 	return nil

@@ -51,21 +51,12 @@ func TestCheckSeesWhatIsWrong(t *testing.T) {
 		{"I5: connection 99 is filed under 1", func(s *State) { s.conns[1].id = 99 }},
 		{`belongs to a forgotten entry of workspace "a"`, func(s *State) { delete(s.workspaces, "a") }},
 		{"I5: lease 1 has two connections", func(s *State) { s.conns[2].lease = 1 }},
-		{"I5: connection 1: in use true, among the leases false, among its workspace's true", func(s *State) { s.leases.remove(s.conns[1]) }},
-		{"I5: connection 1: in use true, among the leases true, among its workspace's false", func(s *State) { s.workspaces["a"].leases.remove(s.conns[1]) }},
-		{"I5: connection 5: in use false, among the leases true, among its workspace's false", func(s *State) { s.leases.set(s.conns[5]) }},
 		{"I5: connection 1 is in the wrong list", func(s *State) { s.onTheWay.pushBack(&s.conns[1].listed) }},
 		{"I5: connection 3 is in the wrong list", func(s *State) { s.onTheWay.pushBack(&s.conns[3].listed) }},
 		{"I5: connection 7 is in the wrong list", func(s *State) { s.onTheWay.pushBack(&s.conns[7].listed) }},
-		{"I1: counted [1 2 2 1], kept [1 3 2 1] and 2 leases", func(s *State) { s.counts[idle]++ }},
-		{"I1: counted [1 2 2 1], kept [1 2 2 1] and 3 leases", func(s *State) { s.leases.items = append(s.leases.items, s.conns[1]) }},
-		{`I2: workspace "a": counted [0 0 2 0], kept [0 0 2 0] and 3 leases`, func(s *State) {
-			leases := &s.workspaces["a"].leases
-			leases.items = append(leases.items, s.conns[1])
-		}},
+		{"I1: counted [1 2 2 1], kept [1 3 2 1]", func(s *State) { s.counts[idle]++ }},
 		{`I2: workspace "c": counted [0 0 0 1], kept [0 0 0 2]`, func(s *State) { s.workspaces["c"].counts[closing]++ }},
 		{"I1: effective budget 7 above the budget 6", func(s *State) { s.effective = 7 }},
-		{"the lease of connection 2 is older than the head of a heap", func(s *State) { s.conns[2].since = -1 }},
 
 		{"I6: 2 idle, 1 in the LRU heap, 2 in the heap of ends", func(s *State) { s.idle.lru.remove(s.conns[3]) }},
 		{"I6: 2 idle, 2 in the LRU heap, 1 in the heap of ends", func(s *State) { s.idle.ends.remove(s.conns[3]) }},
@@ -113,8 +104,8 @@ func TestCheckSeesWhatIsWrong(t *testing.T) {
 		{"I7: 2 dials are wanted and could start", func(s *State) {
 			s.limits.Budget, s.effective, s.pace.limit = 10, 10, 10
 		}},
-		{"I1: 6 of 3 open and only 1 closing, but 2 idle", func(s *State) { s.effective = 3 }},
-		{"I7: 2 dials are wanted, 1 slots are coming, and 2 connections are idle", func(s *State) { s.pace.limit = 10 }},
+		{"I1: 6 of 3 open and only 1 closing, but 2 idle", func(s *State) { s.effective, s.reclaimed = 3, true }},
+		{"I7: 2 dials are wanted, 1 slots are coming, and 2 connections are idle", func(s *State) { s.pace.limit, s.reclaimed = 10, true }},
 	} {
 		s := busy(t)
 		test.spoil(s.State)

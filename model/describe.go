@@ -14,16 +14,9 @@ func DescribeMessage(m Message) string {
 	case Cancel:
 		return fmt.Sprintf("cancel %d", m.Lease)
 	case Release:
-		return fmt.Sprintf("release %d conn %d %s%s%s", m.Lease, m.Conn, m.Health,
-			when(m.At != 0, " at "+m.At.String()), when(m.PassedOn != 0, fmt.Sprintf(" passed-on %d", m.PassedOn)))
-	case Reused:
-		return fmt.Sprintf("reused %d conn %d%s passed-on %d", m.Lease, m.Conn,
-			when(m.Since != 0, " since "+m.Since.String()), m.PassedOn)
-	case Horizon:
-		if m.At == Never {
-			return "horizon never"
-		}
-		return "horizon " + m.At.String()
+		return fmt.Sprintf("release %d conn %d %s%s", m.Lease, m.Conn, m.Health, when(m.At != 0, " at "+m.At.String()))
+	case Reclaim:
+		return "reclaim"
 	case DialSucceeded:
 		return fmt.Sprintf("dialed %d", m.Conn)
 	case DialFailed:
@@ -76,18 +69,17 @@ func DescribeEffect(e Effect) string {
 	return fmt.Sprintf("unknown effect %T", e)
 }
 
-// describeError says all that the rules fix about a refusal. It leaves out whose
-// the longest lease is, because of several equally old ones any may be named.
+// describeError says all that the core says about a refusal.
 func describeError(err error) string {
 	var limit *ConnectionLimitError
 	var dial *DialError
 	switch {
 	case errors.As(err, &limit):
-		return fmt.Sprintf("%s limit for %s, all %d/%d%s, own %d/%d, waiting %d own %d, longest lease %v%s",
+		return fmt.Sprintf("%s limit for %s, all %d/%d%s, own %d/%d, waiting %d own %d%s",
 			limit.Limit, limit.WorkspaceID.shown(), limit.CurrentConnections, limit.MaxConnections,
 			when(limit.Lingering > 0, fmt.Sprintf(" lingering %d", limit.Lingering)),
 			limit.CurrentWorkspace, limit.MaxPerWorkspace, limit.Waiting, limit.WaitingWorkspace,
-			limit.LongestLease, when(limit.Cause != nil, ", with a cause"))
+			when(limit.Cause != nil, ", with a cause"))
 	case errors.As(err, &dial):
 		return fmt.Sprintf("dial of %s failed %s, attempts %d", dial.WorkspaceID.shown(), dial.Kind, dial.Attempts)
 	case errors.Is(err, ErrPaused):

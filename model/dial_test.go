@@ -145,7 +145,7 @@ func TestAFullServerHoldsTheBudgetAtWhatIsOpen(t *testing.T) {
 	s.at(0, acquire(3, "c"), "dial 3 c")
 	s.at(10*ms, failed(3, ServerFull), "wake 510ms")
 	s.at(20*ms, acquire(4, "d"))
-	s.at(20*ms, Cancel{4}, "reject 4: budget limit of d: open 2 of 4, own 0 of 1, waiting 2 own 1, effective 2, lease 20ms a")
+	s.at(20*ms, Cancel{4}, "reject 4: budget limit of d: open 2 of 4, own 0 of 1, waiting 2 own 1, effective 2")
 	s.at(510*ms, Tick{}, "dial 4 c", "wake 1.01s")
 	s.at(520*ms, failed(4, ServerFull), "wake 1.02s")
 	s.at(1020*ms, Tick{}, "dial 5 c", "wake 1.52s")
@@ -192,7 +192,7 @@ func TestAFullServerDoesNotKeepIdleConnectionsFromMoving(t *testing.T) {
 	s := start(t, limits(4, 1))
 	s.parked(1, "a")
 	s.at(0, acquire(2, "b"), "dial 2 b")
-	s.at(10*ms, failed(2, ServerFull), "close 1 a make_room idle 10ms for b", "wake 110ms")
+	s.at(10*ms, failed(2, ServerFull), "wake 510ms", "close 1 a make_room idle 10ms for b", "wake 110ms")
 	s.at(11*ms, Closed{1}, "dial 3 b", "wake 510ms")
 }
 

@@ -76,12 +76,12 @@
 //	 3. After every message: while the demand, the dial room and the free slots
 //	    under the effective budget are positive, a dial starts for the workspace
 //	    of the needy waiter that arrived first.
-//	 4. Then idle connections are closed, as far as there are any, the least
+//	 4. On Reclaim, idle connections are closed, as far as there are any, the least
 //	    recently used first, ties by the lower ConnID: as many as the open ones
 //	    that are not closing exceed the effective budget; then, if wanted is
-//	    positive, as many as it exceeds coming. One that was last used at the horizon
-//	    or later stays: a connection that is in use for the State may have been given
-//	    back before, and passed on without a message (Horizon, Reused).
+//	    positive, as many as it exceeds coming. Reclaimable tells when to ask for
+//	    it. It is a message of its own so that whoever runs the State can tell it
+//	    first of every connection that came free without a message.
 //	 5. A permanent dial failure holds its workspace back and answers all of its
 //	    waiters at once, unless it is paused (Resume forgets the failure); a
 //	    transient one holds it back and they wait on. After any failure the
@@ -118,11 +118,10 @@
 //	I5  A connection is in one state and on at most one lease; a Release that
 //	    is not of the connection's current lease changes nothing but a counter.
 //	I6  The LRU heap holds exactly the idle connections. One evicted to make
-//	    room was idle, and no other idle one had been used longer ago, nor any that
-//	    the State holds for in use, if the horizon is true.
-//	I7  No lost wake-up: after a message no waiter is left whom a grant, a dial
-//	    or an eviction could serve under rules 1 to 4. Short tells whether a higher
-//	    horizon or an untold release might serve one.
+//	    room was idle, and no other idle one had been used longer ago.
+//	I7  No lost wake-up: after a message no waiter is left whom a grant or a dial
+//	    could serve under rules 1 to 3, nor after a Reclaim one whom an eviction
+//	    could. Short tells whether a connection that comes free might serve one.
 //	I8  Within a workspace grants are first-in first-out. Across workspaces a
 //	    needy waiter that no slot is coming for is never passed over by a
 //	    hand-off to one that arrived later by more than Patience, while a dial

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// Entry is one message of a log and when it arrived. It is small (64 bytes) and of
+// Entry is one message of a log and when it arrived. It is small (56 bytes) and of
 // one size, so that a supervisor can afford to keep the last ones: an Acquire's
 // Caller and all of a DialFailed's Err but its text are left out.
 type Entry struct {
@@ -17,8 +17,7 @@ type Entry struct {
 	detail uint8  // Health, FailureKind, 1 for Exclusive
 	who    uint64 // lease, operation, Budget
 	conn   uint64 // connection, PerWorkspace
-	when   int64  // At of a Release or a Horizon, Since of a Reused
-	more   uint64 // PassedOn
+	when   int64  // At of a Release
 	text   string // workspace, Err
 }
 
@@ -29,8 +28,7 @@ const (
 	entryAcquire
 	entryCancel
 	entryRelease
-	entryReused
-	entryHorizon
+	entryReclaim
 	entryDialSucceeded
 	entryDialFailed
 	entryClosed
@@ -56,12 +54,9 @@ func (e *Entry) Set(at time.Duration, m Message) {
 		e.kind, e.who = entryCancel, uint64(m.Lease)
 	case Release:
 		e.kind, e.who, e.conn, e.detail = entryRelease, uint64(m.Lease), uint64(m.Conn), uint8(m.Health)
-		e.when, e.more = int64(m.At), m.PassedOn
-	case Reused:
-		e.kind, e.who, e.conn = entryReused, uint64(m.Lease), uint64(m.Conn)
-		e.when, e.more = int64(m.Since), m.PassedOn
-	case Horizon:
-		e.kind, e.when = entryHorizon, int64(m.At)
+		e.when = int64(m.At)
+	case Reclaim:
+		e.kind = entryReclaim
 	case DialSucceeded:
 		e.kind, e.conn = entryDialSucceeded, uint64(m.Conn)
 	case DialFailed:
@@ -99,11 +94,9 @@ func (e Entry) Message() Message {
 	case entryCancel:
 		return Cancel{lease}
 	case entryRelease:
-		return Release{Lease: lease, Conn: conn, Health: Health(e.detail), At: time.Duration(e.when), PassedOn: e.more}
-	case entryReused:
-		return Reused{Lease: lease, Conn: conn, Since: time.Duration(e.when), PassedOn: e.more}
-	case entryHorizon:
-		return Horizon{time.Duration(e.when)}
+		return Release{Lease: lease, Conn: conn, Health: Health(e.detail), At: time.Duration(e.when)}
+	case entryReclaim:
+		return Reclaim{}
 	case entryDialSucceeded:
 		return DialSucceeded{conn}
 	case entryDialFailed:
@@ -135,8 +128,7 @@ var entryKinds = [...]struct {
 	entryAcquire:       {"Acquire", read[Acquire]},
 	entryCancel:        {"Cancel", read[Cancel]},
 	entryRelease:       {"Release", read[Release]},
-	entryReused:        {"Reused", read[Reused]},
-	entryHorizon:       {"Horizon", read[Horizon]},
+	entryReclaim:       {"Reclaim", read[Reclaim]},
 	entryDialSucceeded: {"DialSucceeded", read[DialSucceeded]},
 	entryDialFailed:    {"DialFailed", readDialFailed},
 	entryClosed:        {"Closed", read[Closed]},

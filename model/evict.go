@@ -19,6 +19,9 @@ func (s *State) closeFor(c *conn, reason CloseReason, beneficiary WorkspaceID) {
 	}
 	s.move(c, closing)
 	c.since = s.now
+	if c.exclusive {
+		c.workspace.alone = false
+	}
 	s.onTheWay.pushBack(&c.listed)
 	s.counters.Closes[reason]++
 	if reason == MakeRoom || reason == Yield {
@@ -48,48 +51,44 @@ func (s *State) gone(c *conn) {
 	s.settle(w)
 }
 
-// makeRoom is rule 4: the least recently used idle connections give way to a
-// budget that was lowered, and to the demand that no slot is coming for.
-func (s *State) makeRoom() {
+// reclaim is rule 4: the least recently used idle connections give way to a budget
+// that was lowered, and to the demand that no slot is coming for.
+func (s *State) reclaim() {
 	if s.draining {
 		return
 	}
-	for n := s.excess(); n > 0 && s.seesOldest(); n-- {
-		s.close(s.idle.lru.min(), Shrink)
+	lru := &s.idle.lru
+	for n := s.excess(); n > 0 && lru.size() > 0; n-- {
+		s.close(lru.min(), Shrink)
 	}
 	wanted := s.wanted()
-	if wanted <= 0 || wanted <= s.coming() || !s.seesOldest() {
+	if wanted <= 0 || wanted <= s.coming() || lru.size() == 0 {
 		return
 	}
 	served := 0 // the waiters that a slot is coming for
 	for wt := range s.needyByArrival {
 		served++
 		for s.coming() < served {
-			if served > wanted || !s.seesOldest() {
+			if served > wanted || lru.size() == 0 {
 				return
 			}
-			s.closeFor(s.idle.lru.min(), MakeRoom, wt.workspace.id)
+			s.closeFor(lru.min(), MakeRoom, wt.workspace.id)
 		}
 	}
-}
-
-// seesOldest tells whether the head of the LRU heap is the least recently used of
-// all that nobody holds, those included that it was not told about.
-func (s *State) seesOldest() bool {
-	return s.idle.lru.size() > 0 && s.idle.lru.min().lastUsed < s.horizon
 }
 
 // excess is by how many the open connections that are not closing exceed the
 // effective budget.
 func (s *State) excess() int { return s.open() - s.counts[closing] - s.effective }
 
-// Short tells whether a slot is wanted that no idle connection gave up: so every
-// connection that comes free matters. While it is true, a connection that was
-// given back and not told about, or an earlier Horizon, may be a waiter's
-// lost wake-up.
+// Short tells whether a slot is wanted that is neither free nor on its way. While it
+// is, every connection that comes free matters, and a Reclaim may find one to close.
 func (s *State) Short() bool {
 	return s.draining || s.excess() > 0 || s.wanted() > max(0, s.coming())
 }
+
+// Reclaimable tells whether a Reclaim would close something.
+func (s *State) Reclaimable() bool { return !s.draining && s.counts[idle] > 0 && s.Short() }
 
 // closeIdle closes the n least recently used idle connections of a workspace.
 func (s *State) closeIdle(w *workspace, n int, reason CloseReason) {

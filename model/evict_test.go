@@ -77,7 +77,7 @@ func TestAClosingConnectionThatLingersIsNotCountedOn(t *testing.T) {
 	s.parked(2, "b")
 	s.at(0, acquire(3, "c"), "close 1 a make_room for c", "wake 100ms")
 	s.at(99*ms, Tick{})
-	s.at(100*ms, Tick{}, "close 2 b make_room idle 100ms for c", "wake 200ms")
+	s.at(100*ms, Tick{}, "wake never", "close 2 b make_room idle 100ms for c", "wake 200ms")
 	s.at(101*ms, Closed{2}, "dial 3 c", "wake never")
 	s.at(101*ms, acquire(4, "d")) // connection 1 still has its slot
 	s.at(900*ms, Closed{1}, "dial 4 d")
@@ -93,7 +93,7 @@ func TestALoweredBudgetClosesWhatIsIdleNowAndTheRestOnRelease(t *testing.T) {
 	s.at(2*ms, release(1, 1), "close 1 a shrink")
 	s.at(3*ms, DialSucceeded{4}, "close 4 d shrink")
 	s.at(4*ms, release(2, 2))                                                 // the last one fits
-	s.at(5*ms, Closed{4}, "close 2 b make_room idle 1ms for d", "wake 101ms") // 3 lingers from then on
+	s.at(5*ms, Closed{4}, "wake 101ms", "close 2 b make_room idle 1ms for d") // 3 lingers from then on
 }
 
 func TestALoweredCapClosesEachWorkspacesLeastRecentlyUsed(t *testing.T) {
@@ -159,83 +159,26 @@ func TestAClosedThatNobodyAskedForOnlyCounts(t *testing.T) {
 	}
 }
 
-func TestOnlyWhatIsKnownToBeTheLeastRecentlyUsedGivesWay(t *testing.T) {
+func TestOnlyAReclaimEvicts(t *testing.T) {
 	s := start(t, limits(2, 1))
 	s.parked(1, "a")
 	s.lent(2, "b")
-	s.at(5*ms, Horizon{5 * ms})
-	s.at(5*ms, release(2, 2))
-	s.at(6*ms, acquire(3, "c"), "close 1 a make_room idle 6ms for c", "wake 106ms")
-	s.at(6*ms, acquire(4, "d")) // 2 was used at the horizon
+	s.Step(6*ms, acquire(3, "c"))
 	s.short(true)
-	s.at(7*ms, Horizon{5 * ms})
-	s.at(8*ms, Horizon{5*ms + 1}, "close 2 b make_room idle 3ms for d")
+	s.Step(7*ms, releasedAt(5*ms, 2, 2))
+	s.at(7*ms, Reclaim{}, "close 1 a make_room idle 7ms for c", "wake 107ms")
 	s.short(false)
-}
-
-func TestTheHorizonMayStopAnEvictionInTheMidst(t *testing.T) {
-	s := start(t, limits(2, 1))
-	s.at(0, Horizon{})
-	s.lent(1, "a")
-	s.lent(2, "b")
-	s.at(5*ms, release(1, 1))
-	s.at(6*ms, release(2, 2))
-	s.at(6*ms, acquire(3, "c"))
-	s.at(6*ms, acquire(4, "d"))
-	s.at(7*ms, Horizon{6 * ms}, "close 1 a make_room idle 2ms for c", "wake 107ms")
-	s.short(true)
-	s.at(7*ms, Horizon{7 * ms}, "close 2 b make_room idle 1ms for d")
-	s.short(false)
+	s.at(7*ms, Reclaim{})
 }
 
 func TestAnOlderOneThatIsToldLaterGivesWayFirst(t *testing.T) {
 	s := start(t, limits(2, 1))
 	s.lent(1, "a")
 	s.lent(2, "b")
-	s.at(1*ms, Horizon{1 * ms})
 	s.at(5*ms, release(2, 2))
-	s.at(6*ms, acquire(3, "c"))
-	s.at(7*ms, releasedAt(3*ms, 1, 1))
-	s.at(7*ms, Horizon{Never}, "close 1 a make_room idle 4ms for c", "wake 107ms")
-	s.at(7*ms, Horizon{0})
-	s.at(7*ms, acquire(4, "d")) // one that was told may be an old one again
-	s.at(7*ms, Horizon{6 * ms}, "close 2 b make_room idle 2ms for d")
-}
-
-func TestALoweredBudgetClosesWhatIsKnownToBeTheLeastRecentlyUsed(t *testing.T) {
-	s := start(t, limits(3, 1))
-	s.parked(1, "a")
-	s.lent(2, "b")
-	s.lent(3, "c")
-	s.at(1*ms, Horizon{1 * ms})
-	s.at(2*ms, release(2, 2))
-	s.at(3*ms, SetLimits{1, 1}, "close 1 a shrink idle 3ms")
-	s.short(true)
-	s.at(4*ms, Horizon{3 * ms}, "close 2 b shrink idle 2ms")
-	s.short(false)
-}
-
-// They ask for these connections, and not for the least recently used ones.
-func TestTheHorizonDoesNotKeepWhatMustClose(t *testing.T) {
-	for name, test := range map[string]struct {
-		message Message
-		want    []string
-	}{
-		"evict": {Evict{1, "a"}, []string{"close 1 a evict_asked idle 1ms", "close 2 a evict_asked idle 1ms"}},
-		"pause": {Pause{1, "a"}, []string{"close 1 a pause_asked idle 1ms", "close 2 a pause_asked idle 1ms"}},
-		"drain": {Drain{}, []string{"close 1 a drain_asked idle 1ms", "close 2 a drain_asked idle 1ms"}},
-		"cap":   {SetLimits{2, 1}, []string{"close 1 a shrink idle 1ms"}},
-	} {
-		t.Run(name, func(t *testing.T) {
-			s := start(t, limits(2, 2))
-			s.at(0, Horizon{})
-			s.lent(1, "a")
-			s.lent(2, "a")
-			s.at(0, release(1, 1))
-			s.at(0, release(2, 2))
-			s.at(1*ms, test.message, test.want...)
-		})
-	}
+	s.Step(6*ms, acquire(3, "c"))
+	s.Step(7*ms, releasedAt(3*ms, 1, 1))
+	s.at(7*ms, Reclaim{}, "close 1 a make_room idle 4ms for c", "wake 107ms")
 }
 
 func (s script) short(want bool) {
@@ -262,7 +205,7 @@ func TestASlotIsShortWhenItIsWantedAndNoneIsComing(t *testing.T) {
 	s.short(false) // it is coming
 	s.at(102*ms, Tick{}, "wake never")
 	s.short(true) // it lingers
-	s.at(103*ms, Cancel{3}, "reject 3: budget limit of b: open 2 of 2, own 0 of 2, waiting 2 own 1, lease 102ms a")
+	s.at(103*ms, Cancel{3}, "reject 3: budget limit of b: open 2 of 2, own 0 of 2, waiting 2 own 1")
 	s.short(false) // 4 cannot have one more than its cap
 	s.at(104*ms, SetLimits{1, 2})
 	s.short(false) // only one is open that does not close

@@ -32,11 +32,11 @@ type Image struct {
 
 	Server  BackoffImage `json:",omitzero"`
 	Suspect time.Duration
-	Horizon time.Duration
 	Pace    PaceImage
 
-	Counters Counters
-	WakeAt   time.Duration
+	Counters  Counters
+	WakeAt    time.Duration
+	Reclaimed bool `json:",omitzero"`
 }
 
 // ConnImage is a connection of an Image.
@@ -134,10 +134,10 @@ func (s *State) Image() Image {
 		Waiters:         make([]WaiterImage, 0, s.queue.size),
 		Server:          s.server.image(),
 		Suspect:         s.suspect,
-		Horizon:         s.horizon,
 		Pace:            PaceImage{s.pace.limit, s.pace.votes, s.pace.fastest, s.pace.epochAt},
 		Counters:        s.counters,
 		WakeAt:          s.wakeAt,
+		Reclaimed:       s.reclaimed,
 	}
 	for n := s.retired.head; n != nil; n = n.next {
 		i.Workspaces = append(i.Workspaces, n.item.image())

@@ -68,26 +68,12 @@ type Release struct {
 	// At is when the last holder gave the connection back, if that was before
 	// now: it was not lent since. Zero means now.
 	At time.Duration
-	// PassedOn is how many acquires the lease has served besides its own since
-	// the State was last told (by Reused).
-	PassedOn uint64
 }
 
-// Reused tells that the connection of a lease is in other hands than before: it
-// was passed on from one holder to the next, and it is not given back.
-type Reused struct {
-	Lease LeaseID
-	Conn  ConnID
-	// Since is when its holder got it. Zero means now.
-	Since    time.Duration
-	PassedOn uint64 // as in Release
-}
-
-// Horizon tells that none of the connections in use was given back before At,
-// without the State's having been told. Only an idle one that was last used
-// before then is known to be the least recently used of all, and may be closed
-// to make room. Without a Horizon, it is Never: every Release is told at once.
-type Horizon struct{ At time.Duration }
+// Reclaim closes idle connections whose slots are wanted (rule 4). It is told when
+// the State is Reclaimable, after every Release so far: only then is the least
+// recently used of the idle ones the least recently used of all.
+type Reclaim struct{}
 
 // DialSucceeded answers a Dial.
 type DialSucceeded struct{ Conn ConnID }
@@ -145,8 +131,7 @@ type Tick struct{}
 func (Acquire) message()       {}
 func (Cancel) message()        {}
 func (Release) message()       {}
-func (Reused) message()        {}
-func (Horizon) message()       {}
+func (Reclaim) message()       {}
 func (DialSucceeded) message() {}
 func (DialFailed) message()    {}
 func (Closed) message()        {}

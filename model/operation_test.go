@@ -98,7 +98,7 @@ func TestAPermanentFailureUnderAPauseRefusesNobody(t *testing.T) {
 	s := start(t, limits(4, 2))
 	s.lent(1, "a")
 	s.at(0, acquire(2, "a"), "dial 2 a")
-	s.at(0, noWait(3, "a"), "reject 3: workspace limit of a: open 2 of 4, own 2 of 2, waiting 2 own 2, lease 0s a")
+	s.at(0, noWait(3, "a"), "reject 3: workspace limit of a: open 2 of 4, own 2 of 2, waiting 2 own 2")
 	s.at(0, Pause{7, "a"})
 	s.at(10, failed(2, Permanent)) // 2 waits on
 	s.at(10, acquire(4, "a"))      // and so does a new one

@@ -10,14 +10,11 @@ func (s *State) release(m Release) {
 	if c == nil {
 		return
 	}
-	s.leases.remove(c)
-	c.workspace.leases.remove(c)
 	c.lastUsed = s.now
 	if m.At > 0 {
 		c.lastUsed = min(m.At, s.now)
 	}
 	c.workspace.lastUsed = max(c.workspace.lastUsed, c.lastUsed)
-	s.count(m.PassedOn)
 	if m.Health == Lost {
 		s.suspect = s.now
 	}
@@ -36,44 +33,6 @@ func (s *State) leased(id ConnID, lease LeaseID) *conn {
 		return nil
 	}
 	return c
-}
-
-// reused begins the lease anew, for its new holder.
-func (s *State) reused(m Reused) {
-	c := s.leased(m.Conn, m.Lease)
-	if c == nil {
-		return
-	}
-	c.since = s.now
-	if m.Since > 0 {
-		c.since = min(m.Since, s.now)
-	}
-	c.workspace.lastUsed = max(c.workspace.lastUsed, c.since)
-	s.leases.set(c)
-	c.workspace.leases.set(c)
-	s.count(m.PassedOn)
-}
-
-// byLease orders leases by age, the oldest first, ties by id.
-func byLease(a, b *conn) bool {
-	if a.since != b.since {
-		return a.since < b.since
-	}
-	return a.id < b.id
-}
-
-func newLeases() heap[*conn] {
-	return heap[*conn]{less: byLease, place: func(c *conn) *int { return &c.inLeases }}
-}
-
-func newWorkspaceLeases() heap[*conn] {
-	return heap[*conn]{less: byLease, place: func(c *conn) *int { return &c.inWorkspaceLeases }}
-}
-
-// count counts acquires that were hits without a message.
-func (s *State) count(passedOn uint64) {
-	s.counters.Acquires += passedOn
-	s.counters.Hits += passedOn
 }
 
 // free decides about a connection that nobody holds any more (rule 2). It is in
@@ -139,8 +98,7 @@ func (s *State) owedElsewhere(first *waiter) bool {
 func (s *State) lend(c *conn, lease LeaseID) {
 	s.move(c, inUse)
 	c.lease, c.since = lease, s.now
-	s.leases.set(c)
-	c.workspace.leases.set(c)
+	c.workspace.alone = c.exclusive
 	c.workspace.lastUsed = s.now
 	s.settle(c.workspace)
 }

@@ -30,7 +30,7 @@ func restore(i Image) (*State, error) {
 	s.draining, s.drained = i.Draining, i.Drained
 	s.lastConn = i.LastConn
 	s.server = i.Server.backoff()
-	s.suspect, s.horizon = i.Suspect, i.Horizon
+	s.suspect, s.reclaimed = i.Suspect, i.Reclaimed
 	s.pace = pace{i.Pace.Limit, i.Pace.Votes, i.Pace.Fastest, i.Pace.EpochAt}
 	s.counters = i.Counters
 	s.wakeAt = i.WakeAt
@@ -106,8 +106,7 @@ func (s *State) restoreConns(images []ConnImage) error {
 			c.lastUsed = i.Since
 			unused = append(unused, c)
 		case c.state == inUse:
-			s.leases.set(c)
-			w.leases.set(c)
+			w.alone = c.exclusive
 		case c.state == closing && !i.Lingers:
 			s.onTheWay.pushBack(&c.listed)
 		}

@@ -17,7 +17,7 @@ import (
 //	wake 5s, wake never          done 7 closed 2
 //	reject 2: ... (see refusal)  drained
 //
-// Every step also ends with Check.
+// Every step also ends with a Reclaim, if that closes anything, and with Check.
 type script struct {
 	*State
 	t *testing.T
@@ -46,6 +46,11 @@ func (s script) at(now time.Duration, m Message, want ...string) {
 	var got []string
 	for _, e := range s.Step(now, m) {
 		got = append(got, line(e))
+	}
+	if s.Reclaimable() {
+		for _, e := range s.Step(now, Reclaim{}) {
+			got = append(got, line(e))
+		}
 	}
 	if !slices.Equal(got, want) {
 		s.t.Fatalf("at %v %T%+v\n got: %s\nwant: %s", now, m, m, strings.Join(got, " | "), strings.Join(want, " | "))
@@ -125,9 +130,6 @@ func refusal(err error) string {
 			e.CurrentConnections, e.MaxConnections, e.CurrentWorkspace, e.MaxPerWorkspace, e.Waiting, e.WaitingWorkspace)
 		if e.EffectiveBudget != e.MaxConnections {
 			s += fmt.Sprintf(", effective %d", e.EffectiveBudget)
-		}
-		if e.LongestLeaseWorkspace != "" {
-			s += fmt.Sprintf(", lease %v %s", e.LongestLease, e.LongestLeaseWorkspace)
 		}
 		return s
 	case *DialError:

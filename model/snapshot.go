@@ -16,11 +16,6 @@ func (s *State) Stats(now time.Duration) BudgetStats {
 	if first := s.queue.head; first != nil {
 		st.LongestWait = now - first.item.arrived
 	}
-	if s.leases.size() > 0 {
-		oldest := s.leases.min()
-		st.LongestLease = now - oldest.since
-		st.LongestLeaseWorkspace = oldest.workspace.id
-	}
 	if s.server.failures > 0 {
 		st.ServerDown = s.server.err
 	}

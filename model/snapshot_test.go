@@ -17,11 +17,11 @@ func TestStatsTellTheWholeStory(t *testing.T) {
 	s.at(20*ms, acquire(4, "a"), "grant 4 conn 2 a") // a hit
 	s.at(20*ms, acquire(5, "d"), "dial 4 d")
 	s.at(20*ms, acquire(6, "d"), "close 3 c make_room idle 5ms for d", "wake 120ms")
-	s.at(20*ms, Cancel{6}, "reject 6: budget limit of d: open 4 of 4, own 1 of 2, waiting 2 own 2, lease 20ms b", "wake never")
+	s.at(20*ms, Cancel{6}, "reject 6: budget limit of d: open 4 of 4, own 1 of 2, waiting 2 own 2", "wake never")
 	s.at(21*ms, failed(4, ServerFull), "wake 120ms")
 	s.at(22*ms, acquire(7, "b"))
 	s.at(25*ms, release(1, 1), "grant 7 conn 1 b after 3ms") // a hand-off
-	s.at(30*ms, Cancel{5}, "reject 5: budget limit of d: open 3 of 4, own 0 of 2, waiting 1 own 1, effective 3, lease 10ms a", "wake 521ms")
+	s.at(30*ms, Cancel{5}, "reject 5: budget limit of d: open 3 of 4, own 0 of 2, waiting 1 own 1, effective 3", "wake 521ms")
 	s.at(31*ms, Pause{1, "e"}, "done 1 closed 0")
 	s.at(32*ms, acquire(8, "e"))
 	s.at(32*ms, Cancel{8}, `reject 8: acquire workspace "e": ErrPaused`)
@@ -39,8 +39,7 @@ func TestStatsTellTheWholeStory(t *testing.T) {
 			Closes:      [CloseReasons]uint64{MakeRoom: 1},
 			LimitErrors: 2, Rejects: 3, StaleMessages: 1,
 		},
-		LongestWait:  8 * ms,
-		LongestLease: 20 * ms, LongestLeaseWorkspace: "a",
+		LongestWait: 8 * ms,
 		Active: []WorkspaceStats{ // d is gone
 			{ID: "a", Counts: Counts{InUse: 1}, LastUsed: 20 * ms, Dials: 1},
 			{ID: "b", Counts: Counts{InUse: 1}, LastUsed: 15 * ms, Dials: 1},

@@ -24,7 +24,6 @@ type State struct {
 	retired    list[*workspace]           // neither active nor paused; at most maxRetired
 
 	idle     idleSet
-	leases   heap[*conn] // in use, the oldest lease first
 	onTheWay list[*conn] // closing, and still expected to be free soon; oldest first
 
 	waiters map[LeaseID]*waiter
@@ -42,13 +41,13 @@ type State struct {
 	// suspect is when a connection was last found lost or the server down; what has
 	// been idle since before then is verified before it is lent. Negative: never.
 	suspect time.Duration
-	// horizon is that of the last Horizon.
-	horizon time.Duration
 	pace    pace
 
 	counters Counters
 	effects  []Effect
 	wakeAt   time.Duration // the last WakeAt
+	// reclaimed: the last message was a Reclaim, so I7 holds in full.
+	reclaimed bool
 }
 
 // maxRetired is how many inactive workspaces are remembered with their counters
@@ -79,21 +78,20 @@ type conn struct {
 	end       time.Duration // while idle: when its lifetime or idle time is over
 	endReason CloseReason
 
-	inLRU, inEnds               int         // places in the heaps of idleSet
-	inLeases, inWorkspaceLeases int         // places in State.leases and workspace.leases
-	listed                      node[*conn] // in State.onTheWay
-	closedBy                    *operation  // the Evict or Renew that closes it, if any
+	inLRU, inEnds int         // places in the heaps of idleSet
+	listed        node[*conn] // in State.onTheWay
+	closedBy      *operation  // the Evict or Renew that closes it, if any
 }
 
 // workspace is what is known of a workspace.
 type workspace struct {
 	id     WorkspaceID
 	counts [connStates]int
-	idle   []*conn     // by last use, ties by id; the last is lent first
-	leases heap[*conn] // its part of State.leases
+	idle   []*conn // by last use, ties by id; the last is lent first
 	queue  list[*waiter]
 	// exclusive are the waiters that want to be alone, in the order of their arrival.
 	exclusive list[*waiter]
+	alone     bool // its only connection is on an exclusive lease (I12)
 	paused    bool
 	pauses    []*operation // unfinished ones
 	// renewed is the last connection dialed before the last Renew or Pause. Invariant: no
@@ -126,9 +124,7 @@ func NewState(limits Limits) *State {
 		workspaces: make(map[WorkspaceID]*workspace),
 		waiters:    make(map[LeaseID]*waiter),
 		idle:       newIdleSet(),
-		leases:     newLeases(),
 		suspect:    -1,
-		horizon:    Never,
 		pace:       newPace(limits),
 		wakeAt:     Never,
 	}
@@ -166,10 +162,6 @@ func (s *State) Step(now time.Duration, m Message) []Effect {
 		s.cancel(m)
 	case Release:
 		s.release(m)
-	case Reused:
-		s.reused(m)
-	case Horizon:
-		s.horizon = m.At
 	case DialSucceeded:
 		s.dialSucceeded(m)
 	case DialFailed:
@@ -188,12 +180,14 @@ func (s *State) Step(now time.Duration, m Message) []Effect {
 		s.setLimits(m)
 	case Drain:
 		s.drain()
+	case Reclaim:
+		s.reclaim()
 	case Tick:
 	default: // without a word of m, which then needs no memory of its own
 		panic("model: unknown message")
 	}
+	_, s.reclaimed = m.(Reclaim)
 	s.startDials()
-	s.makeRoom()
 	s.finishDrain()
 	s.askForTick()
 	return s.effects
@@ -210,7 +204,7 @@ func (s *State) coming() int { return s.effective - s.open() + s.onTheWay.size }
 // shut tells whether ordinary waiters of the workspace are not served: it is paused,
 // or somebody is alone with it or waits for that.
 func (w *workspace) shut() bool {
-	return w.paused || w.exclusive.size > 0 || w.leases.size() > 0 && w.leases.min().exclusive
+	return w.paused || w.exclusive.size > 0 || w.alone
 }
 
 // waiting is how many wait for a connection of it.
@@ -223,7 +217,7 @@ func (c *conn) stale() bool { return c.id <= c.workspace.renewed }
 func (s *State) lookup(id WorkspaceID) *workspace {
 	w := s.workspaces[id]
 	if w == nil {
-		w = &workspace{id: id, leases: newWorkspaceLeases(), lastUsed: s.now}
+		w = &workspace{id: id, lastUsed: s.now}
 		w.listed.item = w
 		s.workspaces[id] = w
 	}

@@ -19,7 +19,7 @@ func sameAsReference(m mix) func(*rapid.T) {
 		r := newRun(t, limits)
 		reference := newReference(limits)
 		r.watch = []property{{after: func(l *ledger, e entry) string {
-			want := describeAll(reference.Step(e.at, e.message))
+			want := describeAll(step(reference, e.at, e.message))
 			if got := describeAll(e.effects); got != want {
 				return fmt.Sprintf("the core:\n%s\nthe reference:\n%s", got, want)
 			}
@@ -54,12 +54,12 @@ func differentStats(got, want model.BudgetStats) string {
 		Budget, EffectiveBudget, PerWorkspace int
 		Counts                                model.Counts
 		Counters                              model.Counters
-		LongestWait, LongestLease             time.Duration
+		LongestWait                           time.Duration
 		Draining, ServerDown                  bool
 	}
 	of := func(s model.BudgetStats) total {
 		return total{s.Budget, s.EffectiveBudget, s.PerWorkspace, s.Counts, s.Counters,
-			s.LongestWait, s.LongestLease, s.Draining, s.ServerDown != nil}
+			s.LongestWait, s.Draining, s.ServerDown != nil}
 	}
 	if of(got) != of(want) {
 		return fmt.Sprintf("the core's stats:\n%+v\nthe reference's:\n%+v", of(got), of(want))

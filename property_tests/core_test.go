@@ -16,6 +16,8 @@ import (
 // core is what the tests drive: the State under test, or the reference.
 type core interface {
 	Step(now time.Duration, m model.Message) []model.Effect
+	Short() bool
+	Reclaimable() bool
 	Stats(now time.Duration) model.BudgetStats
 	Check() error
 }
@@ -43,9 +45,14 @@ func transcript(limits model.Limits, log []entry) string {
 	return b.String()
 }
 
-// step keeps the effects beyond the next Step.
+// step is a Step of somebody who tells every Release at once: a Reclaim follows
+// if it closes anything. The effects are those of both.
 func step(c core, now time.Duration, m model.Message) []model.Effect {
-	return slices.Clone(c.Step(now, m))
+	effects := slices.Clone(c.Step(now, m))
+	if c.Reclaimable() {
+		effects = append(effects, c.Step(now, model.Reclaim{})...)
+	}
+	return effects
 }
 
 func describeAll(effects []model.Effect) string {

@@ -60,10 +60,6 @@ const (
 	cancelUnknown
 	drain
 	releaseEarlier
-	reuse
-	staleReused
-	horizon
-	horizonNever
 	renew
 	renewAll
 	acquireExclusive
@@ -81,10 +77,10 @@ var (
 		{acquire, 14}, {releaseClean, 20}, {dialSucceeds, 20}, {closes, 16}, {cancel, 2},
 		{acquireNoWait, 2}, {releaseUnclean, 1}, {tick, 1},
 	}
-	// seated has connections that change hands, and come free, before it is told.
+	// seated has connections that come free before it is told.
 	seated = mix{
 		{acquire, 16}, {releaseClean, 8}, {releaseEarlier, 16}, {dialSucceeds, 20}, {closes, 16}, {cancel, 2},
-		{acquireNoWait, 2}, {releaseUnclean, 1}, {tick, 1}, {reuse, 4}, {horizon, 10}, {horizonNever, 2}, {setLimits, 1},
+		{acquireNoWait, 2}, {releaseUnclean, 1}, {tick, 1}, {setLimits, 1},
 		{renew, 1},
 	}
 	// crowded has more who ask than can be served.
@@ -98,7 +94,7 @@ var (
 		{pause, 1}, {resume, 2}, {setLimits, 2}, {tick, 1}, {tickBeforeWake, 1}, {clockGoesBack, 1},
 		{staleRelease, 1}, {doubleRelease, 1}, {staleDialSucceeded, 1}, {staleDialFailed, 1},
 		{staleClosed, 1}, {cancelUnknown, 1},
-		{releaseEarlier, 4}, {reuse, 2}, {staleReused, 1}, {horizon, 3}, {horizonNever, 1},
+		{releaseEarlier, 4},
 	}
 	// draining has a Drain in the midst of everything.
 	draining = append(everything[:len(everything):len(everything)], mix{{drain, 1}}...)
@@ -187,20 +183,8 @@ func (o order) message(l *ledger, next uint64) model.Message {
 	case releaseEarlier:
 		if c := choose(l.in(inUse), o.pick); c != nil {
 			at := max(1, l.now+o.pass+ms(1-o.pick*o.pick)) // from a little after it is told to long before
-			return model.Release{Lease: c.lease, Conn: c.id, At: at, PassedOn: uint64(o.pick % 3)}
+			return model.Release{Lease: c.lease, Conn: c.id, At: at}
 		}
-	case reuse:
-		if c := choose(l.in(inUse), o.pick); c != nil {
-			since := max(0, l.now+o.pass+ms(1-o.pick*o.pick)) // 0 is now
-			return model.Reused{Lease: c.lease, Conn: c.id, Since: since, PassedOn: uint64(o.pick % 3)}
-		}
-	case horizon:
-		if c := choose(l.in(idle), o.pick); c != nil && o.pick%2 == 1 {
-			return model.Horizon{At: c.lastUsed}
-		}
-		return model.Horizon{At: max(0, l.now+o.pass+ms(1-o.pick*o.pick))}
-	case horizonNever:
-		return model.Horizon{At: model.Never}
 	case dialSucceeds:
 		if c := choose(l.in(dialing), o.pick); c != nil {
 			return model.DialSucceeded{Conn: c.id}
@@ -259,11 +243,6 @@ func (o order) stale(l *ledger) model.Message {
 			return model.Release{Lease: c.lease + 1, Conn: conn, Health: model.Lost}
 		}
 		return model.Release{Lease: model.LeaseID(o.pick), Conn: conn}
-	case staleReused:
-		if c != nil && c.state == inUse {
-			return model.Reused{Lease: c.lease + 1, Conn: conn, PassedOn: 3}
-		}
-		return model.Reused{Lease: model.LeaseID(o.pick), Conn: conn, PassedOn: 3}
 	case doubleRelease:
 		if len(l.ended) > 0 {
 			return l.ended[len(l.ended)-1-o.pick%len(l.ended)]

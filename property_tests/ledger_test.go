@@ -14,7 +14,6 @@ type ledger struct {
 	limits  model.Limits
 	now     time.Duration
 	wake    time.Duration
-	horizon time.Duration
 	conns   []*ledgerConn // by ascending ID
 	waiters []ledgerWaiter
 	answers map[model.LeaseID]int // of every Acquire that arrived
@@ -60,7 +59,6 @@ func newLedger(limits model.Limits) *ledger {
 	return &ledger{
 		limits:  limits,
 		wake:    model.Never,
-		horizon: model.Never,
 		answers: map[model.LeaseID]int{},
 		done:    map[model.OperationID]int{},
 	}
@@ -86,12 +84,6 @@ func (l *ledger) message(now time.Duration, m model.Message) {
 			}
 			l.ended = append(l.ended, m)
 		}
-	case model.Reused:
-		if c := l.find(m.Conn, inUse); c != nil && c.lease == m.Lease {
-			c.leased = l.now
-		}
-	case model.Horizon:
-		l.horizon = m.At
 	case model.DialSucceeded:
 		if c := l.find(m.Conn, dialing); c != nil {
 			c.state, c.created, c.lastUsed = idle, l.now, l.now
@@ -251,17 +243,13 @@ func (l *ledger) onTheWay() int {
 	return n
 }
 
-// oldest is the least recently used idle connection, if it was used before the
-// horizon, or nil.
+// oldest is the least recently used idle connection, or nil.
 func (l *ledger) oldest() *ledgerConn {
 	var oldest *ledgerConn
 	for _, c := range l.in(idle) {
 		if oldest == nil || c.lastUsed < oldest.lastUsed {
 			oldest = c
 		}
-	}
-	if oldest != nil && oldest.lastUsed >= l.horizon {
-		return nil
 	}
 	return oldest
 }

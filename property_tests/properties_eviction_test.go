@@ -2,6 +2,7 @@ package property_tests
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -10,7 +11,7 @@ import (
 	"github.com/tenantpool/tenantpool/model"
 )
 
-// I6, and that it cannot be otherwise because of one that nobody told of yet.
+// I6.
 func TestAnEvictedConnectionWasTheLeastRecentlyUsed(t *testing.T) {
 	leastRecentlyUsed := property{before: func(l *ledger, e model.Effect) string {
 		evicted, ok := e.(model.Close)
@@ -20,9 +21,6 @@ func TestAnEvictedConnectionWasTheLeastRecentlyUsed(t *testing.T) {
 		c := l.find(evicted.Conn, idle)
 		if c == nil {
 			return "it was not idle"
-		}
-		if c.lastUsed >= l.horizon {
-			return fmt.Sprintf("it was used at %v, the horizon is %v", c.lastUsed, l.horizon)
 		}
 		for _, other := range l.in(idle) {
 			if other.lastUsed < c.lastUsed || other.lastUsed == c.lastUsed && other.id < c.id {
@@ -177,19 +175,27 @@ func TestASecondLookFindsNothingToDo(t *testing.T) {
 	})
 }
 
-// Short says when a later horizon would let the state serve somebody, and so when
-// it must be told of every connection that comes free.
-func TestWhileNothingIsShortTheHorizonDoesNotMatter(t *testing.T) {
+// Nothing is closed to make room but by a Reclaim, and by that only while the state
+// is short: whoever tells it first of what came free loses nothing.
+func TestOnlyAReclaimOfAShortStateEvicts(t *testing.T) {
 	generator := orders(append(draining[:len(draining):len(draining)], seated...))
 	often(t, func(t *rapid.T) {
 		r := newRun(t, someLimits(t))
-		for _, o := range generator.Draw(t, "orders") {
+		r.step = func(c core, now time.Duration, m model.Message) []model.Effect { return slices.Clone(c.Step(now, m)) }
+		for i, o := range generator.Draw(t, "orders") {
 			r.follow([]order{o})
-			if o.pick%2 == 0 {
+			if n := len(r.log); n > 0 && r.log[n-1].message != (model.Reclaim{}) {
+				for _, c := range effectsOf[model.Close](r.log[n-1].effects) {
+					if c.Reason == model.MakeRoom {
+						r.fail("it evicts without a Reclaim")
+					}
+				}
+			}
+			if i%3 == 0 {
 				continue
 			}
-			short, idle, before := r.core.(*model.State).Short(), len(r.ledger.in(idle)), r.ledger.horizon
-			r.send(entry{at: r.ledger.now, message: model.Horizon{At: model.Never}})
+			short, idle := r.core.Short(), len(r.ledger.in(idle))
+			r.send(entry{at: r.ledger.now, message: model.Reclaim{}})
 			closes := effectsOf[model.Close](r.log[len(r.log)-1].effects)
 			switch {
 			case r.ledger.draining && !short:
@@ -199,7 +205,9 @@ func TestWhileNothingIsShortTheHorizonDoesNotMatter(t *testing.T) {
 			case !short && len(closes) > 0:
 				r.fail("it is not short, and closed some")
 			}
-			r.send(entry{at: r.ledger.now, message: model.Horizon{At: before}})
+			if err := r.core.Check(); err != nil {
+				r.fail(err.Error())
+			}
 		}
 	})
 }
@@ -244,7 +252,6 @@ func TestEveryWaiterIsServedInTheEnd(t *testing.T) {
 		r := newRun(t, someLimits(t))
 		m := rapid.SampledFrom([]mix{sound, everything, failing, seated}).Draw(t, "mix")
 		r.follow(orders(m).Draw(t, "orders"))
-		r.send(entry{at: r.ledger.now, message: model.Horizon{At: model.Never}})
 		for len(r.ledger.paused) > 0 {
 			r.send(entry{at: r.ledger.now, message: model.Resume{Workspace: r.ledger.paused[0]}})
 		}

@@ -100,7 +100,7 @@ func TestTheSameMessagesHaveTheSameEffects(t *testing.T) {
 		r.follow(orders(draining).Draw(t, "orders"))
 		again := newCore(r.limits)
 		for _, e := range r.log {
-			if got, want := describeAll(again.Step(e.at, e.message)), describeAll(e.effects); got != want {
+			if got, want := describeAll(step(again, e.at, e.message)), describeAll(e.effects); got != want {
 				r.fail(fmt.Sprintf("%s had these effects:\n%s\nthe second time:\n%s", model.DescribeMessage(e.message), want, got))
 			}
 		}

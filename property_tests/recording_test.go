@@ -96,7 +96,7 @@ func FuzzRecording(f *testing.F) {
 	for i, line := range []string{
 		"acquire 1 a", "dialed 1", "acquire 2 b", "dialed 2", "acquire 3 c nowait", "acquire 4 c", "pause 5 b",
 		"release 1 conn 1 clean", "closed 1", "dial-failed 3 transient", "acquire 6 a", "acquire 7 b exclusive", "release 2 conn 2 lost", "evict 7 a",
-		"horizon 3ms", "reused 9 conn 9 passed-on 1", "cancel 4", "renew 8 a", "renew-all 9", "resume b", "set-limits 1 1", "tick", "drain",
+		"reclaim", "cancel 4", "renew 8 a", "renew-all 9", "resume b", "set-limits 1 1", "tick", "drain",
 	} {
 		m, err := parseMessage(line)
 		if err != nil {

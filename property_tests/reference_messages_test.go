@@ -15,18 +15,8 @@ func (r *reference) receive(m model.Message) {
 		r.cancel(m)
 	case model.Release:
 		r.release(m)
-	case model.Reused:
-		if c := r.find(m.Conn, refInUse); c != nil && c.lease == m.Lease {
-			c.leasedAt = r.now
-			if m.Since > 0 {
-				c.leasedAt = min(m.Since, r.now)
-			}
-			r.passedOn(m.PassedOn)
-		} else {
-			r.counters.StaleMessages++
-		}
-	case model.Horizon:
-		r.horizon = m.At
+	case model.Reclaim:
+		r.reclaim()
 	case model.DialSucceeded:
 		r.dialSucceeded(m)
 	case model.DialFailed:
@@ -143,7 +133,6 @@ func (r *reference) release(m model.Release) {
 		r.counters.StaleMessages++
 		return
 	}
-	r.passedOn(m.PassedOn)
 	c.lastUsed = r.now
 	switch {
 	case m.At == 0 || m.At > r.now:
@@ -160,13 +149,6 @@ func (r *reference) release(m model.Release) {
 		r.close(c, model.NotReusable)
 	default:
 		r.free(c, &r.counters.HandOffs)
-	}
-}
-
-func (r *reference) passedOn(n uint64) {
-	for range n {
-		r.counters.Acquires++
-		r.counters.Hits++
 	}
 }
 
@@ -232,7 +214,6 @@ func (r *reference) grant(c *refConn, w refWaiter, verify bool) {
 	c.state = refInUse
 	c.lease = w.lease
 	c.exclusive = w.exclusive
-	c.leasedAt = r.now
 	r.emit(model.Grant{Lease: w.lease, Conn: c.id, Workspace: c.workspace, Waited: r.now - w.arrived, Verify: verify})
 }
 
@@ -250,10 +231,6 @@ func (r *reference) leave(w refWaiter) {
 }
 
 func (r *reference) limitError(id model.WorkspaceID, limit model.Limit) error {
-	whose := anyWorkspace
-	if limit == model.WorkspaceLimit || limit == model.QueueLimit && r.count(id, anyState) >= r.limits.PerWorkspace {
-		whose = id
-	}
 	return &model.ConnectionLimitError{
 		MaxConnections:     r.limits.Budget,
 		CurrentConnections: r.open(),
@@ -265,7 +242,6 @@ func (r *reference) limitError(id model.WorkspaceID, limit model.Limit) error {
 		CurrentWorkspace:   r.count(id, anyState),
 		Waiting:            r.waiting(anyWorkspace),
 		WaitingWorkspace:   r.waiting(id),
-		LongestLease:       r.longestLease(whose),
 	}
 }
 

@@ -182,11 +182,10 @@ func (r *reference) top(id model.WorkspaceID) *refConn {
 	return idle[len(idle)-1]
 }
 
-// oldest is the least recently used of all idle connections. It is nil if one that
-// nobody told of may have been used as long ago.
+// oldest is the least recently used of all idle connections, or nil.
 func (r *reference) oldest() *refConn {
 	idle := r.idleByUse(anyWorkspace)
-	if len(idle) == 0 || idle[0].lastUsed >= r.horizon {
+	if len(idle) == 0 {
 		return nil
 	}
 	return idle[0]
@@ -199,16 +198,6 @@ func (r *reference) find(id model.ConnID, state refState) *refConn {
 		}
 	}
 	return nil
-}
-
-func (r *reference) longestLease(whose model.WorkspaceID) time.Duration {
-	longest := time.Duration(0)
-	for _, c := range r.connections {
-		if c.state == refInUse && (whose == anyWorkspace || whose == c.workspace) {
-			longest = max(longest, r.now-c.leasedAt)
-		}
-	}
-	return longest
 }
 
 func (r *reference) counts(id model.WorkspaceID) model.Counts {
@@ -230,7 +219,6 @@ func (r *reference) Stats(now time.Duration) model.BudgetStats {
 		PerWorkspace:    r.limits.PerWorkspace,
 		Counts:          r.counts(anyWorkspace),
 		Counters:        r.counters,
-		LongestLease:    r.longestLease(anyWorkspace),
 		Draining:        r.draining,
 	}
 	if len(r.waiters) > 0 {

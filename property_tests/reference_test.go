@@ -31,8 +31,6 @@ type reference struct {
 	serverUntil    time.Duration
 	serverErr      error
 
-	horizon time.Duration
-
 	lost   bool // a Release said so, the last time at lostAt
 	lostAt time.Duration
 
@@ -57,7 +55,6 @@ type refConn struct {
 	lastUsed  time.Duration // when it was given back
 	lease     model.LeaseID // in use
 	exclusive bool          // the lease is, or was
-	leasedAt  time.Duration
 	closedAt  time.Duration
 	stale     bool          // there was a Renew or Pause since its Dial
 	closedBy  *refOperation // the Evict or Renew
@@ -87,7 +84,7 @@ type refWorkspace struct {
 }
 
 func newReference(limits model.Limits) *reference {
-	return &reference{limits: limits, effective: limits.Budget, wake: model.Never, horizon: model.Never}
+	return &reference{limits: limits, effective: limits.Budget, wake: model.Never}
 }
 
 func (r *reference) Check() error { return nil }
@@ -100,7 +97,6 @@ func (r *reference) Step(now time.Duration, m model.Message) []model.Effect {
 	r.receive(m)
 	if !r.draining {
 		r.startDials()
-		r.makeRoom()
 	}
 	if r.draining && !r.drained && len(r.connections) == 0 {
 		r.drained = true
@@ -172,8 +168,20 @@ func (r *reference) startDials() {
 	}
 }
 
-// makeRoom is rule 4.
-func (r *reference) makeRoom() {
+// Short tells whether the free slots and those on their way are too few.
+func (r *reference) Short() bool {
+	return r.draining || r.open()-r.count(anyWorkspace, refClosing) > r.effective || r.wanted() > max(0, r.coming())
+}
+
+func (r *reference) Reclaimable() bool {
+	return !r.draining && r.Short() && r.oldest() != nil
+}
+
+// reclaim is rule 4.
+func (r *reference) reclaim() {
+	if r.draining {
+		return
+	}
 	for r.open()-r.count(anyWorkspace, refClosing) > r.effective && r.oldest() != nil {
 		r.close(r.oldest(), model.Shrink)
 	}

@@ -4,6 +4,7 @@ import (
 	"os"
 	"slices"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 
@@ -23,6 +24,7 @@ type property struct {
 type run struct {
 	t      *rapid.T
 	core   core
+	step   func(core, time.Duration, model.Message) []model.Effect
 	limits model.Limits
 	ledger *ledger
 	log    []entry
@@ -34,7 +36,7 @@ type run struct {
 
 func newRun(t *rapid.T, limits model.Limits, watch ...property) *run {
 	return &run{
-		t: t, core: newCore(limits), limits: limits, ledger: newLedger(limits), watch: watch,
+		t: t, core: newCore(limits), step: step, limits: limits, ledger: newLedger(limits), watch: watch,
 		dialedFor: map[model.ConnID]model.WorkspaceID{},
 	}
 }
@@ -54,7 +56,7 @@ func (r *run) follow(orders []order) {
 }
 
 func (r *run) send(e entry) {
-	e.effects = step(r.core, e.at, e.message)
+	e.effects = r.step(r.core, e.at, e.message)
 	r.log = append(r.log, e)
 	r.ledger.message(e.at, e.message)
 	for _, effect := range e.effects {

@@ -75,7 +75,7 @@ func replay(t *testing.T, file, text string, make func(model.Limits) core) strin
 			fail(err)
 			m, err := parseMessage(strings.Join(words[1:], " "))
 			fail(err)
-			for _, e := range c.Step(at, m) {
+			for _, e := range step(c, at, m) {
 				b.WriteString("    " + model.DescribeEffect(e) + "\n")
 			}
 			fail(c.Check())
@@ -189,7 +189,7 @@ func parseMessage(text string) (model.Message, error) {
 	case "cancel":
 		m = model.Cancel{Lease: model.LeaseID(number(0))}
 	case "release":
-		released := model.Release{Lease: model.LeaseID(number(0)), Conn: model.ConnID(number(1)), PassedOn: passedOn(words)}
+		released := model.Release{Lease: model.LeaseID(number(0)), Conn: model.ConnID(number(1))}
 		for i, word := range words {
 			for health := model.Clean; health <= model.Lost; health++ {
 				if word == health.String() {
@@ -204,24 +204,6 @@ func parseMessage(text string) (model.Message, error) {
 			}
 		}
 		m = released
-	case "reused":
-		reused := model.Reused{Lease: model.LeaseID(number(0)), Conn: model.ConnID(number(1)), PassedOn: passedOn(words)}
-		if i := slices.Index(words, "since"); i >= 0 && i+1 < len(words) {
-			var err error
-			if reused.Since, err = time.ParseDuration(words[i+1]); err != nil {
-				return nil, err
-			}
-		}
-		m = reused
-	case "horizon":
-		at := model.Never
-		if last != "never" {
-			var err error
-			if at, err = time.ParseDuration(last); err != nil {
-				return nil, err
-			}
-		}
-		m = model.Horizon{At: at}
 	case "dialed":
 		m = model.DialSucceeded{Conn: model.ConnID(number(0))}
 	case "dial-failed":
@@ -248,6 +230,8 @@ func parseMessage(text string) (model.Message, error) {
 		m = model.SetLimits{Budget: int(number(0)), PerWorkspace: int(number(1))}
 	case "drain":
 		m = model.Drain{}
+	case "reclaim":
+		m = model.Reclaim{}
 	case "tick":
 		m = model.Tick{}
 	default:
@@ -257,12 +241,4 @@ func parseMessage(text string) (model.Message, error) {
 		return nil, fmt.Errorf("%q was understood as %q", text, again)
 	}
 	return m, nil
-}
-
-// passedOn is the number after that word.
-func passedOn(words []string) (n uint64) {
-	if i := slices.Index(words, "passed-on"); i >= 0 && i+1 < len(words) {
-		_, _ = fmt.Sscan(words[i+1], &n) // or else it is understood as 0, and parseMessage tells
-	}
-	return n
 }

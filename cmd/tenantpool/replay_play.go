@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -28,10 +29,15 @@ func rerun(r model.Recording, first func(*model.State), each func(step)) error {
 		first(state)
 	}
 	now := r.Image.Now
-	for _, e := range r.Entries {
+	for i := 0; i < len(r.Entries); i++ {
+		e := r.Entries[i]
 		now = max(now, e.At)
 		m := e.Message()
-		effects := state.Step(e.At, m)
+		effects := slices.Clone(state.Step(e.At, m))
+		for i+1 < len(r.Entries) && r.Entries[i+1].Message() == (model.Reclaim{}) { // what comes of m
+			i++
+			effects = append(effects, state.Step(r.Entries[i].At, model.Reclaim{})...)
+		}
 		if each != nil {
 			each(step{state, beginOf(r), now, m, effects})
 		}

@@ -76,11 +76,7 @@ func explain(w model.Waiting) (reasonKind, string) {
 		if w.EffectiveBudget < w.Budget {
 			words += fmt.Sprintf(", %d fewer than the budget because the server refused more", w.Budget-w.EffectiveBudget)
 		}
-		words += before(w.Before, "")
-		if limit.LongestLease > 0 {
-			words += fmt.Sprintf("; the longest lease is held by %q for %s", string(limit.LongestLeaseWorkspace), spell(limit.LongestLease))
-		}
-		return budgetTaken, words
+		return budgetTaken, words + before(w.Before, "")
 	case w.BeforeOwn < w.Own.Dialing:
 		return ownDial, fmt.Sprintf("its connection is being opened (%d under way for its workspace)", w.Own.Dialing)
 	case w.All.Dialing >= w.MostDialing:

@@ -207,7 +207,7 @@ func (s *story) own(m model.Message) bool {
 		return m.All || m.Workspace == s.workspace
 	case model.SetLimits, model.Drain:
 		return true
-	case model.Tick, model.Horizon, model.Reused:
+	case model.Tick, model.Reclaim:
 		return false
 	}
 	id, known := s.conns[connOf(m)]
@@ -217,8 +217,6 @@ func (s *story) own(m model.Message) bool {
 func connOf(m model.Message) model.ConnID {
 	switch m := m.(type) {
 	case model.Release:
-		return m.Conn
-	case model.Reused:
 		return m.Conn
 	case model.DialSucceeded:
 		return m.Conn

@@ -164,13 +164,13 @@ func shows(t *testing.T, file, flags, from, want string) {
 
 func TestReplayTellsWhatTheFileHoldsAndTheLongestWaits(t *testing.T) {
 	file := saved(t, zipped(t, map[string][]byte{"runtime.trace": []byte("x"), "messages.json": recorded(t, aBusyPool)}))
-	shows(t, file, "", "The workspaces", `The workspaces' share: 20 messages in 1.03 s from 2000-01-01 00:00:00.000 UTC on; budget 2, at most 1 for one workspace
-  5 acquire, 5 horizon, 4 dialed, 3 release, 2 closed, 1 tick
+	shows(t, file, "", "The workspaces", `The workspaces' share: 19 messages in 1.03 s from 2000-01-01 00:00:00.000 UTC on; budget 2, at most 1 for one workspace
+  5 acquire, 5 release, 4 dialed, 2 closed, 2 reclaim, 1 tick
   5 acquires waited, the longest:
     "acme", lease 5: 144.0 ms, then it got connection 4
         for 144.0 ms of it: its workspace may have at most 1, which go to the acquires of it that are before this one (1)
     "acme", lease 4: 105.0 ms, then it got connection 4
-        for 95.0 ms of it: all 2 connections are taken (2 in use), and 1 acquire is before it; the longest lease is held by "beta" for 15.0 ms
+        for 95.0 ms of it: all 2 connections are taken (2 in use), and 1 acquire is before it
     "delta", lease 3: 65.0 ms, then it got connection 3
 `)
 	shows(t, file, "", "The system", `The system database's share: 1 message in 16.0 ms from 2000-01-01 00:00:01.010 UTC on; budget 2, at most 1 for one workspace
@@ -182,12 +182,12 @@ func TestReplayTellsWhatTheFileHoldsAndTheLongestWaits(t *testing.T) {
 // The scene in words: the comment at aBusyPool and the times of slowDialer.
 func TestReplayTellsStepByStepWhyAWorkspaceWaited(t *testing.T) {
 	shows(t, saved(t, recorded(t, aBusyPool)), "--workspace acme", "   +25", `   +25.0 ms  lease 4 asks for a connection of "acme"
-                 why "acme" (lease 4) waits: all 2 connections are taken (2 in use), and 1 acquire is before it; the longest lease is held by "beta" for 15.0 ms
+                 why "acme" (lease 4) waits: all 2 connections are taken (2 in use), and 1 acquire is before it
    +26.0 ms  lease 5 asks for a connection of "acme"
    +70.0 ms  connection 1 of "beta" was given back; connection 1 of "beta" is closed: to make room for "delta"
    +75.0 ms  connection 1 of "beta" is gone and its slot free; connection 3 for "delta" is being opened, which has waited 5.0 ms longer
    +85.0 ms  connection 3 of "delta" is open; it went to the next acquire of "delta", which had waited 5.0 ms longer
-                 why "acme" (lease 4) waits: all 2 connections are taken (2 in use), and it is the next; the longest lease is held by "gamma" for 74.0 ms
+                 why "acme" (lease 4) waits: all 2 connections are taken (2 in use), and it is the next
   +115.0 ms  connection 3 of "delta" was given back; connection 3 of "delta" is closed: to make room for "acme"
   +120.0 ms  connection 3 of "delta" is gone and its slot free; connection 4 for "acme" is being opened
                  why "acme" (lease 4) waits: its connection is being opened (1 under way for its workspace)

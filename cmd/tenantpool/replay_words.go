@@ -30,10 +30,6 @@ func (s *story) message(now step) string {
 			text += ", " + m.Health.String()
 		}
 		return text
-	case model.Reused:
-		return s.conn(m.Conn) + " is in other hands"
-	case model.Horizon:
-		return "the connections that may lie unused were looked through"
 	case model.DialSucceeded:
 		return s.conn(m.Conn) + " is open"
 	case model.DialFailed:

@@ -71,7 +71,7 @@ func TestAnAcquireFindsWhatWasLeftWhenItWasOnItsWay(t *testing.T) {
 		acquire("a").Release(model.Clean)
 		c := s.takeCall()
 		c.share, c.workspace, c.lease = s.shares[0], "a", model.LeaseID(s.lastLease.Add(1))
-		s.send(envelope{call: c})
+		s.send(c)
 		r := <-c.reply
 		st, err := s.Stats(context.Background())
 		if err != nil || r.err != nil {
@@ -88,7 +88,7 @@ func TestAnAcquireFindsWhatWasLeftWhenItWasOnItsWay(t *testing.T) {
 func TestThoseThatComeHomeTogetherKeepTheirOrder(t *testing.T) {
 	look(t, 2, func(s *Supervisor, d *quickDialer, acquire func(model.WorkspaceID) *Lease) {
 		a, b := acquire("a"), acquire("b")
-		s.send(envelope{request: meanwhile(func() { time.Sleep(time.Second) })})
+		s.send(meanwhile(func() { time.Sleep(time.Second) }))
 		synctest.Wait()
 		time.Sleep(time.Millisecond)
 		b.Release(model.Clean)
@@ -109,7 +109,7 @@ func TestWhoMayNotTakeASeatGivesItToTheSupervisor(t *testing.T) {
 		waiter := make(chan *Lease)
 		go func() { waiter <- acquire("b") }()
 		synctest.Wait() // all are in use, it seems
-		s.send(envelope{released: c})
+		s.sendHome(c, model.Clean)
 		<-waiter
 		if len(d.closed) != 1 || d.closed[0] != "a" {
 			t.Errorf("%q gave way", d.closed)
