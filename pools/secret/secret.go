@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 )
 
 // FileSuffix makes of a variable's name the one that names a file.
@@ -43,10 +42,10 @@ func read(file string) (string, error) {
 	f, err := os.Open(file)
 	if err != nil {
 		var path *os.PathError // which repeats the name: by mistake that may be the secret
-		if errors.As(err, &path) && !filepath.IsAbs(file) {
-			err = fmt.Errorf("it takes the name of a file that holds the secret: %w", path.Err)
+		if errors.As(err, &path) {
+			err = path.Err
 		}
-		return "", err
+		return "", fmt.Errorf("it takes the name of a file that holds the secret: %w", err)
 	}
 	defer func() { _ = f.Close() }()
 	content, err := io.ReadAll(io.LimitReader(f, longest+1))
