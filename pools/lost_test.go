@@ -3,6 +3,7 @@ package pools_test
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"errors"
 	"strings"
 	"testing"
@@ -96,6 +97,34 @@ func TestAConnectionThatEndsUnderAStatementIsAnErrorOfItsOwn(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// The notice of a deferred trigger has the server send what came before it: the
+// statement's own end, long before that of its transaction.
+func TestAStatementWhoseSessionEndsBeforeItsCommitIsNotAnsweredAsDone(t *testing.T) {
+	watch := superuser(t)
+	m := open(t, config(20))
+	table(t, m, "deferred (a int)")
+	for _, sql := range []string{
+		`CREATE OR REPLACE FUNCTION checks_slowly() RETURNS trigger LANGUAGE plpgsql AS $$
+		 BEGIN RAISE NOTICE 'checking'; PERFORM pg_sleep(20); RETURN NULL; END $$`,
+		`CREATE CONSTRAINT TRIGGER slow AFTER INSERT ON deferred DEFERRABLE INITIALLY DEFERRED
+		 FOR EACH ROW EXECUTE FUNCTION checks_slowly()`,
+	} {
+		query(t, m, model.Query{SQL: sql})
+	}
+	failed := make(chan error, 1)
+	go func() { failed <- second(ask(t, m, model.Query{SQL: `INSERT INTO deferred VALUES (1)`})) }()
+	eventually(t, "its transaction ends", func() bool {
+		return count(t, watch, `SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'`) == 1
+	})
+	terminateSleepers(t, watch)
+	if err := <-failed; !errors.Is(err, model.ErrConnectionLost) {
+		t.Errorf("%v", err)
+	}
+	if n := one(t, m, `SELECT count(*) FROM deferred`); n != json.Number("0") {
+		t.Errorf("%v rows", n)
 	}
 }
 

@@ -31,8 +31,11 @@ type statement struct {
 	params  [][]byte
 	before  []string // the commands before the statement that are not yet answered
 
-	unrun     bool // one of them was refused, so the statement was skipped
-	completed bool // the statement was carried out
+	unrun bool // one of them was refused, so the statement was skipped
+	// executed: its command is complete, but its transaction may still fail.
+	// completed: the transaction has ended, and nothing can undo it.
+	executed, completed bool
+
 	failure   error
 	oids      []uint32
 	result    model.QueryResult
@@ -87,14 +90,14 @@ func (s *statement) run(ctx context.Context) error {
 	return nil
 }
 
-// outcome is the error of it all. A statement that was carried out did not fail,
+// outcome is the error of it all. A statement whose transaction has ended did not fail,
 // whatever came after it.
 func (s *statement) outcome(ctx context.Context, err error) error {
 	var oversize *pgproto3.ExceededMaxBodyLenErr
 	switch {
 	case s.completed:
 		return nil
-	case s.tooLarge:
+	case s.tooLarge && s.failure != nil:
 		return tooLarge(fmt.Sprintf("the answer is larger than %d bytes by more than %d, and the statement may not be finished without it (it is not read-only): it was cancelled and undone", s.query.MaxBytes, discardAtMost))
 	case errors.As(err, &oversize):
 		return tooLarge(fmt.Sprintf("a single row has %d bytes; the whole answer may have %d", oversize.ActualBodyLen, s.query.MaxBytes))
@@ -197,6 +200,7 @@ func (s *statement) receive(ctx context.Context) error {
 		}
 		if _, ready := message.(*pgproto3.ReadyForQuery); ready {
 			halves++
+			s.completed = s.executed
 			continue
 		}
 		handle := s.answer
@@ -233,18 +237,19 @@ func (s *statement) answer(message pgproto3.BackendMessage) error {
 	case *pgproto3.NoticeResponse:
 		s.notice(m)
 	case *pgproto3.NotificationResponse:
+		s.completed = s.executed // the server sends none within a transaction
 		return s.notified(m)
 	case *pgproto3.CommandComplete:
 		tag := pgconn.NewCommandTag(string(m.CommandTag))
 		s.result.Command, s.result.RowsAffected = tag.String(), tag.RowsAffected()
 		s.spoiled = slices.Contains(spoilers, strings.SplitN(tag.String(), " ", 2)[0])
-		s.completed = true
+		s.executed = true
 	case *pgproto3.PortalSuspended, *pgproto3.EmptyQueryResponse:
-		s.completed = true
+		s.executed = true
 	case *pgproto3.ErrorResponse:
 		s.fail(pgconn.ErrorResponseToPgError(m))
 	case *pgproto3.CopyInResponse, *pgproto3.CopyOutResponse, *pgproto3.CopyBothResponse:
-		return &pgconn.PgError{Code: "0A000", Message: "COPY from or to the client is not possible here",
+		return &pgconn.PgError{Code: "0A000", Message: "COPY from or to the client is not supported here",
 			Hint: "use INSERT with parameters, or SELECT"}
 	}
 	return nil
@@ -264,16 +269,11 @@ func (s *statement) answerBefore(message pgproto3.BackendMessage) error {
 	return nil
 }
 
-// fail notes the first error. It may come after the statement was carried out, from
-// the end of its transaction: a deferred constraint.
+// fail notes the first error. It may come after the command was complete, from the end
+// of its transaction: a deferred constraint.
 func (s *statement) fail(err *pgconn.PgError) {
-	asked := s.query.ReadOnly && s.result.Truncated && err.Code == "57014"
-	if asked { // the rest was not wanted
-		s.completed = true
-		return
-	}
-	s.completed = false
-	if s.failure == nil {
+	s.executed = s.query.ReadOnly && s.result.Truncated && err.Code == "57014" // the rest was not wanted
+	if !s.executed && s.failure == nil {
 		s.failure = err
 	}
 }
