@@ -14,9 +14,10 @@ import (
 	"github.com/tenantpool/tenantpool/model"
 )
 
-// admit asks the server's catalogue, once the server has been met, about a workspace that has no connection, so
-// that an id without a database costs nobody a slot: neither the dial that finds it
-// out nor the eviction that makes room for it. The error is a *model.DialError.
+// admit looks a workspace that has no connection up in the server's catalogue, so that
+// an id without a database costs nobody a slot: neither the dial that would find it out
+// nor the eviction that makes room for it. Until the server has been met, it refuses all.
+// The error is a *model.DialError.
 //
 // Whatever the catalogue cannot tell, by the deadline at the latest, is for the
 // supervisor and the dial to decide.
@@ -54,8 +55,8 @@ func (m *Manager) admit(ctx context.Context, id model.WorkspaceID, deadline time
 // known returns an error that wraps model.ErrNoWorkspace if there is nothing to steer:
 // the workspace has no connection and no pause, and the server's catalogue has no
 // database of it. If the catalogue cannot be asked now, the error wraps
-// model.ErrNotKnown; it is nil if the server answers, and cannot tell. It outlasts ctx:
-// a Pause that waits for nothing is none of a stranger either.
+// model.ErrNotKnown; it is nil if the server answers, and cannot tell. It asks even if
+// ctx is done: a stranger cannot be paused by a caller who does not wait.
 func (m *Manager) known(ctx context.Context, id model.WorkspaceID) error {
 	name, err := m.naming(id)
 	if err != nil {

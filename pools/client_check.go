@@ -18,8 +18,8 @@ const (
 )
 
 // learnCheckInterval finds out whether the server takes the setting, and has the
-// connections that are opened from now on begin with it. One that somebody has set
-// for the server, the role or the database stays.
+// connections that are opened from now on begin with it. A value that somebody has set
+// for the server, the role or the system database stays.
 func (m *Manager) learnCheckInterval(ctx context.Context, conn *Conn) error {
 	var set *string
 	if err := conn.QueryRow(ctx, `SELECT pg_catalog.current_setting($1, true)`, checkInterval).Scan(&set); err != nil {
@@ -37,15 +37,9 @@ func (m *Manager) learnCheckInterval(ctx context.Context, conn *Conn) error {
 		return err
 	}
 	for i := range m.configs {
-		m.configs[i].Store(withCheckInterval(m.configs[i].Load()))
+		m.configs[i].change(func(c *pgx.ConnConfig) { c.RuntimeParams[checkInterval] = checkIntervalValue })
 	}
 	return nil
-}
-
-func withCheckInterval(config *pgx.ConnConfig) *pgx.ConnConfig {
-	config = config.Copy()
-	config.RuntimeParams[checkInterval] = checkIntervalValue
-	return config
 }
 
 // forgetCheckInterval is for a login that was refused for the setting's sake: by another
@@ -55,8 +49,6 @@ func (d *dialer) forgetCheckInterval(err error) (forgot bool) {
 	if !errors.As(err, &refused) || !strings.Contains(refused.Message, checkInterval) {
 		return false
 	}
-	config := d.config.Load().Copy()
-	delete(config.RuntimeParams, checkInterval)
-	d.config.Store(config)
+	d.config.change(func(c *pgx.ConnConfig) { delete(c.RuntimeParams, checkInterval) })
 	return true
 }

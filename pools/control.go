@@ -134,7 +134,12 @@ func (m *Manager) SetLimits(ctx context.Context, maxConnections, maxConnectionsP
 	}).Info("Connection limits changed")
 	ctx, stop := context.WithTimeout(ctx, grantsAtMost)
 	defer stop()
-	if err := m.checkServer(ctx, maxConnections); err != nil {
+	conn, err := m.acquireOwn(ctx)
+	if err == nil {
+		err = m.checkServer(ctx, conn, maxConnections)
+		conn.Release()
+	}
+	if err != nil {
 		m.log.WithField("error", err.Error()).Warn("The limits are changed, but the server did not say what it grants")
 	}
 	return nil

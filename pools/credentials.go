@@ -1,19 +1,28 @@
 package pools
 
 import (
+	"bytes"
 	"context"
+	"crypto/tls"
 	"fmt"
+	"slices"
+	"sync/atomic"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // SetCredentials replaces the user and the password of the Manager's Config, and reads
 // the files of the network's security (PGSSLROOTCERT, PGSSLCERT, PGSSLKEY) again. All
-// connections opened from now on use them; those that are idle are closed, and those
-// that are lent when they come home. The user must have the same rights.
+// connections opened from now on use them; if anything has changed, those that are idle
+// are closed, and those that are lent when they come home. The user must have the same
+// rights.
 //
 // First they are tried on one connection to the system database. If that fails, or a
 // file cannot be read, nothing changes, and the error is one of Open's. It blocks until
-// then, at most until ctx is done. Before the server has answered (see WithLateServer)
-// they are taken untried. One call at a time may be under way.
+// then, and until the idle ones are closed, at most until ctx is done: what is not closed
+// by then is logged, and closes all the same. Before the server has answered (see
+// WithLateServer) they are taken untried.
 func (m *Manager) SetCredentials(ctx context.Context, user, password string) error {
 	cfg := m.config
 	cfg.User, cfg.Password = user, password
@@ -24,28 +33,32 @@ func (m *Manager) SetCredentials(ctx context.Context, user, password string) err
 	if err != nil {
 		return fmt.Errorf("set credentials: %w", err)
 	}
-	m.identity.introduce(fresh)
-	if m.configs[workspaceShare].Load().RuntimeParams[checkInterval] != "" {
-		fresh = withCheckInterval(fresh)
+	if err := m.takeTurn(ctx); err != nil {
+		return fmt.Errorf("set credentials: %w", err)
 	}
-	if !within(m.answered, 0) { // whoever waits for the server tries them
-		m.configs[systemShare].Store(fresh)
-		m.configs[workspaceShare].Store(fresh)
+	defer m.endTurn()
+	workspaces, system := &m.configs[workspaceShare], &m.configs[systemShare]
+	before := system.Load()
+	system.logInAs(fresh)
+	if !within(m.answered, 0) { // whoever meets the server tries them
+		workspaces.logInAs(fresh)
+		_, _ = m.supervisor.Renew(ctx, systemShare, managersOwn)
 		return nil
 	}
-	system := &m.configs[systemShare]
-	before := system.Swap(fresh)
 	if err := m.tryLogin(ctx); err != nil {
-		system.Store(before)
+		system.logInAs(before)
 		// The next question of the manager is not to wait for this failure's back-off.
 		again, stop := afterwards(ctx)
 		defer stop()
 		_ = m.supervisor.Retry(again, systemShare, managersOwn)
 		return fmt.Errorf("set credentials: system database: %w", err)
 	}
-	m.configs[workspaceShare].Store(fresh)
+	workspaces.logInAs(fresh)
+	if sameLogin(before, fresh) {
+		return nil
+	}
 	if _, err := m.supervisor.RenewAll(ctx); err != nil {
-		return fmt.Errorf("set credentials: they are in use, but %w", err)
+		m.log.WithField("error", err.Error()).Warn("The credentials are changed, but connections of the old ones are still open")
 	}
 	return nil
 }
@@ -61,4 +74,44 @@ func (m *Manager) tryLogin(ctx context.Context) error {
 	}
 	conn.Release()
 	return nil
+}
+
+// template is what a share's connections are made from. What it points to never changes:
+// whoever changes something puts a copy in its place, so that no other's change is lost.
+type template struct{ atomic.Pointer[pgx.ConnConfig] }
+
+func (t *template) change(f func(*pgx.ConnConfig)) {
+	for {
+		before := t.Load()
+		after := before.Copy()
+		f(after)
+		if t.CompareAndSwap(before, after) {
+			return
+		}
+	}
+}
+
+// logInAs takes over all but how a session begins, of which more may be known by now.
+func (t *template) logInAs(other *pgx.ConnConfig) {
+	t.change(func(c *pgx.ConnConfig) {
+		params := c.RuntimeParams
+		*c = *other.Copy()
+		c.RuntimeParams = params
+	})
+}
+
+// sameLogin tells whether the two differ in nothing that SetCredentials reads.
+func sameLogin(a, b *pgx.ConnConfig) bool {
+	return a.User == b.User && a.Password == b.Password && sameTLS(a.TLSConfig, b.TLSConfig) &&
+		slices.EqualFunc(a.Fallbacks, b.Fallbacks, func(a, b *pgconn.FallbackConfig) bool { return sameTLS(a.TLSConfig, b.TLSConfig) })
+}
+
+// sameTLS compares what comes from files. A key goes with its certificate.
+func sameTLS(a, b *tls.Config) bool {
+	if a == nil || b == nil {
+		return a == b
+	}
+	return a.RootCAs.Equal(b.RootCAs) && slices.EqualFunc(a.Certificates, b.Certificates, func(a, b tls.Certificate) bool {
+		return slices.EqualFunc(a.Certificate, b.Certificate, bytes.Equal)
+	})
 }

@@ -20,7 +20,7 @@ import (
 
 // dialer opens the connections of one share (an actor.Dialer).
 type dialer struct {
-	config  *atomic.Pointer[pgx.ConnConfig] // a template; its Database is replaced
+	config  *template // its Database is replaced
 	naming  Naming
 	timeout time.Duration
 	closer  *closer
@@ -74,8 +74,8 @@ func connConfig(cfg model.Config) (*pgx.ConnConfig, error) {
 // Dial opens a session on the workspace's database and tests it, unless it is
 // called off.
 func (d *dialer) Dial(calledOff context.Context, id model.WorkspaceID) (actor.Conn, error) {
-	if left := d.leftovers.Load(); left != nil && (*left)[id] != nil {
-		return (*left)[id], &dialFailure{kind: model.Permanent, err: errLeftBehind}
+	if left := d.leftovers.Load().of(id); left != nil {
+		return left, nil
 	}
 	database, err := d.naming(id)
 	if err != nil {

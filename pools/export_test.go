@@ -73,6 +73,9 @@ func (h *countedHash) Sum(b []byte) []byte {
 	return h.Hash.Sum(b)
 }
 
+// ClosingAtMost is how long Close waits for a server that does not answer.
+const ClosingAtMost = closingAtMost
+
 // LookAfter is how long a connection must be idle to be looked at.
 const LookAfter = lookAfter
 

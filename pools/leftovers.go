@@ -3,9 +3,11 @@ package pools
 import (
 	"context"
 	"crypto/rand"
-	"errors"
+	"crypto/sha256"
+	"encoding/base32"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -24,8 +26,9 @@ import (
 // which the process listens are such a name.
 //
 // The name stands in application_name: tenantpool <name>/<a word for this run> (or
-// PGAPPNAME in place of tenantpool), cut to the 63 bytes that the server keeps. A session
-// that sets another application_name is not recognised.
+// PGAPPNAME in place of tenantpool). What is longer than the 63 bytes that the server
+// keeps, or not ASCII, ends in a hash of the whole. A session that sets another
+// application_name is not recognised.
 func WithInstance(name string) Option {
 	return func(o *options) { o.instance = name }
 }
@@ -38,21 +41,28 @@ type identity struct {
 
 const (
 	runLength          = 8
+	hashLength         = 13 // of base32: 65 bits
 	applicationNameMax = 63 // NAMEDATALEN - 1
+	familyMax          = applicationNameMax - runLength - len("/")
 )
 
 func newIdentity(application, instance string) identity {
 	if instance == "" {
 		return identity{}
 	}
+	whole := application + " " + instance
 	family := strings.Map(func(r rune) rune {
 		if r < ' ' || r > '~' {
 			return '?' // as the server does
 		}
 		return r
-	}, application+" "+instance)
-	family = family[:min(len(family), applicationNameMax-runLength-1)] + "/"
-	return identity{family, rand.Text()[:runLength]}
+	}, whole)
+	if family != whole || len(family) > familyMax { // two instances must not look alike
+		sum := sha256.Sum256([]byte(whole))
+		hash := base32.StdEncoding.EncodeToString(sum[:])[:hashLength]
+		family = family[:min(len(family), familyMax-len("~")-hashLength)] + "~" + hash
+	}
+	return identity{family + "/", rand.Text()[:runLength]}
 }
 
 // introduce has the connections say who we are.
@@ -80,16 +90,29 @@ func (l *leftover) Close(model.CloseReason) {
 	}
 }
 
-// errLeftBehind: the dial was none.
-var errLeftBehind = errors.New("the slot is that of a connection left behind")
-
-// leftovers are found by the names under which they hold their slots.
+// leftovers are found by the names under which they hold their slots. These are no
+// workspaces: Stats does not list them.
 type leftovers map[model.WorkspaceID]*leftover
+
+// of returns nil for a workspace.
+func (l *leftovers) of(id model.WorkspaceID) *leftover {
+	if l == nil {
+		return nil
+	}
+	return (*l)[id]
+}
+
+// withoutLeftovers is what there is of workspaces.
+func (m *Manager) withoutLeftovers(active []model.WorkspaceStats) []model.WorkspaceStats {
+	left := m.leftovers.Load()
+	return slices.DeleteFunc(active, func(w model.WorkspaceStats) bool { return left.of(w.ID) != nil })
+}
 
 const askLeftovers = `
 SELECT pid, backend_start, datname FROM pg_catalog.pg_stat_activity
 WHERE usename = session_user AND pid <> pg_catalog.pg_backend_pid()
-      AND pg_catalog.left(application_name, pg_catalog.length($1)) = $1 AND application_name <> $2`
+      AND pg_catalog.left(application_name, pg_catalog.length($1)) = $1
+      AND pg_catalog.length(application_name) = pg_catalog.length($2) AND application_name <> $2`
 
 // holdLeftovers takes a slot for each connection that an earlier run has left. Nothing
 // is lent before.
@@ -122,10 +145,11 @@ func (m *Manager) holdLeftovers(ctx context.Context, conn *Conn) error {
 	m.leftovers.Store(&found)
 	held := 0
 	for id := range found {
-		// The dial fails, and leaves the slot held (see dialer.Dial). Beyond the budget
-		// there is none.
-		_, err := m.supervisor.Acquire(ctx, shares[id], id, actor.Wait{NoWait: true, AtMost: askAtMost})
-		if errors.Is(err, errLeftBehind) {
+		// The dial opens nothing (see dialer.Dial). Beyond the budget there is none. ctx
+		// must not end it half-way: what is not held does not count.
+		lease, err := m.supervisor.Acquire(context.WithoutCancel(ctx), shares[id], id, actor.Wait{NoWait: true, AtMost: askAtMost})
+		if err == nil {
+			lease.Release(model.Unclean)
 			held++
 		}
 	}

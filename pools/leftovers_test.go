@@ -46,6 +46,14 @@ func TestWhatAnEarlierRunLeftCountsUntilItIsGone(t *testing.T) {
 		t.Errorf("%d and %d are held", st.Workspaces.Closing, st.System.Closing)
 	}
 	m.log.line(t, `"level":"warning"`, "An earlier run of this instance has left connections", `"connections":13`, `"held":13`)
+	for _, w := range append(st.Workspaces.Active, st.System.Active...) {
+		if w.Closing > 0 {
+			t.Errorf("it counts as a workspace, %q", w.ID)
+		}
+	}
+	if n := st.Workspaces.Counters.DialFailures + st.System.Counters.DialFailures; n > 0 {
+		t.Errorf("%d failed dials", n)
+	}
 
 	// What is left of the budget can be lent, and no more.
 	var held []*pools.Conn
@@ -78,6 +86,7 @@ func TestWhatAnEarlierRunLeftCountsUntilItIsGone(t *testing.T) {
 
 func TestOnlyEarlierRunsOfTheSameInstanceCount(t *testing.T) {
 	leaveBehind(t, server.Database, "tenantpool elsewhere/EARLIER1")
+	leaveBehind(t, server.Database, "tenantpool here/too/EARLIER1")
 	leaveBehind(t, server.Database, "tenantpool")
 	leaveBehind(t, server.Database, "psql")
 	other := open(t, config(20), pools.WithInstance("elsewhere too"))
@@ -89,6 +98,35 @@ func TestOnlyEarlierRunsOfTheSameInstanceCount(t *testing.T) {
 		if st := stats(t, m); st.Workspaces.Closing+st.System.Closing != 0 {
 			t.Errorf("%s: %+v", what, st.System.Counts)
 		}
+	}
+}
+
+func TestInstancesWhoseNamesDoNotFitAreToldApart(t *testing.T) {
+	const host = "tenantpool-admin-production-europe-west1-5f7c9d8b6-"
+	families := make(map[string]bool)
+	var family string
+	for _, instance := range []string{"büro", "börö", host + "abcde [::]:8080", host + "vwxyz [::]:8080", host + "vwxyz [::]:8081"} {
+		m := open(t, config(20), pools.WithInstance(instance))
+		if st := stats(t, m); st.Workspaces.Closing+st.System.Closing != 0 {
+			t.Errorf("%q takes another's connections for left behind", instance)
+		}
+		var name string
+		if err := m.Workspace("w0").QueryRow(t.Context(), `SHOW application_name`).Scan(&name); err != nil {
+			t.Fatal(err)
+		}
+		if len(name) > 63 || !strings.HasPrefix(name, "tenantpool "+instance[:1]) {
+			t.Errorf("%q is %q", instance, name)
+		}
+		family, _, _ = strings.Cut(name, "/")
+		families[family] = true
+	}
+	if len(families) != 5 {
+		t.Errorf("two of them share a name: %v", families)
+	}
+	leaveBehind(t, databaseNames(1)[0], family+"/EARLIER1")
+	m := open(t, config(20), pools.WithInstance(host+"vwxyz [::]:8081"))
+	if st := stats(t, m); st.Workspaces.Closing == 0 {
+		t.Error("what its own earlier run has left does not count")
 	}
 }
 

@@ -12,7 +12,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/sirupsen/logrus"
 
 	"github.com/tenantpool/tenantpool/actor"
@@ -41,13 +40,14 @@ type Manager struct {
 	closeWaits time.Duration
 
 	// configs are the templates of the shares' connections; see SetCredentials.
-	configs  [2]atomic.Pointer[pgx.ConnConfig]
+	configs  [2]template
 	identity identity
 	// leftovers are those of an earlier run of this instance, once they are known.
 	leftovers atomic.Pointer[leftovers]
 	// answered is closed when the server has said what it grants.
-	answered  chan struct{}
-	answering sync.Once
+	answered chan struct{}
+	// turn has room for one: whoever meets the server, or has it try new credentials.
+	turn chan struct{}
 
 	// closing is closed when Close begins: the system database is then for the
 	// manager alone.
@@ -67,12 +67,12 @@ const (
 // managersOwn is on whose behalf the manager itself asks the server something, over
 // the system database. The application's cap there leaves one connection for it:
 // if it held all of them, no closer could find out that a lost backend is gone.
-const managersOwn model.WorkspaceID = "(manager)"
+const managersOwn model.WorkspaceID = "the system database"
 
 // Open connects to the system database, asks the server what it grants (and
 // warns when that is less than cfg.MaxConnections), and returns a Manager. It
-// blocks until then, at most until ctx is done or cfg.AcquireTimeout is over (not at all
-// WithLateServer).
+// blocks until then (not at all WithLateServer), at most until ctx is done or
+// cfg.AcquireTimeout is over, and a second or two longer for a server that then is silent.
 // The caller owns the Manager and ends it with Close.
 //
 // The error is a joined list of *model.ConfigError for bad values, or wraps a
@@ -100,6 +100,7 @@ func Open(ctx context.Context, cfg model.Config, opts ...Option) (*Manager, erro
 		limitLog:  newSparseLog(o.log),
 		identity:  self,
 		answered:  make(chan struct{}),
+		turn:      make(chan struct{}, 1),
 		closing:   make(chan struct{}),
 		overdue:   make(chan struct{}),
 
@@ -143,8 +144,10 @@ func Open(ctx context.Context, cfg model.Config, opts ...Option) (*Manager, erro
 	runtime.AddCleanup(m, (*databases).closeAll, m.databases) // it runs after Close only
 	if !o.late {
 		if err := m.meetServer(ctx); err != nil {
-			// Nothing was lent; only a login that hangs can keep this from ending.
-			_ = m.Close(ctx)
+			// Nothing was lent: only a silent server keeps this from ending soon.
+			closing, stop := context.WithTimeout(ctx, terminateWithin)
+			defer stop()
+			_ = m.Close(closing)
 			return nil, fmt.Errorf("open connection manager: system database: %w", err)
 		}
 	}
@@ -330,6 +333,7 @@ func (m *Manager) Stats(ctx context.Context) (model.Stats, error) {
 		return model.Stats{}, err
 	}
 	workspaces, system := st.Shares[workspaceShare], st.Shares[systemShare]
+	workspaces.Active, system.Active = m.withoutLeftovers(workspaces.Active), m.withoutLeftovers(system.Active)
 	return model.Stats{
 		MaxConnections:      workspaces.Budget + system.Budget,
 		MaxConnectionsPerDB: workspaces.PerWorkspace,

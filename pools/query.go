@@ -42,9 +42,10 @@ import (
 // LOAD, LISTEN and UNLISTEN. What others leave ends with them: settings of set_config,
 // temporary tables, advisory locks (see resetSession). The connection is closed after
 // one that touched prepared statements, or might have (DO, CALL, or a function that
-// prepared one), or that was notified of something. Two calls therefore share nothing but the data. (A function
-// that deallocates one of pgx's statements costs the next who uses it an error. What
-// an extension keeps in the session, as dblink its connections, stays.)
+// prepared one), or that was notified of something. Two calls therefore share nothing
+// but the data. (A function that deallocates one of pgx's statements costs the next who
+// uses it an error. What an extension keeps in the session, as dblink its connections,
+// stays.)
 //
 // What earlier holders of the connection left in its session is undone first, in the
 // same round trip, and LISTEN with it. If that fails, or if they left a statement of

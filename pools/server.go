@@ -1,6 +1,7 @@
 package pools
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -46,36 +47,57 @@ SELECT pg_catalog.current_setting('max_connections')::int,
 FROM pg_catalog.pg_roles WHERE rolname = session_user`
 
 // meetServer is the first thing that is asked of the server: nothing is lent before. It
-// blocks as Acquire does.
+// blocks as Acquire does, and its questions do not prolong that.
 func (m *Manager) meetServer(ctx context.Context) error {
-	if err := m.checkServer(ctx, m.config.MaxConnections); err != nil {
+	if err := m.takeTurn(ctx); err != nil {
 		return err
 	}
+	defer m.endTurn()
+	if within(m.answered, 0) {
+		return nil // by somebody else
+	}
+	atMost := cmp.Or(m.config.AcquireTimeout, m.config.DialTimeout)
+	deadline := time.Now().Add(atMost)
 	conn, err := m.acquireOwn(ctx)
 	if err != nil {
 		return err
 	}
 	defer conn.Release()
-	if err := m.learnCheckInterval(ctx, conn); err != nil {
-		return err
+	asking, stop := context.WithDeadline(ctx, deadline)
+	defer stop()
+	err = m.checkServer(asking, conn, m.config.MaxConnections)
+	if err == nil {
+		err = m.learnCheckInterval(asking, conn)
 	}
-	if err := m.holdLeftovers(ctx, conn); err != nil {
-		return err
+	if err == nil {
+		err = m.holdLeftovers(asking, conn)
 	}
-	m.answering.Do(func() { close(m.answered) })
-	return nil
+	switch {
+	case err == nil:
+		close(m.answered)
+	case ctx.Err() == nil && asking.Err() != nil:
+		err = fmt.Errorf("the server took the login, and then did not answer within %v: %w", atMost, err)
+	}
+	return err
 }
+
+// takeTurn waits until nobody else meets the server or changes the credentials.
+func (m *Manager) takeTurn(ctx context.Context) error {
+	select {
+	case m.turn <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("the server is being asked by somebody else: %w", ctx.Err())
+	}
+}
+
+func (m *Manager) endTurn() { <-m.turn }
 
 // checkServer asks the server what it grants, and warns when that is less than
 // maxConnections.
-func (m *Manager) checkServer(ctx context.Context, maxConnections int) error {
-	conn, err := m.acquireOwn(ctx)
-	if err != nil {
-		return err
-	}
-	defer conn.Release()
+func (m *Manager) checkServer(ctx context.Context, conn *Conn, maxConnections int) error {
 	var g grants
-	err = conn.QueryRow(ctx, askGrants).Scan(
+	err := conn.QueryRow(ctx, askGrants).Scan(
 		&g.maxConnections, &g.superuserReserved, &g.reserved, &g.superuser, &g.mayUseReserved, &g.roleLimit)
 	if err != nil {
 		return err

@@ -1,11 +1,15 @@
 package pools_test
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"encoding/json"
 	"fmt"
+	"net"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -129,6 +133,100 @@ func TestReservedConnectionsAreAReasonToWarn(t *testing.T) {
 	if entry := open(t, cfg).log.entry(t, tooMany); entry["available"] != 40.0 {
 		t.Errorf("%v", entry)
 	}
+}
+
+// startSilent stands between the manager and the server. When a client asks what the
+// server grants, silent is closed, and of that connection, or of all such, nothing
+// passes on before goOn.
+func startSilent(t *testing.T, all bool) (port int, silent <-chan struct{}, goOn func()) {
+	t.Helper()
+	fellSilent, goesOn := make(chan struct{}), make(chan struct{})
+	fallSilent := sync.OnceFunc(func() { close(fellSilent) })
+	to := net.JoinHostPort(server.Host, strconv.Itoa(server.Port))
+	port = listen(t, func(client net.Conn) {
+		server, err := net.Dial("tcp", to)
+		if err != nil {
+			return
+		}
+		var back sync.WaitGroup
+		defer back.Wait()
+		defer server.Close()
+		back.Go(func() { forward(client, server) })
+		buffer := make([]byte, 64<<10)
+		for {
+			n, err := client.Read(buffer)
+			if err != nil {
+				return
+			}
+			first := !within(fellSilent)
+			if (first || all) && bytes.Contains(buffer[:n], []byte("superuser_reserved_connections")) {
+				fallSilent()
+				select {
+				case <-goesOn:
+				case <-t.Context().Done():
+					return
+				}
+			}
+			if _, err := server.Write(buffer[:n]); err != nil {
+				return
+			}
+		}
+	}).Port
+	return port, fellSilent, sync.OnceFunc(func() { close(goesOn) })
+}
+
+func within(closed <-chan struct{}) bool {
+	select {
+	case <-closed:
+		return true
+	default:
+		return false
+	}
+}
+
+func TestAConnectionThatFallsSilentDoesNotUseUpTheWaitForTheServer(t *testing.T) {
+	cfg := config(20)
+	cfg.AcquireTimeout = failsSoon(t)
+	port, silent, _ := startSilent(t, false)
+	cfg.Host, cfg.Port = "127.0.0.1", port
+	m := open(t, cfg, pools.WithLateServer())
+	ctx, stop := context.WithTimeout(t.Context(), patience)
+	defer stop()
+	if err := m.WaitForServer(ctx); err != nil {
+		t.Error(err)
+	}
+	if !within(silent) {
+		t.Error("none fell silent, so this test shows nothing")
+	}
+	m.log.line(t, "is waited for", "then did not answer within")
+}
+
+func TestOpenDoesNotWaitForASilentServer(t *testing.T) {
+	cfg := config(20)
+	cfg.AcquireTimeout = failsSoon(t)
+	port, _, _ := startSilent(t, true)
+	cfg.Host, cfg.Port = "127.0.0.1", port
+	ctx, stop := context.WithTimeout(t.Context(), patience)
+	defer stop()
+	began := time.Now()
+	_, err := pools.Open(ctx, cfg, pools.WithLogger(nil))
+	if err == nil || ctx.Err() != nil || !strings.Contains(err.Error(), "then did not answer within") {
+		t.Errorf("%v", err)
+	}
+	if took := time.Since(began); took > cfg.AcquireTimeout+pools.ClosingAtMost {
+		t.Errorf("it waited for the server to let go: %v", took)
+	}
+}
+
+func TestADialOfTheManagersOwnIsToldAsTheSystemDatabases(t *testing.T) {
+	cfg := config(20)
+	cfg.Port, cfg.AcquireTimeout = closedPort(t), failsSoon(t)
+	log := &logBuffer{}
+	_, err := pools.Open(t.Context(), cfg, pools.WithLogger(log.logger()))
+	if err == nil || !strings.Contains(err.Error(), `"the system database"`) {
+		t.Errorf("%v", err)
+	}
+	log.line(t, "Dial failed", `"workspace_id":"the system database"`)
 }
 
 func TestARequestThatALimitTurnsAwayIsLogged(t *testing.T) {

@@ -40,7 +40,7 @@ func refuseSessionCommand(sql string) error {
 	}
 	return &model.SQLError{
 		Code:    "0A000",
-		Message: word + " is not possible here: each statement is a transaction of its own, in a session of its own",
+		Message: word + " is not supported here: each statement is a transaction of its own, in a session of its own",
 		Hint:    instead,
 	}
 }

@@ -57,7 +57,7 @@ func TestACommandThatIsAboutTheSessionIsRefused(t *testing.T) {
 		}
 		for _, readOnly := range []bool{false, true} {
 			_, err := ask(t, m, model.Query{SQL: test.sql, ReadOnly: readOnly})
-			if e := refused(t, err, "0A000"); e.Hint == "" || !strings.Contains(e.Message, "not possible here") {
+			if e := refused(t, err, "0A000"); e.Hint == "" || !strings.Contains(e.Message, "not supported here") {
 				t.Errorf("%q: %+v", test.sql, e)
 			}
 		}
