@@ -8,6 +8,7 @@ import (
 
 	"github.com/tenantpool/tenantpool/actor"
 	"github.com/tenantpool/tenantpool/model"
+	"github.com/tenantpool/tenantpool/model/core"
 )
 
 var background = context.Background()
@@ -21,7 +22,7 @@ func TestAnAcquireDialsAndTheReleasedConnectionIsAHit(t *testing.T) {
 		if fresh.Waited() != w.server.dialTakes || fresh.Verify() {
 			w.Errorf("a fresh grant waited %v, verify %v", fresh.Waited(), fresh.Verify())
 		}
-		fresh.Release(model.Clean)
+		fresh.Release(core.Clean)
 		time.Sleep(time.Second)
 		if d := took(func() { hit = w.acquire("a") }); d != 0 {
 			w.Errorf("the hit took %v", d)
@@ -43,14 +44,14 @@ func TestAReleasedConnectionIsHandedToTheWaitersInTheirOrder(t *testing.T) {
 		two := w.tryFor(0, "a")
 		w.counts(model.Counts{InUse: 1, Waiting: 2})
 		time.Sleep(time.Second)
-		held.Release(model.Clean)
+		held.Release(core.Clean)
 		if one.granted() != held.Conn() || one.lease.Waited() != time.Second || one.took != time.Second {
 			w.Errorf("the first waiter waited %v, and %v by its lease", one.took, one.lease.Waited())
 		}
 		if !two.waits() {
 			w.Fatal("both waiters have the connection")
 		}
-		one.lease.Release(model.Clean)
+		one.lease.Release(core.Clean)
 		two.granted()
 		if c := w.stats().Counters; c.HandOffs != 2 || c.Dials != 1 {
 			w.Errorf("counters %+v", c)
@@ -61,9 +62,9 @@ func TestAReleasedConnectionIsHandedToTheWaitersInTheirOrder(t *testing.T) {
 func TestAFullBudgetEvictsTheLeastRecentlyUsedFirst(t *testing.T) {
 	test(t, few(2, 2), func(w *world) {
 		a, b := w.acquire("a"), w.acquire("b")
-		b.Release(model.Clean)
+		b.Release(core.Clean)
 		time.Sleep(time.Millisecond)
-		a.Release(model.Clean)
+		a.Release(core.Clean)
 		w.happened("dial a", "opened a", "dial b", "opened b")
 
 		d := took(func() { w.acquire("c") })
@@ -96,7 +97,7 @@ func TestTheCapKeepsAWorkspaceFromTheSlotsOfOthers(t *testing.T) {
 		time.Sleep(time.Second)
 		w.counts(model.Counts{InUse: 1, Waiting: 1})
 		w.acquire("b")
-		a.Release(model.Clean)
+		a.Release(core.Clean)
 		more.granted()
 	})
 }
@@ -140,9 +141,9 @@ func TestAFullQueueIsRefusedAtOnce(t *testing.T) {
 		if err.Limit != model.QueueLimit || err.Waiting != 3 || err.LongestLeaseWorkspace != "a" || err.Cause != nil {
 			w.Errorf("the queue's error is %+v", err)
 		}
-		held.Release(model.Clean)
+		held.Release(core.Clean)
 		one.granted()
-		one.lease.Release(model.Clean)
+		one.lease.Release(core.Clean)
 		two.granted()
 	})
 }
@@ -153,7 +154,7 @@ func TestSomeMoreAcquiresAtOnceThanTheMailboxHolds(t *testing.T) {
 			l, err := w.Acquire(background, first, "a", actor.Wait{})
 			if err == nil {
 				time.Sleep(time.Millisecond)
-				l.Release(model.Clean)
+				l.Release(core.Clean)
 			}
 			return err
 		})
@@ -171,7 +172,7 @@ func TestAConnectionReleasedUncleanIsClosedAndTheWaiterGetsAnother(t *testing.T)
 		held := w.acquire("a")
 		waiter := w.tryFor(0, "a")
 		w.server.since()
-		held.Release(model.Unclean)
+		held.Release(core.Unclean)
 		if waiter.granted() == held.Conn() {
 			w.Error("an unclean connection was lent")
 		}
@@ -182,15 +183,15 @@ func TestAConnectionReleasedUncleanIsClosedAndTheWaiterGetsAnother(t *testing.T)
 func TestALostConnectionMakesTheIdleOnesSuspect(t *testing.T) {
 	test(t, few(3, 3), func(w *world) {
 		lost, other := w.acquire("a"), w.acquire("a")
-		other.Release(model.Clean)
+		other.Release(core.Clean)
 		time.Sleep(time.Second)
-		lost.Release(model.Lost)
+		lost.Release(core.Lost)
 		suspect := w.acquire("a")
 		if suspect.Conn() != other.Conn() || !suspect.Verify() {
 			w.Errorf("the lease of the idle connection says verify: %v", suspect.Verify())
 		}
 		time.Sleep(time.Second)
-		suspect.Release(model.Clean)
+		suspect.Release(core.Clean)
 		if again := w.acquire("a"); again.Verify() {
 			w.Error("a connection used since is still suspect")
 		}
@@ -203,7 +204,7 @@ func TestAConnectionIdleForLongIsToBeVerified(t *testing.T) {
 		w.idle("a", 1)
 		time.Sleep(time.Minute - time.Nanosecond)
 		l := w.acquire("a")
-		l.Release(model.Clean)
+		l.Release(core.Clean)
 		time.Sleep(time.Minute)
 		if late := w.acquire("a"); l.Verify() || !late.Verify() {
 			w.Errorf("verify before the time: %v, after: %v", l.Verify(), late.Verify())

@@ -6,6 +6,7 @@ import (
 
 	"github.com/tenantpool/tenantpool/actor"
 	"github.com/tenantpool/tenantpool/model"
+	"github.com/tenantpool/tenantpool/model/core"
 )
 
 // startInstant starts a supervisor whose dials and closes take no time.
@@ -27,7 +28,7 @@ func borrow(b *testing.B, s *actor.Supervisor, id model.WorkspaceID) {
 		b.Error(err)
 		return
 	}
-	l.Release(model.Clean)
+	l.Release(core.Clean)
 }
 
 // BenchmarkHit: one goroutine, one workspace, a parked connection.

@@ -4,13 +4,14 @@ import (
 	"time"
 
 	"github.com/tenantpool/tenantpool/model"
+	"github.com/tenantpool/tenantpool/model/core"
 )
 
 // call is an Acquire on its way to the supervisor and back. Its caller owns it, but
 // for what is said below.
 type call struct {
 	share     *share
-	lease     model.LeaseID
+	lease     core.LeaseID
 	workspace model.WorkspaceID
 	noWait    bool
 	exclusive bool

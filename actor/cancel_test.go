@@ -9,6 +9,7 @@ import (
 
 	"github.com/tenantpool/tenantpool/actor"
 	"github.com/tenantpool/tenantpool/model"
+	"github.com/tenantpool/tenantpool/model/core"
 )
 
 // lateCancel is a context that does something between the moment at which an
@@ -59,7 +60,7 @@ func TestAGrantThatWinsAgainstACancelIsGivenBack(t *testing.T) {
 	test(t, few(1, 1), func(w *world) {
 		held := w.acquire("a")
 		waiter := w.cancelLate("a", func() {
-			held.Release(model.Clean)
+			held.Release(core.Clean)
 			w.processed()
 		})
 		w.wraps(waiter.refused(0), context.Canceled)
@@ -93,7 +94,7 @@ func TestAGrantThatWinsAgainstTheTimeIsReturned(t *testing.T) {
 	test(t, few(1, 1), func(w *world) {
 		held := w.acquire("a")
 		ctx := &atGiveUp{Context: background, do: func() {
-			held.Release(model.Clean)
+			held.Release(core.Clean)
 			w.processed()
 		}}
 		waiter := w.try(ctx, "a", actor.Wait{AtMost: time.Second})
@@ -109,7 +110,7 @@ func TestAGrantThatWinsAgainstTheTimeIsGivenBackWhenTheContextHasEndedToo(t *tes
 		held := w.acquire("a")
 		inner, cancel := context.WithCancelCause(background)
 		ctx := &atGiveUp{Context: inner, do: func() {
-			held.Release(model.Clean)
+			held.Release(core.Clean)
 			w.processed()
 			cancel(errReason)
 		}}
@@ -127,7 +128,7 @@ func TestAGrantThatWinsAgainstACancelGoesToTheNextWaiter(t *testing.T) {
 	test(t, few(1, 1), func(w *world) {
 		held := w.acquire("a")
 		waiter, cancel := w.tryLate("a", func() {
-			held.Release(model.Clean)
+			held.Release(core.Clean)
 			w.processed()
 		})
 		next := w.tryFor(time.Second, "a")
@@ -225,18 +226,18 @@ func TestWhenAGrantAndACancelMeetNothingLeaks(t *testing.T) {
 			waiter := w.try(ctx, "a", actor.Wait{AtMost: time.Millisecond})
 			switch i % 3 {
 			case 0: // the timer and the release
-				time.AfterFunc(time.Millisecond, func() { held.Release(model.Clean) })
+				time.AfterFunc(time.Millisecond, func() { held.Release(core.Clean) })
 			case 1:
 				go cancel()
-				go held.Release(model.Clean)
+				go held.Release(core.Clean)
 			case 2:
-				go held.Release(model.Clean)
+				go held.Release(core.Clean)
 				go cancel()
 			}
 			<-waiter.done
 			if waiter.err == nil {
 				inTime++
-				waiter.lease.Release(model.Clean)
+				waiter.lease.Release(core.Clean)
 			}
 			cancel()
 			w.counts(model.Counts{Idle: 1})
@@ -258,7 +259,7 @@ func TestAReplyChannelIsUsedAgainOnlyAfterItsReplyWasTaken(t *testing.T) {
 		for range 200 {
 			a, b := w.acquire("a"), w.acquire("b")
 			waiter := w.cancelLate("a", func() {
-				a.Release(model.Clean)
+				a.Release(core.Clean)
 				w.processed()
 				_, err := w.Acquire(background, first, "b", actor.Wait{AtMost: time.Millisecond})
 				w.wraps(err, model.ErrAcquireTimeout)
@@ -266,7 +267,7 @@ func TestAReplyChannelIsUsedAgainOnlyAfterItsReplyWasTaken(t *testing.T) {
 			w.wraps(waiter.refused(time.Millisecond), context.Canceled)
 			short := w.tryFor(time.Millisecond, "b")
 			w.wraps(short.refused(time.Millisecond), model.ErrAcquireTimeout)
-			b.Release(model.Clean)
+			b.Release(core.Clean)
 			w.counts(model.Counts{Idle: 2})
 		}
 	})

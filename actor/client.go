@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/tenantpool/tenantpool/model"
+	"github.com/tenantpool/tenantpool/model/core"
 )
 
 // Lease is the right to use one connection until Release. It is a value; its
@@ -40,15 +41,15 @@ func (l *Lease) Idle() time.Duration { return time.Duration(l.slot.lent.Load()) 
 
 // Release gives the connection back. It does not wait for anything but room in
 // the mailbox. Releasing a lease again changes nothing but a counter.
-func (l *Lease) Release(h model.Health) {
+func (l *Lease) Release(h core.Health) {
 	c := l.slot
 	s := c.share.supervisor
 	if !c.turn.CompareAndSwap(l.turn, l.turn+1) {
-		s.send(told{c.share, model.Release{Conn: c.id}}) // of no lease
+		s.send(told{c.share, core.Release{Conn: c.id}}) // of no lease
 		return
 	}
 	c.freed = s.now()
-	if h == model.Clean && c.freed < c.expires && c.seats.leave(c) {
+	if h == core.Clean && c.freed < c.expires && c.seats.leave(c) {
 		return
 	}
 	s.sendHome(c, h)
@@ -89,7 +90,7 @@ func (s *Supervisor) Acquire(ctx context.Context, share ShareIndex, id model.Wor
 	}
 	c := s.takeCall()
 	c.share, c.workspace, c.noWait, c.exclusive = s.shares[share], id, wait.NoWait, wait.Exclusive
-	c.lease = model.LeaseID(s.lastLease.Add(1))
+	c.lease = core.LeaseID(s.lastLease.Add(1))
 	timeout := c.startTimer(wait.AtMost)
 	s.send(c)
 	select {
@@ -128,7 +129,7 @@ func (s *Supervisor) giveUp(ctx context.Context, c *call) (Lease, error) {
 	if ctx.Err() != nil {
 		cause = ended(ctx)
 	}
-	s.send(told{c.share, model.Cancel{Lease: c.lease}})
+	s.send(told{c.share, core.Cancel{Lease: c.lease}})
 	id := c.workspace
 	var r reply
 	select {
@@ -142,7 +143,7 @@ func (s *Supervisor) giveUp(ctx context.Context, c *call) (Lease, error) {
 	case r.err == nil && ctx.Err() == nil:
 		return r.lease, nil
 	case r.err == nil:
-		r.lease.Release(model.Clean)
+		r.lease.Release(core.Clean)
 		return Lease{}, acquireError(id, ended(ctx))
 	case errors.As(r.err, &limit):
 		limit.Cause = cause

@@ -5,20 +5,21 @@ import (
 	"fmt"
 
 	"github.com/tenantpool/tenantpool/model"
+	"github.com/tenantpool/tenantpool/model/core"
 )
 
 // Evict closes the workspace's idle connections and waits until the server has
 // let go of them; it returns how many. If ctx is done first they close all the
 // same.
 func (s *Supervisor) Evict(ctx context.Context, share ShareIndex, id model.WorkspaceID) (closed int, err error) {
-	return s.operate(ctx, share, func(op model.OperationID) model.Message { return model.Evict{Operation: op, Workspace: id} }, "evict", id)
+	return s.operate(ctx, share, func(op core.OperationID) core.Message { return core.Evict{Operation: op, Workspace: id} }, "evict", id)
 }
 
 // Pause keeps new acquires of the workspace waiting, and waits until its leases
 // have come home and the server has let go of all its connections; it returns
 // how many. If ctx is done first the workspace is paused all the same.
 func (s *Supervisor) Pause(ctx context.Context, share ShareIndex, id model.WorkspaceID) (closed int, err error) {
-	return s.operate(ctx, share, func(op model.OperationID) model.Message { return model.Pause{Operation: op, Workspace: id} }, "pause", id)
+	return s.operate(ctx, share, func(op core.OperationID) core.Message { return core.Pause{Operation: op, Workspace: id} }, "pause", id)
 }
 
 // Renew closes the workspace's idle connections now and those that are lent, or
@@ -27,14 +28,14 @@ func (s *Supervisor) Pause(ctx context.Context, share ShareIndex, id model.Works
 // idle ones, and returns how many; it does not wait for leases. If ctx is done
 // first, the renewal is in force all the same.
 func (s *Supervisor) Renew(ctx context.Context, share ShareIndex, id model.WorkspaceID) (closed int, err error) {
-	return s.operate(ctx, share, func(op model.OperationID) model.Message { return model.Renew{Operation: op, Workspace: id} }, "renew", id)
+	return s.operate(ctx, share, func(op core.OperationID) core.Message { return core.Renew{Operation: op, Workspace: id} }, "renew", id)
 }
 
 // RenewAll is Renew for all workspaces of all shares.
 func (s *Supervisor) RenewAll(ctx context.Context) (closed int, err error) {
 	done := make([]<-chan int, len(s.shares))
 	for i := range s.shares {
-		done[i] = s.begin(ShareIndex(i), func(op model.OperationID) model.Message { return model.Renew{Operation: op, All: true} })
+		done[i] = s.begin(ShareIndex(i), func(op core.OperationID) core.Message { return core.Renew{Operation: op, All: true} })
 	}
 	for _, each := range done {
 		n, err := await(ctx, s, each, notAllClosed)
@@ -46,7 +47,7 @@ func (s *Supervisor) RenewAll(ctx context.Context) (closed int, err error) {
 	return closed, nil
 }
 
-func (s *Supervisor) operate(ctx context.Context, share ShareIndex, message func(model.OperationID) model.Message, verb string, id model.WorkspaceID) (int, error) {
+func (s *Supervisor) operate(ctx context.Context, share ShareIndex, message func(core.OperationID) core.Message, verb string, id model.WorkspaceID) (int, error) {
 	n, err := await(ctx, s, s.begin(share, message), notAllClosed)
 	if err != nil {
 		return 0, fmt.Errorf("%s workspace %q: %w", verb, id, err)
@@ -55,9 +56,9 @@ func (s *Supervisor) operate(ctx context.Context, share ShareIndex, message func
 }
 
 // begin tells a share's core of an operation. The channel gets the number closed.
-func (s *Supervisor) begin(share ShareIndex, message func(model.OperationID) model.Message) <-chan int {
+func (s *Supervisor) begin(share ShareIndex, message func(core.OperationID) core.Message) <-chan int {
 	done := make(chan int, 1)
-	id := model.OperationID(s.lastOp.Add(1))
+	id := core.OperationID(s.lastOp.Add(1))
 	s.send(&operation{s.shares[share], id, message(id), done})
 	return done
 }
@@ -121,7 +122,7 @@ type resumeRequest struct {
 func (r resumeRequest) carryOut(s *Supervisor) {
 	if !r.butNotPaused || !r.share.state.Paused(r.workspace) {
 		s.notePause(r.share, r.workspace, false)
-		s.tell(r.share, model.Resume{Workspace: r.workspace})
+		s.tell(r.share, core.Resume{Workspace: r.workspace})
 		s.setPaused(r.share, r.workspace, false)
 	}
 	r.done <- struct{}{}
@@ -153,7 +154,7 @@ func (r pausedRequest) carryOut(*Supervisor) { r.answer <- r.share.state.Paused(
 // them closes at once, what is lent when it comes home; SetLimits does not wait
 // for that. If ctx is done first they will be set all the same. A supervisor that
 // drains keeps the limits it has: then it is model.ErrClosed.
-func (s *Supervisor) SetLimits(ctx context.Context, limits ...model.SetLimits) error {
+func (s *Supervisor) SetLimits(ctx context.Context, limits ...core.SetLimits) error {
 	if len(limits) != len(s.shares) {
 		return fmt.Errorf("set limits: %d limits for %d shares", len(limits), len(s.shares))
 	}
@@ -170,7 +171,7 @@ func (s *Supervisor) SetLimits(ctx context.Context, limits ...model.SetLimits) e
 }
 
 type limitsRequest struct {
-	limits []model.SetLimits
+	limits []core.SetLimits
 	answer chan<- error
 }
 

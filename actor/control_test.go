@@ -8,6 +8,7 @@ import (
 
 	"github.com/tenantpool/tenantpool/actor"
 	"github.com/tenantpool/tenantpool/model"
+	"github.com/tenantpool/tenantpool/model/core"
 )
 
 // operation is an Evict or a Pause on a goroutine of its own.
@@ -49,9 +50,9 @@ func (w *world) resume(id model.WorkspaceID) {
 // setLimits takes a budget and a cap for each share.
 func (w *world) setLimits(limits ...int) {
 	w.Helper()
-	var all []model.SetLimits
+	var all []core.SetLimits
 	for i := 0; i < len(limits); i += 2 {
-		all = append(all, model.SetLimits{Budget: limits[i], PerWorkspace: limits[i+1]})
+		all = append(all, core.SetLimits{Budget: limits[i], PerWorkspace: limits[i+1]})
 	}
 	if err := w.SetLimits(background, all...); err != nil {
 		w.Error(err)
@@ -75,7 +76,7 @@ func TestAnEvictCountsTheIdleConnectionsAndWaitsForTheirEnd(t *testing.T) {
 		w.server.closeTakes = time.Minute
 		w.evict(background, "a").ended(3, time.Minute)
 		w.counts(model.Counts{InUse: 1, Idle: 2})
-		held.Release(model.Clean)
+		held.Release(core.Clean)
 		w.counts(model.Counts{Idle: 3})
 		w.evict(background, "nobody").ended(0, 0)
 	})
@@ -88,7 +89,7 @@ func TestASecondEvictDoesNotWaitForTheFirst(t *testing.T) {
 		w.server.closeTakes = time.Minute
 		one := w.evict(background, "a")
 		time.Sleep(time.Second)
-		held.Release(model.Clean)
+		held.Release(core.Clean)
 		w.evict(background, "a").ended(1, time.Minute)
 		one.ended(1, time.Minute)
 	})
@@ -122,7 +123,7 @@ func TestAPauseWaitsForTheLeasesAndTheClosesAndKeepsAcquiresWaiting(t *testing.T
 		waiter := w.tryFor(0, "a")
 		time.Sleep(time.Minute)
 		w.counts(model.Counts{InUse: 1, Idle: 1, Waiting: 1})
-		held.Release(model.Clean)
+		held.Release(core.Clean)
 		pause.ended(3, time.Minute+time.Second)
 		w.counts(model.Counts{Idle: 1, Waiting: 1})
 		time.Sleep(time.Hour)
@@ -158,7 +159,7 @@ func TestAPauseWhoseTimeEndsPausesAllTheSame(t *testing.T) {
 		<-o.done
 		w.wraps(o.err, context.Canceled)
 		waiter := w.tryFor(0, "a")
-		held.Release(model.Clean)
+		held.Release(core.Clean)
 		time.Sleep(time.Minute)
 		w.counts(model.Counts{Waiting: 1})
 		w.resume("a")
@@ -173,7 +174,7 @@ func TestAResumeEndsAPauseThatIsUnderWay(t *testing.T) {
 		waiter := w.tryFor(0, "a")
 		w.resume("a")
 		<-pause.done
-		held.Release(model.Clean) // it was there at the pause, so it closes
+		held.Release(core.Clean) // it was there at the pause, so it closes
 		if waiter.granted() == held.Conn() {
 			w.Error("a connection from before the pause was lent after it")
 		}
@@ -187,7 +188,7 @@ func TestAConnectionFromBeforeAPauseGoesThroughNoSeatAfterTheResume(t *testing.T
 		w.resume("a")
 		<-pause.done
 		w.server.since()
-		held.Release(model.Clean)
+		held.Release(core.Clean)
 		w.notSeated("a")
 		w.happened("close a renewed")
 	})
@@ -202,7 +203,7 @@ func TestOperationsUnderWayAreAnsweredByADrain(t *testing.T) {
 		evict := w.evict(background, "b")
 		ended := w.drain(background)
 		evict.ended(2, time.Minute)
-		held.Release(model.Clean)
+		held.Release(core.Clean)
 		pause.ended(1, 2*time.Minute)
 		w.drained(ended)
 	})
@@ -277,9 +278,9 @@ func TestALoweredBudgetClosesWhatIsIdleNowAndWhatIsLentLater(t *testing.T) {
 		w.happened("close b shrink", "close b shrink")
 		time.Sleep(time.Minute)
 		w.counts(model.Counts{InUse: 2})
-		one.Release(model.Clean)
+		one.Release(core.Clean)
 		w.happened("closed b", "closed b", "close a shrink")
-		two.Release(model.Clean)
+		two.Release(core.Clean)
 		time.Sleep(time.Minute)
 		w.counts(model.Counts{Idle: 1})
 		if st := w.stats(); st.Budget != 1 || st.PerWorkspace != 1 || st.EffectiveBudget != 1 {
@@ -292,7 +293,7 @@ func TestTheSharesHaveTheirOwnLimitsPausesAndConnections(t *testing.T) {
 	testShares(t, []model.Limits{few(2, 2), few(1, 1)}, func(w *world) {
 		w.idle("a", 2)
 		same := w.acquireOf(second, "a")
-		same.Release(model.Clean)
+		same.Release(core.Clean)
 		w.setLimits(2, 2, 5, 5)
 		w.evict(background, "a").ended(2, w.server.closeTakes)
 		w.pause(background, "a").ended(0, 0)
@@ -325,10 +326,10 @@ func TestAWorkspaceIsActiveWhileItHasAConnectionOrAWaiter(t *testing.T) {
 		is("a", true, false)
 		waiter := w.tryFor(0, "b")
 		is("b", true, false)
-		lease.Release(model.Clean)
+		lease.Release(core.Clean)
 		waiter.granted()
 		is("a", false, false) // evicted
-		waiter.lease.Release(model.Clean)
+		waiter.lease.Release(core.Clean)
 		w.pause(background, "b")
 		is("b", false, true)
 		w.resume("b")

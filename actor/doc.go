@@ -1,4 +1,4 @@
-// Package actor runs the decision core of package model: one goroutine, the
+// Package actor runs the decision core of package model/core: one goroutine, the
 // supervisor, owns all state of all connections, and everybody else reaches it
 // by message. There is no lock.
 //
@@ -9,7 +9,7 @@
 //	                                                           v
 //	                                            +---------------------+
 //	                                            |     supervisor      |
-//	                                            | model.State.Step()  |
+//	                                            | core.State.Step()   |
 //	                                            +---------------------+
 //	                                                  |        |
 //	callers <--- Grant, Reject: a reply channel ------+        |
@@ -24,7 +24,7 @@
 // Whoever watches (Supervisor.Events) is told through a channel of its own, into
 // which the loop puts an event only if there is room.
 //
-// The supervisor owns one model.State for each [Share] of the server's
+// The supervisor owns one core.State for each [Share] of the server's
 // connections, and the connections themselves while they are idle or closing. A
 // lease's holder owns its connection until Release.
 //

@@ -9,6 +9,7 @@ import (
 
 	"github.com/tenantpool/tenantpool/actor"
 	"github.com/tenantpool/tenantpool/model"
+	"github.com/tenantpool/tenantpool/model/core"
 )
 
 // drain begins to drain on a goroutine of its own.
@@ -46,11 +47,11 @@ func TestADrainRefusesTheWaitersAndWaitsForTheLeases(t *testing.T) {
 			w.wraps(waiter.refused(0), model.ErrClosed)
 		}
 		time.Sleep(time.Hour)
-		one.Release(model.Clean)
+		one.Release(core.Clean)
 		w.stillDrains(ended)
 		time.Sleep(time.Hour)
 		w.counts(model.Counts{InUse: 1})
-		two.Release(model.Clean)
+		two.Release(core.Clean)
 		w.stillDrains(ended)
 		if d := took(func() { w.drained(ended) }); d != w.server.closeTakes {
 			w.Errorf("it ended %v after the last lease, want %v", d, w.server.closeTakes)
@@ -64,7 +65,7 @@ func TestAnAcquireAfterDrainBeganIsRefused(t *testing.T) {
 		ended := w.drain(background)
 		w.wraps(w.tryFor(0, "a").refused(0), model.ErrClosed)
 		w.wraps(w.try(background, "b", actor.Wait{NoWait: true}).refused(0), model.ErrClosed)
-		l.Release(model.Clean)
+		l.Release(core.Clean)
 		w.drained(ended)
 		for range 600 { // more than the mailbox has room for
 			w.wraps(w.tryFor(0, "a").refused(0), model.ErrClosed)
@@ -86,7 +87,7 @@ func TestARefusalBecauseOfADrainNamesTheWorkspace(t *testing.T) {
 		ended := w.drain(background)
 		w.wraps(named(waits.refused(0)), model.ErrClosed)
 		w.wraps(named(w.tryFor(0, "b").refused(0)), model.ErrClosed)
-		held.Release(model.Clean)
+		held.Release(core.Clean)
 		w.drained(ended)
 		for range 600 { // more than the mailbox has room for
 			w.wraps(named(w.tryFor(0, "b").refused(0)), model.ErrClosed)
@@ -171,8 +172,8 @@ func TestADrainWhoseTimeEndsSaysWhatIsOpenAndGoesOn(t *testing.T) {
 		}
 		w.wraps(w.tryFor(0, "a").refused(0), model.ErrClosed)
 
-		one.Release(model.Clean)
-		two.Release(model.Clean)
+		one.Release(core.Clean)
+		two.Release(core.Clean)
 		ended := w.drain(background)
 		w.stillDrains(ended)
 		w.drained(ended)
@@ -220,7 +221,7 @@ func TestADrainWhoseTimeEndsTellsIdleFromDialingAndClosing(t *testing.T) {
 		w.server.closeTakes, w.servers[second].dialTakes = time.Minute, time.Minute
 		go func() { // the second share serves until the first is empty
 			l, _ := w.Acquire(background, second, "sys", actor.Wait{})
-			l.Release(model.Clean)
+			l.Release(core.Clean)
 		}()
 		synctest.Wait()
 		says := func(want string) {
@@ -241,7 +242,7 @@ func TestManyDrainsAtOnceAllWaitForTheEnd(t *testing.T) {
 	test(t, few(3, 3), func(w *world) {
 		l := w.acquire("a")
 		w.idle("b", 2)
-		time.AfterFunc(time.Second, func() { l.Release(model.Clean) })
+		time.AfterFunc(time.Second, func() { l.Release(core.Clean) })
 		for _, d := range gather(400, func(int) time.Duration {
 			return took(func() {
 				if err := w.Drain(background); err != nil {
@@ -272,16 +273,16 @@ func TestTheSecondShareServesUntilTheFirstIsEmpty(t *testing.T) {
 		system := w.servers[second]
 		held := w.acquire("a")
 		parked := w.acquireOf(second, "sys")
-		parked.Release(model.Clean)
+		parked.Release(core.Clean)
 		ended := w.drain(background)
 		time.Sleep(time.Minute)
 
 		hit, fresh := w.acquireOf(second, "sys"), w.acquireOf(second, "sys")
 		w.wraps(w.tryFor(0, "a").refused(0), model.ErrClosed)
-		fresh.Release(model.Clean)
+		fresh.Release(core.Clean)
 		system.since()
 
-		held.Release(model.Clean)
+		held.Release(core.Clean)
 		synctest.Wait()
 		if got := system.since(); got != nil {
 			w.Errorf("the second share saw %v although the first is not empty", got)
@@ -297,7 +298,7 @@ func TestTheSecondShareServesUntilTheFirstIsEmpty(t *testing.T) {
 		w.stillDrains(ended)
 		time.Sleep(time.Minute)
 		w.stillDrains(ended)
-		hit.Release(model.Clean)
+		hit.Release(core.Clean)
 		w.drained(ended)
 	})
 }
@@ -308,9 +309,9 @@ func TestTheDialsOfTheSecondShareGoOnUntilItDrains(t *testing.T) {
 		held := w.acquire("a")
 		ended := w.drain(background)
 		l := w.acquireOf(second, "sys") // takes a minute
-		l.Release(model.Clean)
+		l.Release(core.Clean)
 		synctest.Wait()
-		held.Release(model.Clean)
+		held.Release(core.Clean)
 		w.drained(ended)
 		if w.servers[second].gaveUp != 0 {
 			w.Error("its dial was called off")
@@ -347,7 +348,7 @@ func TestAfterTheEndEverythingIsRefusedAndNothingBlocks(t *testing.T) {
 			w.wraps(err, model.ErrClosed)
 			w.wraps(w.Resume(background, first, "a"), model.ErrClosed)
 			w.wraps(w.Retry(background, first, "a"), model.ErrClosed)
-			w.wraps(w.SetLimits(background, model.SetLimits{Budget: 3, PerWorkspace: 3}), model.ErrClosed)
+			w.wraps(w.SetLimits(background, core.SetLimits{Budget: 3, PerWorkspace: 3}), model.ErrClosed)
 			_, err = w.Events(background, 1)
 			w.wraps(err, model.ErrClosed)
 		}

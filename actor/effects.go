@@ -4,14 +4,14 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/tenantpool/tenantpool/model"
+	"github.com/tenantpool/tenantpool/model/core"
 )
 
 // carryOut turns one decision of a share's core into a reply, a goroutine or a
 // note. It never blocks: every channel it sends to has room.
-func (s *Supervisor) carryOut(sh *share, effect model.Effect) {
+func (s *Supervisor) carryOut(sh *share, effect core.Effect) {
 	switch e := effect.(type) {
-	case model.Grant:
+	case core.Grant:
 		sh.waits.Observe(e.Waited)
 		c := sh.slots[e.Conn]
 		if e.Caller.(*call).exclusive {
@@ -23,25 +23,25 @@ func (s *Supervisor) carryOut(sh *share, effect model.Effect) {
 		c.lease, c.counted = e.Lease, l.turn
 		sh.lease(c)
 		s.answer(e.Caller, reply{lease: l})
-	case model.Reject:
+	case core.Reject:
 		s.nameOldestLease(sh, e.Err) // before the error is its receiver's
 		s.noteReject(sh, e.Err)
 		s.answer(e.Caller, reply{err: e.Err})
-	case model.Dial:
+	case core.Dial:
 		go s.dial(sh, e)
-	case model.Close:
+	case core.Close:
 		s.noteClose(sh, e)
 		c := sh.slots[e.Conn]
 		delete(sh.slots, e.Conn)
 		c.seats.forget(c)
 		s.update(c.seats)
 		go s.close(sh, e, c.conn)
-	case model.OperationDone:
+	case core.OperationDone:
 		sh.operations[e.Operation] <- e.Closed
 		delete(sh.operations, e.Operation)
-	case model.WakeAt:
+	case core.WakeAt:
 		sh.wakeAt = e.At
-	case model.Drained:
+	case core.Drained:
 		sh.drained = true
 	default:
 		panic(fmt.Sprintf("actor: unknown effect %T", e))
@@ -58,14 +58,14 @@ func (s *Supervisor) answer(caller any, r reply) {
 }
 
 // dial is a worker: it posts exactly one result.
-func (s *Supervisor) dial(sh *share, d model.Dial) {
+func (s *Supervisor) dial(sh *share, d core.Dial) {
 	began := time.Now()
 	conn, err := sh.dialer.Dial(sh.dialing, d.Workspace)
 	s.send(&dialed{sh, d, conn, err, time.Since(began)})
 }
 
 // close is a worker: it posts exactly one result.
-func (s *Supervisor) close(sh *share, c model.Close, conn Conn) {
+func (s *Supervisor) close(sh *share, c core.Close, conn Conn) {
 	conn.Close(c.Reason)
-	s.send(told{sh, model.Closed{Conn: c.Conn}})
+	s.send(told{sh, core.Closed{Conn: c.Conn}})
 }

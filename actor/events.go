@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/tenantpool/tenantpool/model"
+	"github.com/tenantpool/tenantpool/model/core"
 )
 
 // watcher is who wants to know what happens. Only the supervisor's goroutine
@@ -97,7 +98,7 @@ func (s *Supervisor) noteDial(d *dialed) {
 	})
 }
 
-func (s *Supervisor) noteClose(sh *share, c model.Close) {
+func (s *Supervisor) noteClose(sh *share, c core.Close) {
 	s.publish(func() model.Event {
 		e := model.Event{Kind: model.EventClosed, System: sh.system, Workspace: c.Workspace, Reason: c.Reason, IdleFor: c.IdleFor, For: c.For}
 		switch c.Reason {
@@ -143,14 +144,14 @@ func (s *Supervisor) notePause(sh *share, id model.WorkspaceID, pause bool) {
 	})
 }
 
-func (s *Supervisor) noteRenew(sh *share, m model.Renew) {
+func (s *Supervisor) noteRenew(sh *share, m core.Renew) {
 	s.publish(func() model.Event {
 		return model.Event{Kind: model.EventRenewed, System: sh.system, Workspace: m.Workspace}
 	})
 }
 
 // noteLimits sums up the shares. The cap is that of the workspaces.
-func (s *Supervisor) noteLimits(limits []model.SetLimits) {
+func (s *Supervisor) noteLimits(limits []core.SetLimits) {
 	s.publish(func() model.Event {
 		e := model.Event{Kind: model.EventLimitsSet}
 		for i, l := range limits {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/tenantpool/tenantpool/actor"
 	"github.com/tenantpool/tenantpool/model"
+	"github.com/tenantpool/tenantpool/model/core"
 )
 
 // watch subscribes until the test's end.
@@ -70,12 +71,12 @@ func TestAWatcherIsToldWhatHappensInItsOrder(t *testing.T) {
 		waiter := w.tryFor(0, "b")
 		time.Sleep(time.Second)
 		own := w.tryFor(0, "a")
-		held.Release(model.Clean)
+		held.Release(core.Clean)
 		waiter.granted()
 		w.expect(events,
 			model.Event{Kind: model.EventEvicted, Workspace: "a", Reason: model.Yield, For: "b"},
 			model.Event{Kind: model.EventDialed, Workspace: "b", Took: took})
-		w.leases[len(w.leases)-1].Release(model.Clean)
+		w.leases[len(w.leases)-1].Release(core.Clean)
 		own.granted()
 		w.expect(events,
 			model.Event{Kind: model.EventEvicted, Workspace: "b", Reason: model.MakeRoom, For: "a"},
@@ -84,7 +85,7 @@ func TestAWatcherIsToldWhatHappensInItsOrder(t *testing.T) {
 		// Pausing twice and resuming twice is one pause.
 		pause := w.pause(background, "a")
 		again := w.pause(background, "a")
-		w.leases[len(w.leases)-1].Release(model.Clean)
+		w.leases[len(w.leases)-1].Release(core.Clean)
 		pause.ended(1, closeTakes)
 		again.ended(1, closeTakes)
 		w.resume("a")
@@ -259,9 +260,9 @@ func TestTheHistogramsCountGrantsAndDials(t *testing.T) {
 		one := w.acquire("a") // waits for its dial
 		waiter := w.tryFor(0, "a")
 		time.Sleep(3 * time.Second)
-		one.Release(model.Clean) // a hand-off after three seconds
+		one.Release(core.Clean) // a hand-off after three seconds
 		waiter.granted()
-		w.leases[len(w.leases)-1].Release(model.Clean)
+		w.leases[len(w.leases)-1].Release(core.Clean)
 		w.acquire("a") // a hit
 		w.server.refuse = func(int, model.WorkspaceID) error { return failure{model.Permanent} }
 		w.tryFor(0, "missing").refused(20 * time.Millisecond)
@@ -320,19 +321,19 @@ func TestASupervisorThatDrainsKeepsItsLimits(t *testing.T) {
 	testShares(t, []model.Limits{few(2, 2), few(1, 1)}, func(w *world) {
 		held := w.acquire("a")
 		ended := w.drain(background)
-		err := w.SetLimits(background, model.SetLimits{Budget: 5, PerWorkspace: 5}, model.SetLimits{Budget: 5, PerWorkspace: 5})
+		err := w.SetLimits(background, core.SetLimits{Budget: 5, PerWorkspace: 5}, core.SetLimits{Budget: 5, PerWorkspace: 5})
 		w.wraps(err, model.ErrClosed)
 		if st := w.statsNow(); st.Shares[first].Budget != 2 || st.Shares[second].Budget != 1 {
 			w.Errorf("the shares are %+v", st.Shares)
 		}
-		held.Release(model.Clean)
+		held.Release(core.Clean)
 		w.drained(ended)
 	})
 }
 
 func TestLimitsMustBeForAllShares(t *testing.T) {
 	testShares(t, []model.Limits{few(2, 2), few(1, 1)}, func(w *world) {
-		if err := w.SetLimits(background, model.SetLimits{Budget: 5, PerWorkspace: 5}); err == nil {
+		if err := w.SetLimits(background, core.SetLimits{Budget: 5, PerWorkspace: 5}); err == nil {
 			w.Error("there are two shares")
 		}
 		if st := w.statsNow(); st.Shares[first].Budget != 2 {

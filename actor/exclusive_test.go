@@ -14,6 +14,7 @@ import (
 
 	"github.com/tenantpool/tenantpool/actor"
 	"github.com/tenantpool/tenantpool/model"
+	"github.com/tenantpool/tenantpool/model/core"
 )
 
 func (w *world) alone(ctx context.Context, id model.WorkspaceID) *attempt {
@@ -30,7 +31,7 @@ func TestAnExclusiveLeaseIsAloneAndItsConnectionIsForNobodyElse(t *testing.T) {
 		if !alone.waits() || !other.waits() {
 			w.Fatal("somebody was served while a lease was out")
 		}
-		held.Release(model.Clean)
+		held.Release(core.Clean)
 		alone.granted()
 		w.counts(model.Counts{InUse: 1, Waiting: 1})
 		w.notSeated("a")
@@ -38,7 +39,7 @@ func TestAnExclusiveLeaseIsAloneAndItsConnectionIsForNobodyElse(t *testing.T) {
 		if !other.waits() {
 			w.Fatal("somebody else was served")
 		}
-		alone.lease.Release(model.Clean)
+		alone.lease.Release(core.Clean)
 		w.notSeated("a")
 		if other.granted() == alone.lease.Conn() {
 			w.Error("the connection was lent again")
@@ -46,7 +47,7 @@ func TestAnExclusiveLeaseIsAloneAndItsConnectionIsForNobodyElse(t *testing.T) {
 		if closes := alone.lease.Conn().(*connection).closes; !slices.Equal(closes, []model.CloseReason{model.NotReusable}) {
 			w.Errorf("its connection was closed: %v", closes)
 		}
-		other.lease.Release(model.Clean)
+		other.lease.Release(core.Clean)
 		w.seated("a") // all is as before
 	})
 }
@@ -55,7 +56,7 @@ func TestAnExclusiveLeaseEndsInNoSeat(t *testing.T) {
 	test(t, few(2, 2), func(w *world) {
 		alone := w.alone(background, "a")
 		alone.granted()
-		alone.lease.Release(model.Clean)
+		alone.lease.Release(core.Clean)
 		w.notSeated("a")
 		w.happened("dial a", "opened a", "close a not_reusable")
 	})
@@ -73,10 +74,10 @@ func TestAnExclusiveLeaseIsGrantedInAPauseAndDoesNotEndIt(t *testing.T) {
 			w.Fatal("a resume ended an exclusive lease")
 		}
 		w.pause(background, "b").ended(0, 0)
-		alone.lease.Release(model.Clean)
+		alone.lease.Release(core.Clean)
 		second.granted()
 		pause := w.pause(background, "a")
-		second.lease.Release(model.Clean)
+		second.lease.Release(core.Clean)
 		<-pause.done
 		if !other.waits() {
 			w.Fatal("an exclusive lease ended a pause")
@@ -131,7 +132,7 @@ func TestWhoeverAsksToBeAloneIsAlone(t *testing.T) {
 						if c := l.Conn().(*keenConn); weight == alone && len(c.leases) > 0 {
 							t.Error("an exclusive lease has a used connection")
 						}
-						server.use(&l, "a", asked, func() { inside.Add(-weight) }, model.Clean)
+						server.use(&l, "a", asked, func() { inside.Add(-weight) }, core.Clean)
 					}
 				})
 			}

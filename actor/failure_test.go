@@ -8,6 +8,7 @@ import (
 
 	"github.com/tenantpool/tenantpool/actor"
 	"github.com/tenantpool/tenantpool/model"
+	"github.com/tenantpool/tenantpool/model/core"
 )
 
 func withBackoff(minimum, maximum time.Duration) func(*model.Limits) {
@@ -152,7 +153,7 @@ func TestAServerThatIsFullLowersTheBudgetAndProbesRaiseItAgain(t *testing.T) {
 		if st := w.stats(); st.EffectiveBudget != 4 {
 			w.Errorf("the budget is %d", st.EffectiveBudget)
 		}
-		held[0].Release(model.Clean)
+		held[0].Release(core.Clean)
 	})
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"github.com/tenantpool/tenantpool/actor"
 	"github.com/tenantpool/tenantpool/model"
+	"github.com/tenantpool/tenantpool/model/core"
 )
 
 // overdue are the leases that are reported, as "workspace age", and when to ask again.
@@ -60,7 +61,7 @@ func TestAnOverdueLeaseIsToldOnceAndAtItsTime(t *testing.T) {
 			t.Errorf("the events are %+v", got)
 		}
 		// The next holder's lease is another one.
-		w.leases[len(w.leases)-1].Release(model.Clean)
+		w.leases[len(w.leases)-1].Release(core.Clean)
 		w.seated("b")
 		time.Sleep(61 * time.Second)
 		expect(time.Minute, "b 1m1s")

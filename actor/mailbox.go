@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/tenantpool/tenantpool/model"
+	"github.com/tenantpool/tenantpool/model/core"
 )
 
 // request is what the mailbox holds. Where somebody waits for the answer, it goes
@@ -41,7 +42,7 @@ func (s *Supervisor) receive(r request) {
 // told is a message for a share's core of which the supervisor need know nothing.
 type told struct {
 	share   *share
-	message model.Message
+	message core.Message
 }
 
 func (r told) carryOut(s *Supervisor) { s.tell(r.share, r.message) }
@@ -56,18 +57,18 @@ func (c *call) carryOut(s *Supervisor) {
 	if c.noWait {
 		s.recallAll(sh)
 	}
-	s.tell(sh, model.Acquire{Lease: c.lease, Workspace: c.workspace, NoWait: c.noWait, Exclusive: c.exclusive, Caller: c})
+	s.tell(sh, core.Acquire{Lease: c.lease, Workspace: c.workspace, NoWait: c.noWait, Exclusive: c.exclusive, Caller: c})
 }
 
 // sendHome gives a slot from its owner to the supervisor.
-func (s *Supervisor) sendHome(c *slot, h model.Health) {
+func (s *Supervisor) sendHome(c *slot, h core.Health) {
 	c.health = h
 	s.send(c)
 }
 
 // carryOut of a slot takes it home.
 func (c *slot) carryOut(s *Supervisor) {
-	if c.health == model.Lost {
+	if c.health == core.Lost {
 		s.recallAll(c.share) // what is idle is suspect
 	}
 	s.comeHome(c, c.health)
@@ -76,7 +77,7 @@ func (c *slot) carryOut(s *Supervisor) {
 // dialed is what a dial came to. A failed one may leave a connection.
 type dialed struct {
 	share *share
-	dial  model.Dial
+	dial  core.Dial
 	conn  Conn
 	err   error
 	took  time.Duration
@@ -86,29 +87,29 @@ func (d *dialed) carryOut(s *Supervisor) {
 	sh := d.share
 	if d.conn != nil {
 		c := &slot{share: sh, id: d.dial.Conn, conn: d.conn, seats: sh.seatsOf(d.dial.Workspace), freed: s.loop.now, leasedAt: -1}
-		lifetime := model.Lifetime(sh.lifetimes, c.id)
-		c.expires = s.loop.now + min(lifetime, model.Never-s.loop.now)
+		lifetime := core.Lifetime(sh.lifetimes, c.id)
+		c.expires = s.loop.now + min(lifetime, core.Never-s.loop.now)
 		sh.slots[c.id] = c
 		c.seats.slots = append(c.seats.slots, c)
 	}
 	s.noteDial(d)
 	if d.err == nil {
 		sh.dialTimes.Observe(d.took)
-		s.tell(sh, model.DialSucceeded{Conn: d.dial.Conn})
+		s.tell(sh, core.DialSucceeded{Conn: d.dial.Conn})
 		return
 	}
 	kind := failureKind(d.err)
 	if kind == model.ServerDown {
 		s.recallAll(sh) // what is idle is suspect
 	}
-	s.tell(sh, model.DialFailed{Conn: d.dial.Conn, Kind: kind, Err: d.err, SlotHeld: d.conn != nil})
+	s.tell(sh, core.DialFailed{Conn: d.dial.Conn, Kind: kind, Err: d.err, SlotHeld: d.conn != nil})
 }
 
 // operation is an Evict, a Renew or a Pause; done gets the number closed.
 type operation struct {
 	share   *share
-	id      model.OperationID
-	message model.Message
+	id      core.OperationID
+	message core.Message
 	done    chan<- int
 }
 
@@ -121,16 +122,16 @@ func (o *operation) carryOut(s *Supervisor) {
 		}
 	}
 	switch m := o.message.(type) {
-	case model.Evict:
+	case core.Evict:
 		of(m.Workspace, s.recall)
-	case model.Renew:
+	case core.Renew:
 		s.noteRenew(sh, m)
 		if m.All {
 			sh.directory.all(s.renew)
 		} else {
 			of(m.Workspace, s.renew)
 		}
-	case model.Pause:
+	case core.Pause:
 		s.notePause(sh, m.Workspace, true)
 		of(m.Workspace, s.renew)
 		defer s.setPaused(sh, m.Workspace, true)

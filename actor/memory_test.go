@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/tenantpool/tenantpool/model"
+	"github.com/tenantpool/tenantpool/model/core"
 )
 
 // briefDialer refuses each third dial, and then leaves a connection.
@@ -42,7 +43,7 @@ func TestTheSupervisorForgetsWhatIsOver(t *testing.T) {
 			if l, err := s.Acquire(t.Context(), 0, id, wait); err == nil {
 				_, _ = s.Acquire(t.Context(), 0, id, Wait{AtMost: time.Millisecond})
 				_, _ = s.Acquire(t.Context(), 0, id, Wait{NoWait: true})
-				l.Release(model.Clean)
+				l.Release(core.Clean)
 			}
 			if _, err := s.Evict(t.Context(), 0, id); err != nil {
 				t.Error(err)
@@ -82,34 +83,34 @@ func TestTheSeatsGoWithTheLastConnection(t *testing.T) {
 	const id = "a"
 	for name, end := range map[string]func(*Supervisor, *Lease){
 		"evict": func(s *Supervisor, l *Lease) {
-			l.Release(model.Clean)
+			l.Release(core.Clean)
 			_, _ = s.Evict(context.Background(), 0, id)
 		},
 		"pause": func(s *Supervisor, l *Lease) {
-			l.Release(model.Clean)
+			l.Release(core.Clean)
 			_, _ = s.Pause(context.Background(), 0, id)
 			_ = s.Resume(context.Background(), 0, id)
 		},
 		"pause and a lease": func(s *Supervisor, l *Lease) {
-			time.AfterFunc(time.Minute, func() { l.Release(model.Clean) })
+			time.AfterFunc(time.Minute, func() { l.Release(core.Clean) })
 			_, _ = s.Pause(context.Background(), 0, id)
 			_ = s.Resume(context.Background(), 0, id)
 		},
 		"another workspace": func(s *Supervisor, l *Lease) {
-			l.Release(model.Clean)
+			l.Release(core.Clean)
 			other, _ := s.Acquire(context.Background(), 0, "b", Wait{})
-			other.Release(model.Lost)
+			other.Release(core.Lost)
 		},
-		"not clean": func(_ *Supervisor, l *Lease) { l.Release(model.Unclean) },
+		"not clean": func(_ *Supervisor, l *Lease) { l.Release(core.Unclean) },
 		"limits": func(s *Supervisor, l *Lease) {
-			l.Release(model.Clean)
-			_ = s.SetLimits(context.Background(), model.SetLimits{})
+			l.Release(core.Clean)
+			_ = s.SetLimits(context.Background(), core.SetLimits{})
 		},
 		"limits, leased": func(s *Supervisor, l *Lease) {
-			_ = s.SetLimits(context.Background(), model.SetLimits{})
-			l.Release(model.Clean)
+			_ = s.SetLimits(context.Background(), core.SetLimits{})
+			l.Release(core.Clean)
 		},
-		"idle time": func(_ *Supervisor, l *Lease) { l.Release(model.Clean); time.Sleep(time.Hour) },
+		"idle time": func(_ *Supervisor, l *Lease) { l.Release(core.Clean); time.Sleep(time.Hour) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -16,6 +16,7 @@ import (
 
 	"github.com/tenantpool/tenantpool/actor"
 	"github.com/tenantpool/tenantpool/model"
+	"github.com/tenantpool/tenantpool/model/core"
 )
 
 // hasty is a dialer with tiny random latencies in real time. It counts its
@@ -142,9 +143,9 @@ func (c *caller) round() error {
 	} else if other != nil {
 		go (*other)()
 	}
-	l.Release(model.Health(max(0, rand.IntN(60)-57)))
+	l.Release(core.Health(max(0, rand.IntN(60)-57)))
 	if rand.IntN(20) == 0 {
-		l.Release(model.Lost)
+		l.Release(core.Lost)
 		c.doubles++
 	}
 	return nil
@@ -183,7 +184,7 @@ func (h *hasty) disturb(s *actor.Supervisor, stop <-chan struct{}) {
 			cancel()
 			_ = s.Resume(background, first, id)
 		case 2:
-			_ = s.SetLimits(background, model.SetLimits{Budget: int(h.budget) - rand.IntN(3), PerWorkspace: 1 + rand.IntN(3)})
+			_ = s.SetLimits(background, core.SetLimits{Budget: int(h.budget) - rand.IntN(3), PerWorkspace: 1 + rand.IntN(3)})
 		case 3:
 			if st, err := s.Stats(background); err == nil && (st.Saturation < 0 || st.Saturation > 1) {
 				h.t.Errorf("saturation is %v", st.Saturation)

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/tenantpool/tenantpool/model"
+	"github.com/tenantpool/tenantpool/model/core"
 )
 
 // This is the supervisor's side of the seats. For the core, what lies in a seat is
@@ -13,7 +14,7 @@ import (
 // recall empties the workspace's seats.
 func (s *Supervisor) recall(ts *seats) {
 	for c := ts.take(); c != nil; c = ts.take() {
-		s.comeHome(c, model.Clean)
+		s.comeHome(c, core.Clean)
 	}
 }
 
@@ -30,13 +31,13 @@ func (s *Supervisor) recallAll(sh *share) {
 }
 
 // comeHome tells the core that a slot was given back, at the time at which it was.
-func (s *Supervisor) comeHome(c *slot, h model.Health) {
+func (s *Supervisor) comeHome(c *slot, h core.Health) {
 	sh := c.share
 	sh.countSeatHits(c)
 	sh.unlease(c)
 	// Two that came home since the clock was read keep their order.
 	s.loop.now = max(s.loop.now, c.freed)
-	s.tell(sh, model.Release{Lease: c.lease, Conn: c.id, Health: h, At: c.freed})
+	s.tell(sh, core.Release{Lease: c.lease, Conn: c.id, Health: h, At: c.freed})
 }
 
 // reclaim is called after each request. While the core is short of a slot, short is
@@ -48,7 +49,7 @@ func (s *Supervisor) reclaim(sh *share) {
 			s.recallAll(sh)
 		}
 		if sh.state.Reclaimable() {
-			s.tell(sh, model.Reclaim{})
+			s.tell(sh, core.Reclaim{})
 		}
 	}
 	if sh.short.Load() && !sh.state.Short() {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/tenantpool/tenantpool/model"
+	"github.com/tenantpool/tenantpool/model/core"
 )
 
 // What many callers do at the same moment, one after the other.
@@ -57,7 +58,7 @@ func look(t *testing.T, budget int, f func(s *Supervisor, d *quickDialer, acquir
 			return &l
 		})
 		for _, l := range leases {
-			l.Release(model.Clean)
+			l.Release(core.Clean)
 		}
 		if err := s.Drain(context.Background()); err != nil {
 			t.Error(err)
@@ -68,16 +69,16 @@ func look(t *testing.T, budget int, f func(s *Supervisor, d *quickDialer, acquir
 // The holder left it when the acquire was on its way.
 func TestAnAcquireFindsWhatWasLeftWhenItWasOnItsWay(t *testing.T) {
 	look(t, 2, func(s *Supervisor, d *quickDialer, acquire func(model.WorkspaceID) *Lease) {
-		acquire("a").Release(model.Clean)
+		acquire("a").Release(core.Clean)
 		c := s.takeCall()
-		c.share, c.workspace, c.lease = s.shares[0], "a", model.LeaseID(s.lastLease.Add(1))
+		c.share, c.workspace, c.lease = s.shares[0], "a", core.LeaseID(s.lastLease.Add(1))
 		s.send(c)
 		r := <-c.reply
 		st, err := s.Stats(context.Background())
 		if err != nil || r.err != nil {
 			t.Fatal(err, r.err)
 		}
-		r.lease.Release(model.Clean)
+		r.lease.Release(core.Clean)
 		if n := st.Shares[0].Counters; len(d.dials) != 1 || n.Hits != 1 || n.HandOffs != 0 {
 			t.Errorf("%d dials, %+v", len(d.dials), n)
 		}
@@ -91,9 +92,9 @@ func TestThoseThatComeHomeTogetherKeepTheirOrder(t *testing.T) {
 		s.send(meanwhile(func() { time.Sleep(time.Second) }))
 		synctest.Wait()
 		time.Sleep(time.Millisecond)
-		b.Release(model.Clean)
+		b.Release(core.Clean)
 		time.Sleep(time.Millisecond)
-		a.Release(model.Clean)
+		a.Release(core.Clean)
 		acquire("c")
 		if len(d.closed) != 1 || d.closed[0] != "b" {
 			t.Errorf("%q gave way", d.closed)
@@ -104,12 +105,12 @@ func TestThoseThatComeHomeTogetherKeepTheirOrder(t *testing.T) {
 // Somebody took it, and then saw that the supervisor must be told.
 func TestWhoMayNotTakeASeatGivesItToTheSupervisor(t *testing.T) {
 	look(t, 1, func(s *Supervisor, d *quickDialer, acquire func(model.WorkspaceID) *Lease) {
-		acquire("a").Release(model.Clean)
+		acquire("a").Release(core.Clean)
 		c := s.shares[0].directory.find("a").take() // as in lend
 		waiter := make(chan *Lease)
 		go func() { waiter <- acquire("b") }()
 		synctest.Wait() // all are in use, it seems
-		s.sendHome(c, model.Clean)
+		s.sendHome(c, core.Clean)
 		<-waiter
 		if len(d.closed) != 1 || d.closed[0] != "a" {
 			t.Errorf("%q gave way", d.closed)

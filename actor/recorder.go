@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/tenantpool/tenantpool/model"
+	"github.com/tenantpool/tenantpool/model/core"
 )
 
 // recorder keeps the last messages that a share's core was told, and the state in
@@ -18,8 +18,8 @@ type recorder struct {
 // generation is an image of the core and what it was told since. What is in it
 // never changes, so that it can be handed out without a copy.
 type generation struct {
-	image   model.Image
-	entries []model.Entry // its capacity is how many there will be
+	image   core.Image
+	entries []core.Entry // its capacity is how many there will be
 	// handedOut: somebody may read the entries, which are not to be used again.
 	handedOut bool
 }
@@ -32,14 +32,14 @@ const (
 	entriesPerItem = 4
 )
 
-func newRecorder(state *model.State) recorder {
+func newRecorder(state *core.State) recorder {
 	r := recorder{previous: new(generation)}
 	r.begin(state, nil)
 	return r
 }
 
 // note is called before the core is told the message.
-func (r *recorder) note(now time.Duration, state *model.State, m model.Message) {
+func (r *recorder) note(now time.Duration, state *core.State, m core.Message) {
 	g := r.current
 	if len(g.entries) == cap(g.entries) {
 		r.turn(state)
@@ -51,7 +51,7 @@ func (r *recorder) note(now time.Duration, state *model.State, m model.Message) 
 }
 
 // turn begins a new generation.
-func (r *recorder) turn(state *model.State) {
+func (r *recorder) turn(state *core.State) {
 	unused := r.previous
 	r.previous = r.current
 	if unused.handedOut {
@@ -63,11 +63,11 @@ func (r *recorder) turn(state *model.State) {
 
 // begin takes an image. It uses the entries' memory again if that is of the right
 // size.
-func (r *recorder) begin(state *model.State, entries []model.Entry) {
+func (r *recorder) begin(state *core.State, entries []core.Entry) {
 	image := state.Image()
 	n := max(leastEntries, entriesPerItem*(len(image.Conns)+len(image.Waiters)+len(image.Workspaces)))
 	if cap(entries) < n || cap(entries) > 2*n {
-		entries = make([]model.Entry, 0, n)
+		entries = make([]core.Entry, 0, n)
 	}
 	r.current = &generation{image: image, entries: entries[:0:n]}
 }
@@ -89,17 +89,17 @@ type generations struct {
 	at                time.Duration
 }
 
-func (g generations) recording(s *Supervisor, sh *share) model.Recording {
+func (g generations) recording(s *Supervisor, sh *share) core.Recording {
 	begin := g.previous.image
 	if g.previous.entries == nil {
 		begin = g.current.image
 	}
-	return model.Recording{
+	return core.Recording{
 		System:  sh.system,
 		Start:   s.start,
 		End:     g.at,
 		Image:   begin.Sorted(),
-		Entries: append(append([]model.Entry{}, g.previous.entries...), g.current.entries...),
+		Entries: append(append([]core.Entry{}, g.previous.entries...), g.current.entries...),
 	}
 }
 
@@ -107,14 +107,14 @@ func (g generations) recording(s *Supervisor, sh *share) model.Recording {
 // late: at least the last 4,096 messages if there were so many. It waits for the
 // supervisor's answer, but no longer than ctx; the error wraps ctx.Err(), or
 // model.ErrClosed.
-func (s *Supervisor) Recordings(ctx context.Context) ([]model.Recording, error) {
+func (s *Supervisor) Recordings(ctx context.Context) ([]core.Recording, error) {
 	answers := make(chan []generations, 1)
 	s.send(recordingsRequest{answers})
 	shares, err := await(ctx, s, answers, "the supervisor has not answered")
 	if err != nil {
 		return nil, fmt.Errorf("recordings: %w", err)
 	}
-	all := make([]model.Recording, len(shares))
+	all := make([]core.Recording, len(shares))
 	for i, g := range shares { // here, not at the supervisor's expense
 		all[i] = g.recording(s, s.shares[i])
 	}

@@ -4,15 +4,15 @@ import (
 	"testing"
 	"time"
 
-	"github.com/tenantpool/tenantpool/model"
+	"github.com/tenantpool/tenantpool/model/core"
 )
 
 // BenchmarkNote: what recording adds to a message, the images included.
 func BenchmarkNote(b *testing.B) {
-	state := model.NewState(recordedLimits())
+	state := core.NewState(recordedLimits())
 	r := newRecorder(state)
-	messages := [...]model.Message{
-		model.Acquire{Lease: 1, Workspace: "a"}, model.Release{Lease: 1, Conn: 1}, model.Reclaim{}, model.Closed{Conn: 1},
+	messages := [...]core.Message{
+		core.Acquire{Lease: 1, Workspace: "a"}, core.Release{Lease: 1, Conn: 1}, core.Reclaim{}, core.Closed{Conn: 1},
 	}
 	b.ReportAllocs()
 	i := 0

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/tenantpool/tenantpool/model"
+	"github.com/tenantpool/tenantpool/model/core"
 )
 
 func recordedLimits() model.Limits {
@@ -51,14 +52,14 @@ func traffic(t *testing.T, s *Supervisor, enough func() bool) {
 					_, _ = s.Pause(ctx, 0, id)
 					_ = s.Resume(ctx, 0, id)
 				case 2:
-					_ = s.SetLimits(ctx, model.SetLimits{Budget: 4 + random.IntN(4), PerWorkspace: 1 + random.IntN(4)})
+					_ = s.SetLimits(ctx, core.SetLimits{Budget: 4 + random.IntN(4), PerWorkspace: 1 + random.IntN(4)})
 				}
 				l, err := s.Acquire(ctx, 0, id, Wait{AtMost: time.Duration(random.IntN(9)) * time.Millisecond, NoWait: random.IntN(20) == 0})
 				if err != nil {
 					continue
 				}
 				time.Sleep(time.Duration(random.IntN(3000)) * time.Microsecond)
-				l.Release(model.Health(max(0, random.IntN(200)-197)))
+				l.Release(core.Health(max(0, random.IntN(200)-197)))
 			}
 		})
 	}
@@ -73,13 +74,13 @@ func traffic(t *testing.T, s *Supervisor, enough func() bool) {
 }
 
 // replayed is what becomes of a recording that somebody else has read.
-func replayed(t *testing.T, r model.Recording) string {
+func replayed(t *testing.T, r core.Recording) string {
 	t.Helper()
-	var read model.Recording
+	var read core.Recording
 	if err := json.Unmarshal(asJSON(t, r), &read); err != nil {
 		t.Fatal(err)
 	}
-	state, err := model.Restore(read.Image)
+	state, err := core.Restore(read.Image)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -139,7 +140,7 @@ func TestAGenerationBeginsWhereTheOneBeforeItEnds(t *testing.T) {
 			}
 			before = &g
 			turns++
-			r := model.Recording{Image: g.image.Sorted(), Entries: g.entries}
+			r := core.Recording{Image: g.image.Sorted(), Entries: g.entries}
 			if want := string(asJSON(t, s.shares[0].recorder.current.image.Sorted())); replayed(t, r) != want {
 				t.Fatalf("generation %d does not end where the next one begins", turns)
 			}
@@ -175,11 +176,11 @@ func TestWhatWasHandedOutIsNotWrittenToAgain(t *testing.T) {
 }
 
 func TestTheMemoryOfAGenerationIsUsedAgain(t *testing.T) {
-	state := model.NewState(recordedLimits())
+	state := core.NewState(recordedLimits())
 	r := newRecorder(state)
 	first := &r.current.entries[:1][0]
 	for i := range 2*leastEntries + 1 {
-		r.note(time.Duration(i), state, model.Tick{})
+		r.note(time.Duration(i), state, core.Tick{})
 	}
 	if &r.current.entries[0] != first || len(r.current.entries) != 1 || len(r.previous.entries) != leastEntries {
 		t.Errorf("after two generations the third has %d entries, the second %d", len(r.current.entries), len(r.previous.entries))
@@ -190,21 +191,21 @@ func TestTheMemoryOfAGenerationIsUsedAgain(t *testing.T) {
 func TestAGenerationGrowsWithTheState(t *testing.T) {
 	limits := recordedLimits()
 	limits.MaxWaiters, limits.MaxWaitersPerWorkspace = 10_000, 10_000
-	state := model.NewState(limits)
+	state := core.NewState(limits)
 	r := newRecorder(state)
-	tell := func(n int, m func(i int) model.Message) {
+	tell := func(n int, m func(i int) core.Message) {
 		for i := range n {
 			r.note(0, state, m(i))
 			state.Step(0, m(i))
 		}
 	}
-	tell(10_000, func(i int) model.Message { return model.Acquire{Lease: model.LeaseID(i + 1), Workspace: "a"} })
-	tell(11_000, func(int) model.Message { return model.Tick{} })
+	tell(10_000, func(i int) core.Message { return core.Acquire{Lease: core.LeaseID(i + 1), Workspace: "a"} })
+	tell(11_000, func(int) core.Message { return core.Tick{} })
 	if n := cap(r.current.entries); n < 32_000 || n > 41_000 { // it began with about 8,000 or 10,000 waiters
 		t.Errorf("with ten thousand waiters a generation has %d entries", n)
 	}
-	tell(10_000, func(i int) model.Message { return model.Cancel{Lease: model.LeaseID(i + 1)} })
-	tell(3*40_000, func(int) model.Message { return model.Tick{} })
+	tell(10_000, func(i int) core.Message { return core.Cancel{Lease: core.LeaseID(i + 1)} })
+	tell(3*40_000, func(int) core.Message { return core.Tick{} })
 	if n := cap(r.current.entries); n != leastEntries {
 		t.Errorf("with none again it has %d", n)
 	}

@@ -6,15 +6,16 @@ import (
 
 	"github.com/tenantpool/tenantpool/actor"
 	"github.com/tenantpool/tenantpool/model"
+	"github.com/tenantpool/tenantpool/model/core"
 )
 
 func TestASecondReleaseChangesNothingButACounter(t *testing.T) {
 	test(t, few(1, 1), func(w *world) {
 		l := w.acquire("a")
 		same := l // its copies are the same lease
-		l.Release(model.Clean)
-		l.Release(model.Clean)
-		same.Release(model.Lost)
+		l.Release(core.Clean)
+		l.Release(core.Clean)
+		same.Release(core.Lost)
 		w.counts(model.Counts{Idle: 1})
 		if n := w.stats().Counters.StaleMessages; n != 2 {
 			w.Errorf("%d stale messages", n)
@@ -27,9 +28,9 @@ func TestAStaleReleaseDoesNotTakeTheConnectionFromItsNewHolder(t *testing.T) {
 		old := w.acquire("a")
 		waiter := w.tryFor(0, "a")
 		third := w.tryFor(time.Second, "a")
-		old.Release(model.Clean)
+		old.Release(core.Clean)
 		waiter.granted()
-		old.Release(model.Unclean)
+		old.Release(core.Unclean)
 		w.counts(model.Counts{InUse: 1, Waiting: 1})
 		third.refused(time.Second)
 	})
@@ -38,9 +39,9 @@ func TestAStaleReleaseDoesNotTakeTheConnectionFromItsNewHolder(t *testing.T) {
 func TestAReleaseOfAConnectionThatIsGoneIsStale(t *testing.T) {
 	test(t, few(1, 1), func(w *world) {
 		old := w.acquire("a")
-		old.Release(model.Clean)
+		old.Release(core.Clean)
 		w.acquire("b") // evicts it
-		old.Release(model.Lost)
+		old.Release(core.Lost)
 		w.counts(model.Counts{InUse: 1})
 		if n := w.stats().Counters.StaleMessages; n != 1 {
 			w.Errorf("%d stale messages", n)
@@ -50,8 +51,8 @@ func TestAReleaseOfAConnectionThatIsGoneIsStale(t *testing.T) {
 
 func TestAReleaseAfterDrainBeganClosesTheConnection(t *testing.T) {
 	test(t, few(3, 3), func(w *world) {
-		leases := map[model.Health]func(model.Health){}
-		for _, h := range []model.Health{model.Clean, model.Unclean, model.Lost} {
+		leases := map[core.Health]func(core.Health){}
+		for _, h := range []core.Health{core.Clean, core.Unclean, core.Lost} {
 			l := w.acquire("a")
 			leases[h] = l.Release
 		}
@@ -59,7 +60,7 @@ func TestAReleaseAfterDrainBeganClosesTheConnection(t *testing.T) {
 		drained := make(chan error)
 		go func() { drained <- w.Drain(background) }()
 		time.Sleep(time.Minute)
-		for _, h := range []model.Health{model.Clean, model.Unclean, model.Lost} {
+		for _, h := range []core.Health{core.Clean, core.Unclean, core.Lost} {
 			w.happened()
 			leases[h](h)
 			w.happened("close a drain_asked")
@@ -85,7 +86,7 @@ func TestReleasesFasterThanTheSupervisorAreAllReceived(t *testing.T) {
 			return l
 		})
 		for i := range leases {
-			leases[i].Release(model.Clean)
+			leases[i].Release(core.Clean)
 		}
 		w.counts(model.Counts{Idle: many})
 	})
@@ -94,12 +95,12 @@ func TestReleasesFasterThanTheSupervisorAreAllReceived(t *testing.T) {
 func TestReleasesAfterTheEndReturn(t *testing.T) {
 	test(t, few(1, 1), func(w *world) {
 		l := w.acquire("a")
-		l.Release(model.Clean)
+		l.Release(core.Clean)
 		if err := w.Drain(background); err != nil {
 			w.Fatal(err)
 		}
 		for range 1000 { // more than the mailbox has room for
-			l.Release(model.Lost)
+			l.Release(core.Lost)
 		}
 	})
 }

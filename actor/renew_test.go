@@ -13,6 +13,7 @@ import (
 
 	"github.com/tenantpool/tenantpool/actor"
 	"github.com/tenantpool/tenantpool/model"
+	"github.com/tenantpool/tenantpool/model/core"
 )
 
 func (w *world) renew(ctx context.Context, id model.WorkspaceID) *operation {
@@ -42,22 +43,22 @@ func TestAStaleConnectionGoesThroughNoSeat(t *testing.T) {
 		held := w.acquire("a")
 		w.renew(background, "a").ended(0, 0)
 		fresh := w.acquire("a")
-		fresh.Release(model.Clean)
+		fresh.Release(core.Clean)
 		w.notSeated("a") // every release is told while the stale one is out
 		if l := w.acquire("a"); l.Conn() != fresh.Conn() {
 			w.Error("the fresh connection was not kept")
 		} else {
-			l.Release(model.Clean)
+			l.Release(core.Clean)
 		}
 		w.server.since()
-		held.Release(model.Clean)
+		held.Release(core.Clean)
 		w.notSeated("a")
 		w.happened("close a renewed")
 		again := w.acquire("a")
 		if again.Conn() != fresh.Conn() {
 			w.Error("it is not the fresh one")
 		}
-		again.Release(model.Clean)
+		again.Release(core.Clean)
 		w.seated("a") // and now nothing stale is left
 	})
 }
@@ -69,13 +70,13 @@ func TestASecondRenewMakesTheNewConnectionsStaleToo(t *testing.T) {
 		two := w.acquire("a")
 		w.renew(background, "a").ended(0, 0)
 		w.server.since()
-		one.Release(model.Clean)
+		one.Release(core.Clean)
 		w.notSeated("a")
-		two.Release(model.Clean)
+		two.Release(core.Clean)
 		w.notSeated("a")
 		w.happened("close a renewed", "close a renewed")
 		l := w.acquire("a")
-		l.Release(model.Clean)
+		l.Release(core.Clean)
 		w.seated("a")
 	})
 }
@@ -106,7 +107,7 @@ func TestARenewWhoseTimeEndsIsInForceAllTheSame(t *testing.T) {
 		if o.took != time.Second || o.closed != 0 {
 			w.Errorf("it took %v and closed %d", o.took, o.closed)
 		}
-		held.Release(model.Clean)
+		held.Release(core.Clean)
 		w.notSeated("a")
 		w.happened("close a renewed", "close a renewed")
 	})
@@ -117,13 +118,13 @@ func TestARenewOfAllIsForAllWorkspacesOfAllShares(t *testing.T) {
 		w.idle("a", 1)
 		held := w.acquire("b")
 		l := w.acquireOf(second, "system")
-		l.Release(model.Clean)
+		l.Release(core.Clean)
 		events := w.watch(background, 100)
 		w.servers[0].since()
 		w.servers[1].since()
 		renew := w.operate(func() (int, error) { return w.RenewAll(background) })
 		renew.ended(2, w.server.closeTakes)
-		held.Release(model.Clean)
+		held.Release(core.Clean)
 		w.happened("close a renewed", "closed a", "close b renewed")
 		if got := fmt.Sprint(w.servers[1].since()); got != "[close system renewed closed system]" {
 			w.Errorf("the second server saw %s", got)
@@ -180,7 +181,7 @@ func TestWhoAsksAfterARenewGetsAFreshConnection(t *testing.T) {
 						if c := l.Conn().(*keenConn); c.dialed < since {
 							t.Errorf("a connection dialed at %v was lent at %v, after a Renew at %v", c.dialed, asked, since)
 						}
-						server.use(&l, name(n), asked, func() {}, model.Clean)
+						server.use(&l, name(n), asked, func() {}, core.Clean)
 					}
 				})
 			}

@@ -4,6 +4,7 @@ import (
 	"sync/atomic"
 
 	"github.com/tenantpool/tenantpool/model"
+	"github.com/tenantpool/tenantpool/model/core"
 )
 
 // maxSeats bounds the seats of one workspace. Connections beyond them lie with
@@ -77,7 +78,7 @@ func (ts *seats) lend() (Lease, bool) {
 		return Lease{}, false
 	}
 	if ts.mustTell() { // somebody came before: do not overtake
-		ts.share.supervisor.sendHome(c, model.Clean)
+		ts.share.supervisor.sendHome(c, core.Clean)
 		return Lease{}, false
 	}
 	return c.lend(ts.share.supervisor.now()), true
@@ -92,7 +93,7 @@ func (ts *seats) leave(c *slot) bool {
 	if ts.mustTell() {
 		// It may have looked into the seats before this one was filled.
 		for c := ts.take(); c != nil; c = ts.take() {
-			ts.share.supervisor.sendHome(c, model.Clean)
+			ts.share.supervisor.sendHome(c, core.Clean)
 		}
 	}
 	return true

@@ -16,6 +16,7 @@ import (
 
 	"github.com/tenantpool/tenantpool/actor"
 	"github.com/tenantpool/tenantpool/model"
+	"github.com/tenantpool/tenantpool/model/core"
 )
 
 // These tests run the seats with real goroutines, in real time. The supervisor
@@ -78,7 +79,7 @@ func (c *keenConn) Close(reason model.CloseReason) {
 }
 
 // use proves that the lease is good, holds it for a moment and gives it back.
-func (s *keenServer) use(l *actor.Lease, id model.WorkspaceID, asked time.Duration, hold func(), h model.Health) {
+func (s *keenServer) use(l *actor.Lease, id model.WorkspaceID, asked time.Duration, hold func(), h core.Health) {
 	c := l.Conn().(*keenConn)
 	if c.workspace != id {
 		s.t.Errorf("a lease of %s is on a connection of %s", id, c.workspace)
@@ -151,7 +152,7 @@ func TestNobodyWaitsWhenAllCallersHaveComeToRest(t *testing.T) {
 							for range spin {
 								_ = server.open.Load()
 							}
-						}, model.Clean)
+						}, core.Clean)
 					})
 				}
 				finish(t, "somebody waits", finished(&all))
@@ -194,7 +195,7 @@ func TestNobodyOvertakesThroughASeat(t *testing.T) {
 				if n := granted.Add(1) - 1; n != int64(i) {
 					t.Errorf("waiter %d was served when %d had been", i, n)
 				}
-				server.use(&l, "a", asked, func() {}, model.Clean)
+				server.use(&l, "a", asked, func() {}, core.Clean)
 			})
 			for deadline := time.Now().Add(30 * time.Second); ; {
 				st, err := s.Stats(background)
@@ -215,12 +216,12 @@ func TestNobodyOvertakesThroughASeat(t *testing.T) {
 						if n := granted.Load(); n != waiters {
 							t.Errorf("a late caller came before all but %d of %d waiters", n, waiters)
 						}
-						server.use(&l, "a", asked, func() {}, model.Clean)
+						server.use(&l, "a", asked, func() {}, core.Clean)
 					}
 				}
 			})
 		}
-		held.Release(model.Clean)
+		held.Release(core.Clean)
 		finish(t, "a waiter waits", finished(&all))
 		finish(t, "a late caller tries", finished(&late))
 	}
@@ -271,9 +272,9 @@ func TestManyCallersSeeTheLeastRecentlyUsedOneGiveWay(t *testing.T) {
 							if rand.IntN(4) == 0 {
 								dawdle(background)
 							}
-						}, model.Health(max(0, rand.IntN(200)-198)))
+						}, core.Health(max(0, rand.IntN(200)-198)))
 						if rand.IntN(30) == 0 {
-							l.Release(model.Lost)
+							l.Release(core.Lost)
 							doubles.Add(1)
 						}
 						if rand.IntN(4) == 0 {

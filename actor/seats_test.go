@@ -7,6 +7,7 @@ import (
 
 	"github.com/tenantpool/tenantpool/actor"
 	"github.com/tenantpool/tenantpool/model"
+	"github.com/tenantpool/tenantpool/model/core"
 )
 
 // seated acquires what the last holder has left in a seat.
@@ -40,7 +41,7 @@ func TestAConnectionGoesToTheNextHolderWithoutAMessage(t *testing.T) {
 		w.notSeated("a")
 		l := w.acquire("a")
 		w.notSeated("a") // it is lent
-		l.Release(model.Clean)
+		l.Release(core.Clean)
 		w.notSeated("b")
 		if _, ok := w.AcquireSeated(second, "a"); ok {
 			w.Error("the other share has it")
@@ -50,7 +51,7 @@ func TestAConnectionGoesToTheNextHolderWithoutAMessage(t *testing.T) {
 			w.Errorf("it got %+v, and not %+v", again.Conn(), l.Conn())
 		}
 		w.notSeated("a")
-		again.Release(model.Clean)
+		again.Release(core.Clean)
 		if l := w.acquire("a"); l.Conn() != again.Conn() { // this way, too
 			w.Error("it was not the one in the seat")
 		}
@@ -62,36 +63,36 @@ func TestNoSeatIsUsedFor(t *testing.T) {
 	for name, f := range map[string]func(w *world){
 		"a connection that is not clean": func(w *world) {
 			l := w.acquire("a")
-			l.Release(model.Unclean)
+			l.Release(core.Unclean)
 			w.notSeated("a")
 			w.happened("dial a", "opened a", "close a not_reusable")
 		},
 		"a connection that is lost": func(w *world) {
 			l := w.acquire("a")
-			l.Release(model.Lost)
+			l.Release(core.Lost)
 			w.notSeated("a")
 			w.happened("dial a", "opened a", "close a not_reusable")
 		},
 		"a connection whose lifetime is over": func(w *world) {
 			l := w.acquire("a")
 			time.Sleep(time.Hour)
-			l.Release(model.Clean)
+			l.Release(core.Clean)
 			w.notSeated("a")
 			w.happened("dial a", "opened a", "close a lifetime_over")
 		},
 		"a workspace with a waiter": func(w *world) {
 			l, other := w.acquire("a"), w.acquire("a")
 			waiter := w.tryFor(0, "a")
-			l.Release(model.Clean)
+			l.Release(core.Clean)
 			w.notSeated("a") // it would overtake
 			waiter.granted()
-			other.Release(model.Clean) // and now nobody waits
+			other.Release(core.Clean) // and now nobody waits
 			w.seated("a")
 		},
 		"a workspace with a waiter for whom it dials": func(w *world) {
 			l := w.acquire("a")
 			waiter := w.tryFor(0, "a")
-			l.Release(model.Clean)
+			l.Release(core.Clean)
 			w.notSeated("a")
 			if waiter.granted() != l.Conn() || waiter.took != 0 {
 				w.Error("it waited for the dial")
@@ -101,49 +102,49 @@ func TestNoSeatIsUsedFor(t *testing.T) {
 			a, b, c := w.acquire("a"), w.acquire("b"), w.acquire("c")
 			d, e := w.tryFor(0, "d"), w.tryFor(0, "e")
 			w.server.since()
-			a.Release(model.Clean)
+			a.Release(core.Clean)
 			w.notSeated("a")
 			w.happened("close a make_room")
 			time.Sleep(time.Second)
 			d.granted()
-			b.Release(model.Clean)
+			b.Release(core.Clean)
 			w.notSeated("b")
 			e.granted()
-			c.Release(model.Clean) // and now nobody needs one
+			c.Release(core.Clean) // and now nobody needs one
 			w.seated("c")
 		},
 		"a workspace that pauses": func(w *world) {
 			l := w.acquire("a")
 			pause := w.pause(background, "a")
-			l.Release(model.Clean)
+			l.Release(core.Clean)
 			w.notSeated("a")
 			<-pause.done
 			w.resume("a")
 			l = w.acquire("a")
-			l.Release(model.Clean)
+			l.Release(core.Clean)
 			w.seated("a")
 		},
 		"a workspace above a lowered cap": func(w *world) {
 			l, other := w.acquire("a"), w.acquire("a")
 			w.setLimits(3, 1)
-			l.Release(model.Clean)
+			l.Release(core.Clean)
 			w.notSeated("a")
-			other.Release(model.Clean) // this one fits
+			other.Release(core.Clean) // this one fits
 			w.seated("a")
 			w.happened("dial a", "opened a", "dial a", "opened a", "close a shrink")
 		},
 		"a budget that was lowered": func(w *world) {
 			a, b := w.acquire("a"), w.acquire("b")
 			w.setLimits(1, 1)
-			a.Release(model.Clean)
+			a.Release(core.Clean)
 			w.notSeated("a")
-			b.Release(model.Clean)
+			b.Release(core.Clean)
 			w.seated("b")
 		},
 		"a supervisor that drains": func(w *world) {
 			l := w.acquire("a")
 			ended := w.drain(background)
-			l.Release(model.Clean)
+			l.Release(core.Clean)
 			w.notSeated("a")
 			w.drained(ended)
 		},
@@ -163,7 +164,7 @@ func TestNoSeatsWhenTheyHadToBeLookedThroughAllTheTime(t *testing.T) {
 	} {
 		test(t, few(1, 1, change), func(w *world) {
 			l := w.acquire("a")
-			l.Release(model.Clean)
+			l.Release(core.Clean)
 			w.notSeated("a")
 			if l := w.acquire("a"); l.Conn().(*connection).number != 1 {
 				w.Error("it was not lent again")
@@ -175,8 +176,8 @@ func TestNoSeatsWhenTheyHadToBeLookedThroughAllTheTime(t *testing.T) {
 func TestWhatWasSeatedIsServedToAWaiterOfAnotherWorkspace(t *testing.T) {
 	test(t, few(2, 1), func(w *world) {
 		a, b := w.acquire("a"), w.acquire("b")
-		a.Release(model.Clean)
-		b.Release(model.Clean)
+		a.Release(core.Clean)
+		b.Release(core.Clean)
 		w.server.since()
 		c := w.tryFor(0, "c")
 		w.happened("close a make_room") // b was used later
@@ -194,7 +195,7 @@ func TestEveryConnectionIsFoundWhereverItLies(t *testing.T) {
 			leases = append(leases, w.acquire("a"))
 		}
 		for _, l := range leases {
-			l.Release(model.Clean)
+			l.Release(core.Clean)
 		}
 		seats := 0
 		for ok := true; ok; seats++ {
@@ -223,23 +224,23 @@ func TestAnOldLeaseDoesNotTouchTheNextHolder(t *testing.T) {
 		if old.Ended() {
 			w.Error("it has not ended")
 		}
-		old.Release(model.Clean)
+		old.Release(core.Clean)
 		if !old.Ended() || !same.Ended() {
 			w.Error("it has ended")
 		}
 		next := w.seated("a")
-		old.Release(model.Lost)
-		same.Release(model.Clean)
+		old.Release(core.Lost)
+		same.Release(core.Clean)
 		w.notSeated("a")
 		if next.Ended() || !old.Ended() {
 			w.Error("the wrong one has ended")
 		}
 		waiter := w.tryFor(0, "a")
-		old.Release(model.Clean)
+		old.Release(core.Clean)
 		if !waiter.waits() {
 			w.Error("an old lease's connection was handed to a waiter")
 		}
-		next.Release(model.Clean)
+		next.Release(core.Clean)
 		waiter.granted()
 		st := w.stats()
 		if c := st.Counters; c.StaleMessages != 3 || c.Acquires != 3 || c.Hits != 1 || c.HandOffs != 1 || st.InUse != 1 {
@@ -255,7 +256,7 @@ func TestTheSeatsThatAreNeverNeededGrowOld(t *testing.T) {
 		for range 61 {
 			l := w.acquire("a")
 			time.Sleep(time.Second)
-			l.Release(model.Clean)
+			l.Release(core.Clean)
 		}
 		w.happened("close a idle_time_over", "close a idle_time_over", "closed a", "closed a")
 		w.counts(model.Counts{Idle: 1})

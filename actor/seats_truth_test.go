@@ -7,6 +7,7 @@ import (
 
 	"github.com/tenantpool/tenantpool/actor"
 	"github.com/tenantpool/tenantpool/model"
+	"github.com/tenantpool/tenantpool/model/core"
 )
 
 // The supervisor is not told of what lies in a seat. In these tests it finds out
@@ -16,15 +17,15 @@ func TestStatsSeeWhatLiesInASeat(t *testing.T) {
 	test(t, few(3, 2), func(w *world) {
 		l := w.acquire("a") // took a dial of 10ms
 		for range 5 {
-			l.Release(model.Clean)
+			l.Release(core.Clean)
 			l = w.seated("a")
 		}
 		w.counts(model.Counts{InUse: 1})
 		for range 3 {
-			l.Release(model.Clean)
+			l.Release(core.Clean)
 			l = w.seated("a")
 		}
-		l.Release(model.Clean)
+		l.Release(core.Clean)
 		w.counts(model.Counts{Idle: 1})
 		w.counts(model.Counts{Idle: 1})
 		st := w.stats()
@@ -47,7 +48,7 @@ func TestHitsAreCountedWheneverTheSupervisorLooks(t *testing.T) {
 		hits := uint64(0)
 		for i := range 200 {
 			l := leases[i%2]
-			l.Release(model.Clean)
+			l.Release(core.Clean)
 			if i%7 == 0 {
 				w.stats() // in a seat
 			}
@@ -72,7 +73,7 @@ func TestTheLongestLeaseIsThatOfOneHolder(t *testing.T) {
 		l := w.acquire("a")
 		for range 3600 {
 			time.Sleep(time.Second)
-			l.Release(model.Clean)
+			l.Release(core.Clean)
 			l = w.acquire("a")
 		}
 		if st := w.stats(); st.LongestLease > time.Second || st.LongestLeaseWorkspace != "a" {
@@ -103,7 +104,7 @@ func TestALimitErrorTellsTheAgeOfALeaseThatCameThroughASeat(t *testing.T) {
 		if limit.Limit != model.BudgetLimit || limit.LongestLease < time.Minute || limit.LongestLeaseWorkspace != "slow" {
 			w.Errorf("of the budget: %+v", limit)
 		}
-		w.leases[0].Release(model.Clean)
+		w.leases[0].Release(core.Clean)
 		limit = w.limit(w.try(background, "a", actor.Wait{NoWait: true}).refused(0))
 		if limit.LongestLease != 4*time.Second || limit.LongestLeaseWorkspace != "a" {
 			w.Errorf("without a wait: %+v", limit)
@@ -119,14 +120,14 @@ func TestALeaseTellsHowLongItsConnectionLayUnused(t *testing.T) {
 			w.Errorf("just dialed: %v", l.Idle())
 		}
 		time.Sleep(time.Second)
-		l.Release(model.Clean)
+		l.Release(core.Clean)
 		time.Sleep(time.Minute)
 		l = w.seated("a")
 		if l.Idle() != time.Minute {
 			w.Errorf("in a seat: %v", l.Idle())
 		}
 		time.Sleep(time.Second)
-		l.Release(model.Clean)
+		l.Release(core.Clean)
 		time.Sleep(time.Hour)
 		w.stats() // it is the core's
 		l = w.acquire("a")
@@ -135,7 +136,7 @@ func TestALeaseTellsHowLongItsConnectionLayUnused(t *testing.T) {
 		}
 		waiter := w.try(background, "a", actor.Wait{})
 		time.Sleep(time.Second)
-		l.Release(model.Clean)
+		l.Release(core.Clean)
 		waiter.granted()
 		if idle := waiter.lease.Idle(); idle != 0 {
 			w.Errorf("handed off: %v", idle)
@@ -168,10 +169,10 @@ func TestTheIdleTimeIsThatInTheSeat(t *testing.T) {
 			for i := range 20 {
 				l := w.acquire("a")
 				time.Sleep(idleTime * time.Duration(i) / 10)
-				l.Release(model.Clean)
+				l.Release(core.Clean)
 				l = w.acquire("a") // most often the core does not see this
 				time.Sleep(idleTime * time.Duration(i) / 7)
-				l.Release(model.Clean)
+				l.Release(core.Clean)
 				w.server.since()
 				time.Sleep(idleTime - 1)
 				w.happened()
@@ -190,14 +191,14 @@ func TestWhatLayInASeatForLongIsVerified(t *testing.T) {
 		for i := range 100 {
 			l := w.acquire("a")
 			time.Sleep(time.Duration(i) * 777 * time.Millisecond)
-			l.Release(model.Clean)
+			l.Release(core.Clean)
 			lay := long - 50*time.Millisecond + time.Duration(i)*time.Millisecond
 			time.Sleep(lay)
 			l = w.acquire("a")
 			if l.Verify() != (lay >= long) {
 				w.Errorf("it lay there for %v, verify is %v", lay, l.Verify())
 			}
-			l.Release(model.Clean)
+			l.Release(core.Clean)
 		}
 	})
 }
@@ -208,7 +209,7 @@ func TestASeatIsLeftBeforeItsConnectionMustBeVerified(t *testing.T) {
 			l := w.acquire("a")
 			for i := range 50 {
 				time.Sleep(long * time.Duration(i) / 49)
-				l.Release(model.Clean)
+				l.Release(core.Clean)
 				time.Sleep(long)
 				l = w.acquire("a")
 				if !l.Verify() {
@@ -224,7 +225,7 @@ func TestALifetimeEndsInASeatToo(t *testing.T) {
 		l := w.acquire("a")
 		begin := time.Now()
 		for len(w.server.closed) == 0 && time.Since(begin) < 2*time.Hour {
-			l.Release(model.Clean)
+			l.Release(core.Clean)
 			l = w.acquire("a")
 			time.Sleep(time.Second)
 		}
@@ -238,16 +239,16 @@ func TestALifetimeEndsInASeatToo(t *testing.T) {
 func TestWhatLiesInASeatIsSuspectWhenOthersAreLost(t *testing.T) {
 	test(t, few(3, 1), func(w *world) {
 		a, b, held := w.acquire("a"), w.acquire("b"), w.acquire("c")
-		a.Release(model.Clean)
-		b.Release(model.Clean)
+		a.Release(core.Clean)
+		b.Release(core.Clean)
 		time.Sleep(time.Millisecond)
-		held.Release(model.Lost)
+		held.Release(core.Lost)
 		synctest.Wait()
 		again := w.acquire("a")
 		if !again.Verify() {
 			w.Error("what was idle when another was lost is not verified")
 		}
-		again.Release(model.Clean)
+		again.Release(core.Clean)
 		if l := w.acquire("a"); l.Verify() { // it has worked since
 			w.Error("it is verified twice")
 		}
@@ -260,7 +261,7 @@ func TestWhatLiesInASeatIsSuspectWhenOthersAreLost(t *testing.T) {
 func TestWhatLiesInASeatIsSuspectWhenTheServerWasDown(t *testing.T) {
 	test(t, few(3, 1), func(w *world) {
 		a := w.acquire("a")
-		a.Release(model.Clean)
+		a.Release(core.Clean)
 		w.server.refuse = refuseFirst(2, failure{model.ServerDown})
 		w.acquire("b")
 		if l := w.acquire("a"); !l.Verify() {
@@ -290,7 +291,7 @@ func TestLoweredLimitsCloseTheLeastRecentlyUsedOfTheSeats(t *testing.T) {
 			leases[i] = w.acquire(id)
 		}
 		for _, i := range []int{3, 1, 2, 5, 4, 0} { // b a a c b a
-			leases[i].Release(model.Clean)
+			leases[i].Release(core.Clean)
 			time.Sleep(time.Millisecond)
 		}
 		w.server.since()
@@ -319,11 +320,11 @@ func TestTheLeastRecentlyUsedOneGivesWayWhereverItLies(t *testing.T) {
 		for _, id := range []model.WorkspaceID{"b", "a"} {
 			l := w.acquire(id)
 			time.Sleep(time.Millisecond)
-			l.Release(model.Clean)
+			l.Release(core.Clean)
 		}
 		l := w.seated("b")
 		time.Sleep(time.Millisecond)
-		l.Release(model.Clean)
+		l.Release(core.Clean)
 		w.server.since()
 		var all []*attempt
 		for _, id := range []model.WorkspaceID{"e", "f", "g", "h"} {
@@ -342,7 +343,7 @@ func TestSeatsAreLookedIntoWhenADialMayFollowTheLast(t *testing.T) {
 		w.idle("a", 1)
 		b, c := w.tryFor(0, "b"), w.tryFor(0, "c")
 		l := w.seated("a") // nothing can be dialed for c
-		l.Release(model.Clean)
+		l.Release(core.Clean)
 		b.granted()
 		c.granted()
 		if want := 2*w.server.dialTakes + w.server.closeTakes; c.took != want {
@@ -364,9 +365,9 @@ func TestSeatsAreLookedIntoWhenABackOffIsOver(t *testing.T) {
 		time.Sleep(w.server.dialTakes)
 		w.server.dialTakes = 0
 		w.acquire("c") // it has the slot
-		a.Release(model.Clean)
+		a.Release(core.Clean)
 		l := w.seated("a")
-		l.Release(model.Clean)
+		l.Release(core.Clean)
 		b.granted()
 		if most := 20*time.Millisecond + w.server.closeTakes; b.took > most {
 			w.Errorf("it took %v", b.took)

@@ -4,7 +4,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/tenantpool/tenantpool/model"
+	"github.com/tenantpool/tenantpool/model/core"
 )
 
 // slot is one connection, from the end of its dial until it is told to close. It
@@ -13,7 +13,7 @@ import (
 type slot struct {
 	share *share
 	seats *seats
-	id    model.ConnID
+	id    core.ConnID
 	conn  Conn
 	// expires is when its lifetime is over. From then on it is left in no seat.
 	expires time.Duration
@@ -30,13 +30,13 @@ type slot struct {
 	granted granted
 	// freed is when it was last given back, or dialed, and health what was said then.
 	freed  time.Duration
-	health model.Health
+	health core.Health
 
 	// Only the supervisor touches what follows.
-	lease    model.LeaseID // on which the core has it
-	leasedAt int           // its place in share.leased, or -1
-	counted  uint64        // the turn up to which its acquires are counted
-	stale    bool          // there was a Renew or Pause since it was dialed, or its lease is exclusive
+	lease    core.LeaseID // on which the core has it
+	leasedAt int          // its place in share.leased, or -1
+	counted  uint64       // the turn up to which its acquires are counted
+	stale    bool         // there was a Renew or Pause since it was dialed, or its lease is exclusive
 	// reported is the last turn that OverdueLeases has returned.
 	reported uint64
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/tenantpool/tenantpool/actor"
 	"github.com/tenantpool/tenantpool/model"
+	"github.com/tenantpool/tenantpool/model/core"
 )
 
 func TestStatsCountEveryState(t *testing.T) {
@@ -55,7 +56,7 @@ func TestStatsGoOnDuringADrainAndTellOfIt(t *testing.T) {
 		if err != nil || !st.Shares[first].Draining || st.Shares[second].Draining || st.Shares[first].InUse != 1 {
 			w.Errorf("stats are %+v, error %v", st, err)
 		}
-		held.Release(model.Clean)
+		held.Release(core.Clean)
 		w.drained(ended)
 		_, err = w.Stats(background)
 		w.wraps(err, model.ErrClosed)
@@ -112,7 +113,7 @@ func TestSaturationIsAPartOfTheTime(t *testing.T) {
 				t.Error(err)
 				return
 			}
-			l.Release(model.Clean)
+			l.Release(core.Clean)
 		}
 	}
 	gather(8, func(int) bool {

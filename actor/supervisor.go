@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/tenantpool/tenantpool/model"
+	"github.com/tenantpool/tenantpool/model/core"
 )
 
 // Supervisor lends connections. Its methods may be called from any goroutine.
@@ -47,7 +48,7 @@ type share struct {
 	paused atomic.Int64
 
 	// Only the supervisor's goroutine touches what follows.
-	state    *model.State
+	state    *core.State
 	recorder recorder // of what state is told
 	dialer   Dialer
 	system   bool // never changes
@@ -60,7 +61,7 @@ type share struct {
 	stopDials context.CancelFunc
 	// slots holds the connections from their DialSucceeded (or DialFailed with
 	// a slot held) to their Close.
-	slots map[model.ConnID]*slot
+	slots map[core.ConnID]*slot
 	// leased are the slots that the core has on a lease, in no order: each is in
 	// somebody's hands or in a seat.
 	leased []*slot
@@ -71,7 +72,7 @@ type share struct {
 	// recallAt is when the seats are emptied, every recallEvery, or Never.
 	recallAt, recallEvery time.Duration
 	// operations holds who gets the answer to an Evict, a Renew or a Pause.
-	operations map[model.OperationID]chan<- int
+	operations map[core.OperationID]chan<- int
 	wakeAt     time.Duration
 	drained    bool
 
@@ -88,7 +89,7 @@ func Start(shares ...Share) *Supervisor {
 	}
 	for _, sh := range shares {
 		dialing, stopDials := context.WithCancel(context.Background())
-		state := model.NewState(sh.Limits)
+		state := core.NewState(sh.Limits)
 		s.shares = append(s.shares, &share{
 			supervisor:   s,
 			directory:    newDirectory(),
@@ -100,16 +101,16 @@ func Start(shares ...Share) *Supervisor {
 			system:       sh.System,
 			lifetimes:    sh.Limits,
 			perWorkspace: sh.Limits.PerWorkspace,
-			slots:        make(map[model.ConnID]*slot),
-			recallAt:     model.Never,
+			slots:        make(map[core.ConnID]*slot),
+			recallAt:     core.Never,
 			recallEvery:  recallEvery(sh.Limits),
-			operations:   make(map[model.OperationID]chan<- int),
-			wakeAt:       model.Never,
+			operations:   make(map[core.OperationID]chan<- int),
+			wakeAt:       core.Never,
 		})
 	}
 	s.loop.watchers = make(map[*watcher]bool)
-	s.loop.timer = time.AfterFunc(model.Never, func() { s.send(tickRequest{}) })
-	s.loop.timerAt = model.Never
+	s.loop.timer = time.AfterFunc(core.Never, func() { s.send(tickRequest{}) })
+	s.loop.timerAt = core.Never
 	go s.run()
 	return s
 }
@@ -155,13 +156,13 @@ func (s *Supervisor) next() request {
 type tickRequest struct{}
 
 func (tickRequest) carryOut(s *Supervisor) {
-	s.loop.timerAt = model.Never
+	s.loop.timerAt = core.Never
 	for _, sh := range s.shares {
 		if sh.recallAt <= s.loop.now {
-			sh.recallAt = model.Never // setTimer sets the next one
+			sh.recallAt = core.Never // setTimer sets the next one
 			s.recallAll(sh)
 		}
-		s.tell(sh, model.Tick{})
+		s.tell(sh, core.Tick{})
 	}
 }
 
@@ -175,7 +176,7 @@ func (s *Supervisor) drained() bool {
 }
 
 // tell tells a share's core a message and carries out what it decides.
-func (s *Supervisor) tell(sh *share, m model.Message) {
+func (s *Supervisor) tell(sh *share, m core.Message) {
 	sh.recorder.note(s.loop.now, sh.state, m)
 	for _, effect := range sh.state.Step(s.loop.now, m) {
 		s.carryOut(sh, effect)
@@ -205,15 +206,15 @@ func (s *Supervisor) drainNext() {
 		sh.stopDials()
 		sh.short.Store(true) // and never lowered: the core stays short
 		s.recallAll(sh)
-		s.tell(sh, model.Drain{})
+		s.tell(sh, core.Drain{})
 	}
 }
 
 // setTimer sets the one timer to the earliest tick that a share asked for.
 func (s *Supervisor) setTimer() {
-	at := model.Never
+	at := core.Never
 	for _, sh := range s.shares {
-		if sh.recallAt == model.Never && len(sh.leased) > 0 && sh.hasSeats() {
+		if sh.recallAt == core.Never && len(sh.leased) > 0 && sh.hasSeats() {
 			sh.recallAt = s.loop.now + sh.recallEvery
 		}
 		at = min(at, sh.wakeAt, sh.recallAt)
@@ -222,7 +223,7 @@ func (s *Supervisor) setTimer() {
 		return
 	}
 	s.loop.timerAt = at
-	if at == model.Never {
+	if at == core.Never {
 		s.loop.timer.Stop()
 		return
 	}

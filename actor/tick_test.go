@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/tenantpool/tenantpool/model"
+	"github.com/tenantpool/tenantpool/model/core"
 )
 
 // In these tests nobody says anything to the supervisor while time passes: what
@@ -35,7 +36,7 @@ func TestAUseBeginsTheIdleTimeAnew(t *testing.T) {
 			time.Sleep(time.Minute - 1)
 			l := w.acquire("a")
 			time.Sleep(time.Hour) // a lease may take its time
-			l.Release(model.Clean)
+			l.Release(core.Clean)
 			synctest.Wait()
 		}
 		if n := w.server.dials(); n != 1 {
@@ -59,7 +60,7 @@ func TestAnIdleConnectionIsClosedWhenItsLifetimeIsOverAndALentOneOnItsRelease(t 
 		w.happened("close b lifetime_over", "closed b")
 		time.Sleep(time.Hour)
 		w.happened()
-		held.Release(model.Clean)
+		held.Release(core.Clean)
 		w.happened("close a lifetime_over")
 	})
 }
@@ -86,7 +87,7 @@ func TestATickThatIsWantedLaterThanTheOneSetComesInTime(t *testing.T) {
 		time.Sleep(30 * time.Second)
 		l := w.acquire("a") // nothing is idle: no tick is wanted
 		time.Sleep(time.Hour)
-		l.Release(model.Clean)
+		l.Release(core.Clean)
 		synctest.Wait()
 		w.server.since()
 		time.Sleep(time.Minute - 1)
@@ -122,7 +123,7 @@ func TestEachShareHasItsTicks(t *testing.T) {
 		for range 3 {
 			w.idle("a", 1)
 			l := w.acquireOf(second, "sys")
-			l.Release(model.Clean)
+			l.Release(core.Clean)
 			synctest.Wait()
 			w.servers[first].since()
 			w.servers[second].since()
@@ -142,7 +143,7 @@ func TestWithNothingToDoTheTimerStandsStill(t *testing.T) {
 	test(t, few(2, 2, withIdleTime(time.Minute)), func(w *world) {
 		l := w.acquire("a")
 		time.Sleep(time.Hour) // while a lease is out, the seats are looked through
-		l.Release(model.Clean)
+		l.Release(core.Clean)
 		time.Sleep(100 * 365 * 24 * time.Hour)
 		w.acquire("a")
 		if n := w.server.dials(); n != 2 {

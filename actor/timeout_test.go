@@ -9,6 +9,7 @@ import (
 
 	"github.com/tenantpool/tenantpool/actor"
 	"github.com/tenantpool/tenantpool/model"
+	"github.com/tenantpool/tenantpool/model/core"
 )
 
 var errReason = errors.New("the request was superseded")
@@ -80,7 +81,7 @@ func TestACancelEndsTheWaitAndTellsItsCause(t *testing.T) {
 			w.Errorf("the error is %v", err)
 		}
 		w.counts(model.Counts{InUse: 1, Waiting: 1})
-		held.Release(model.Clean)
+		held.Release(core.Clean)
 		behind.granted()
 	})
 }
@@ -180,13 +181,13 @@ func TestAWaiterThatGaveUpIsPassedOver(t *testing.T) {
 		}
 		time.Sleep(1500 * time.Millisecond)
 		w.counts(model.Counts{InUse: 1, Waiting: 10})
-		held.Release(model.Clean)
+		held.Release(core.Clean)
 		for i := range waiters {
 			if i%2 == 0 {
 				w.wraps(waiters[i].refused(time.Second), model.ErrAcquireTimeout)
 			} else {
 				waiters[i].granted()
-				waiters[i].lease.Release(model.Clean)
+				waiters[i].lease.Release(core.Clean)
 			}
 		}
 	})

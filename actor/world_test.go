@@ -11,6 +11,7 @@ import (
 
 	"github.com/tenantpool/tenantpool/actor"
 	"github.com/tenantpool/tenantpool/model"
+	"github.com/tenantpool/tenantpool/model/core"
 )
 
 // world is a supervisor over fake servers, one for each share, in a bubble of
@@ -79,7 +80,7 @@ func testShares(t *testing.T, limits []model.Limits, f func(w *world)) {
 func (w *world) end() {
 	w.Helper()
 	for _, l := range w.leases {
-		l.Release(model.Clean)
+		l.Release(core.Clean)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
 	defer cancel()
@@ -129,7 +130,7 @@ func (w *world) idle(id model.WorkspaceID, n int) {
 		leases[i] = w.acquire(id)
 	}
 	for _, l := range leases {
-		l.Release(model.Clean)
+		l.Release(core.Clean)
 	}
 	synctest.Wait()
 }

@@ -150,3 +150,28 @@ func (e *DialError) Error() string {
 }
 
 func (e *DialError) Unwrap() error { return e.Err }
+
+// FailureKind sorts dial failures by what follows from them (rule 5).
+type FailureKind uint8
+
+const (
+	// Transient: may pass; concerns this workspace only.
+	Transient FailureKind = iota
+	// Permanent: will not pass by waiting: no such database, login rejected,
+	// no right to connect.
+	Permanent
+	// ServerDown: the server cannot be reached or takes no logins at all. What is
+	// idle is to be verified before it is lent.
+	ServerDown
+	// ServerFull: the server has no slot left for us (SQLSTATE 53300).
+	ServerFull
+)
+
+var failureKindNames = [...]string{"transient", "permanent", "server_down", "server_full"}
+
+func (k FailureKind) String() string {
+	if int(k) < len(failureKindNames) {
+		return failureKindNames[k]
+	}
+	return "unknown"
+}

@@ -56,3 +56,46 @@ const (
 	// EventDraining: the manager lends nothing any more.
 	EventDraining EventKind = "draining"
 )
+
+// CloseReason says why a connection was closed.
+type CloseReason uint8
+
+const (
+	// MakeRoom: idle, and the least recently used, when another workspace
+	// needed its slot.
+	MakeRoom CloseReason = iota
+	// Yield: came free when an older waiter of another workspace was owed its
+	// slot (rule 2).
+	Yield
+	// LifetimeOver and IdleTimeOver: Limits.MaxLifetime and MaxIdleTime.
+	LifetimeOver
+	IdleTimeOver
+	// NotReusable: released Unclean or Lost, or after an exclusive lease.
+	NotReusable
+	// DialLeftover: a failed dial whose slot is still held.
+	DialLeftover
+	// EvictAsked, PauseAsked: by an Evict, or by a Pause or an exclusive Acquire.
+	EvictAsked
+	PauseAsked
+	// Shrink: SetLimits lowered the budget or the cap.
+	Shrink
+	// DrainAsked: by Drain.
+	DrainAsked
+	// Renewed: dialed before a Renew.
+	Renewed
+
+	// CloseReasons is how many there are.
+	CloseReasons
+)
+
+var closeReasonNames = [CloseReasons]string{
+	"make_room", "yield", "lifetime_over", "idle_time_over", "not_reusable",
+	"dial_leftover", "evict_asked", "pause_asked", "shrink", "drain_asked", "renewed",
+}
+
+func (r CloseReason) String() string {
+	if r < CloseReasons {
+		return closeReasonNames[r]
+	}
+	return "unknown"
+}

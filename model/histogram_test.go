@@ -5,6 +5,8 @@ import (
 	"time"
 )
 
+const ms = time.Millisecond
+
 func TestADurationCountsInTheFirstBucketThatHoldsIt(t *testing.T) {
 	for _, test := range []struct {
 		took   time.Duration

@@ -3,6 +3,7 @@ package model
 import (
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -50,7 +51,7 @@ func (c Config) Validate() error {
 }
 
 // forEver is the upper end of ranges of durations that have none.
-const forEver = Never
+const forEver = time.Duration(math.MaxInt64)
 
 func within[T int | time.Duration](variable string, v, low, high T) error {
 	if low <= v && v <= high {

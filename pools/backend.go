@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5/stdlib"
 
 	"github.com/tenantpool/tenantpool/model"
+	"github.com/tenantpool/tenantpool/model/core"
 )
 
 // backend is one slot: a connection and the server process behind it. It is
@@ -86,22 +87,22 @@ func (b *backend) test(ctx context.Context) error {
 }
 
 // health tells in which state a holder gives the connection back.
-func (b *backend) health() model.Health {
+func (b *backend) health() core.Health {
 	conn := b.pgx.PgConn()
 	switch {
 	case b.network.last().lost.Load():
-		return model.Lost
+		return core.Lost
 	case conn.IsClosed(), conn.IsBusy(), conn.TxStatus() != 'I', b.cancel.unsure:
-		return model.Unclean
+		return core.Unclean
 	case b.network.refusedWrite:
 		return b.afterRefusedWrite()
 	}
-	return model.Clean
+	return core.Clean
 }
 
 // Close ends the session and waits until the server has let go of the slot.
 func (b *backend) Close(model.CloseReason) {
-	nothingRuns := b.pgx == nil || b.health() == model.Clean
+	nothingRuns := b.pgx == nil || b.health() == core.Clean
 	if b.pgx != nil {
 		b.terminate()
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/tenantpool/tenantpool/actor"
 	"github.com/tenantpool/tenantpool/model"
+	"github.com/tenantpool/tenantpool/model/core"
 	"github.com/tenantpool/tenantpool/pools"
 )
 
@@ -93,12 +94,12 @@ func openActor(b *testing.B) func() error {
 	wait := actor.Wait{AtMost: benchConfig().AcquireTimeout}
 	fill(b, func() (func(), error) {
 		lease, err := s.Acquire(context.Background(), 0, "w0", wait)
-		return func() { lease.Release(model.Clean) }, err
+		return func() { lease.Release(core.Clean) }, err
 	})
 	return func() error {
 		lease, err := s.Acquire(context.Background(), 0, "w0", wait)
 		if err == nil {
-			lease.Release(model.Clean)
+			lease.Release(core.Clean)
 		}
 		return err
 	}

@@ -8,7 +8,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/tenantpool/tenantpool/actor"
-	"github.com/tenantpool/tenantpool/model"
+	"github.com/tenantpool/tenantpool/model/core"
 )
 
 // ErrReleased: a Conn was used after its Release.
@@ -61,12 +61,12 @@ func (c *Conn) looksAlive() bool {
 	if c.lease.Idle() < lookAfter || c.backend.alive() {
 		return true
 	}
-	c.release(model.Unclean) // and not Lost: this says nothing about the others
+	c.release(core.Unclean) // and not Lost: this says nothing about the others
 	return false
 }
 
 // release gives it back with the holder's own finding.
-func (c *Conn) release(h model.Health) { c.lease.Release(h) }
+func (c *Conn) release(h core.Health) { c.lease.Release(h) }
 
 // Conn returns the pgx connection, which must not be used or kept after Release,
 // nor closed; it is nil after Release. When ctx ends one of its queries, its

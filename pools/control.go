@@ -9,6 +9,7 @@ import (
 
 	"github.com/tenantpool/tenantpool/actor"
 	"github.com/tenantpool/tenantpool/model"
+	"github.com/tenantpool/tenantpool/model/core"
 )
 
 // Pause lets new acquires of the workspace wait, and closes its connections as they
@@ -121,8 +122,8 @@ func (m *Manager) SetLimits(ctx context.Context, maxConnections, maxConnectionsP
 	}
 	workspaces, system := cfg.WorkspaceLimits(), cfg.SystemLimits()
 	err := m.supervisor.SetLimits(ctx,
-		model.SetLimits{Budget: workspaces.Budget, PerWorkspace: workspaces.PerWorkspace},
-		model.SetLimits{Budget: system.Budget, PerWorkspace: system.PerWorkspace})
+		core.SetLimits{Budget: workspaces.Budget, PerWorkspace: workspaces.PerWorkspace},
+		core.SetLimits{Budget: system.Budget, PerWorkspace: system.PerWorkspace})
 	if err != nil {
 		return err
 	}

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/tenantpool/tenantpool/model"
+	"github.com/tenantpool/tenantpool/model/core"
 	"github.com/tenantpool/tenantpool/pools"
 )
 
@@ -131,13 +132,13 @@ func TestADumpReplaysToTheStateItWasMadeIn(t *testing.T) {
 	giveUp()
 	<-waiting
 
-	var recordings []model.Recording
+	var recordings []core.Recording
 	if err := json.Unmarshal(entries["messages.json"], &recordings); err != nil || len(recordings) != 2 || recordings[0].System || !recordings[1].System {
 		t.Fatalf("%v: %.300s", err, entries["messages.json"])
 	}
 	said := readAbout(t, entries).Stats
 	for i, want := range []model.BudgetStats{said.Workspaces, said.System} {
-		state, err := model.Restore(recordings[i].Image)
+		state, err := core.Restore(recordings[i].Image)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/tenantpool/tenantpool/actor"
 	"github.com/tenantpool/tenantpool/model"
+	"github.com/tenantpool/tenantpool/model/core"
 )
 
 // Manager lends the connections of one PostgreSQL server. Its methods may be
@@ -256,13 +257,13 @@ func (m *Manager) verify(ctx context.Context, conn *Conn, deadline time.Time) er
 	err := conn.backend.test(ctx)
 	switch {
 	case err == nil && conn.backend.turnedReadOnly():
-		conn.release(model.Unclean)
+		conn.release(core.Unclean)
 		return errTurnedReadOnly
 	case err == nil:
-	case conn.backend.health() == model.Clean: // ctx ended, and the test with it
+	case conn.backend.health() == core.Clean: // ctx ended, and the test with it
 		conn.Release()
 	default:
-		conn.release(model.Lost)
+		conn.release(core.Lost)
 	}
 	return err
 }

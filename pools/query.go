@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/tenantpool/tenantpool/model"
+	"github.com/tenantpool/tenantpool/model/core"
 )
 
 // Query runs one statement in the workspace's database, for a program that has no
@@ -99,8 +100,8 @@ func runOn(ctx context.Context, conn *Conn, q model.Query, params [][]byte) (res
 	s := newStatement(conn.backend, q, params)
 	defer func() {
 		health := conn.backend.health()
-		if health == model.Clean && !s.clean {
-			health = model.Unclean
+		if health == core.Clean && !s.clean {
+			health = core.Unclean
 		}
 		conn.backend.dirty = !s.clean
 		conn.release(health)

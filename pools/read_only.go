@@ -8,6 +8,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/tenantpool/tenantpool/model"
+	"github.com/tenantpool/tenantpool/model/core"
 )
 
 // After a failover a connection may still lead to the old primary, which is read-only
@@ -41,15 +42,15 @@ func (b *backend) turnedReadOnly() bool { return b.readOnly() && !b.dialedReadOn
 // afterRefusedWrite tells in which state a holder gives back a connection on which the
 // server refused to write. In a transaction that was begun read-only nothing else is
 // to be expected.
-func (b *backend) afterRefusedWrite() model.Health {
+func (b *backend) afterRefusedWrite() core.Health {
 	switch untold := b.pgx.PgConn().ParameterStatus(inHotStandby) == ""; { // before PostgreSQL 14
 	case b.mayBeReadOnly:
 	case b.turnedReadOnly():
-		return model.Lost // and so may others be
+		return core.Lost // and so may others be
 	case (b.readOnly() || untold && b.network.refusedOutside) && time.Since(b.dialed) >= readOnlyStays:
-		return model.Unclean
+		return core.Unclean
 	}
-	return model.Clean
+	return core.Clean
 }
 
 // reported is pgx's check of target_session_attrs without its round trip, where the

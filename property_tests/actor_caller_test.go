@@ -7,6 +7,7 @@ import (
 
 	"github.com/tenantpool/tenantpool/actor"
 	"github.com/tenantpool/tenantpool/model"
+	"github.com/tenantpool/tenantpool/model/core"
 )
 
 // request carries out one request of a caller.
@@ -68,14 +69,14 @@ func (r *actorRun) request(caller int, q actorRequest) {
 		r.note("caller %d: release connection %d", caller, c.number)
 		r.now.held--
 		c.held = false
-		c.broken = q.health != model.Clean
+		c.broken = q.health != core.Clean
 		if q.twice {
 			r.doubles++
 		}
 	})
 	l.Release(q.health)
 	if q.twice {
-		l.Release(model.Lost)
+		l.Release(core.Lost)
 	}
 }
 

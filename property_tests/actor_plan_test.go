@@ -8,6 +8,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/tenantpool/tenantpool/model"
+	"github.com/tenantpool/tenantpool/model/core"
 )
 
 // actorPlan is all that happens to a supervisor in one run; only what happens at
@@ -40,13 +41,13 @@ type actorRequest struct {
 	noWait           bool
 	atMost, deadline time.Duration // 0: none
 	cancelAfter      time.Duration // 0: not
-	health           model.Health
+	health           core.Health
 	twice            bool // releases twice
 }
 
 // bound is the longest that the Acquire may take.
 func (r actorRequest) bound() time.Duration {
-	bound := model.Never
+	bound := core.Never
 	for _, d := range []time.Duration{r.atMost, r.deadline, r.cancelAfter} {
 		if d > 0 {
 			bound = min(bound, d)
@@ -157,7 +158,7 @@ func actorRequests(m actorMix) *rapid.Generator[actorRequest] {
 			twice:     rapid.IntRange(0, 5).Draw(t, "twice") == 5,
 		}
 		if m.failures && rapid.IntRange(0, 5).Draw(t, "broken") == 5 {
-			r.health = model.Health(rapid.IntRange(0, int(model.Lost)).Draw(t, "health"))
+			r.health = core.Health(rapid.IntRange(0, int(core.Lost)).Draw(t, "health"))
 		}
 		if m.bounds {
 			r.noWait = rapid.IntRange(0, 5).Draw(t, "no wait") == 5

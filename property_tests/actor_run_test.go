@@ -9,6 +9,7 @@ import (
 
 	"github.com/tenantpool/tenantpool/actor"
 	"github.com/tenantpool/tenantpool/model"
+	"github.com/tenantpool/tenantpool/model/core"
 )
 
 const (
@@ -92,7 +93,7 @@ func (r *actorRun) follow() {
 	r.expect(actorDone(&rest), "operations wait")
 	r.expect(begun, "Drain with a time to its end waits")
 	r.ask() // the last question before the end
-	r.lease.Release(model.Clean)
+	r.lease.Release(core.Clean)
 	r.expect(drained, "Drain waits")
 	r.settle()
 	r.system.settle()
@@ -248,7 +249,7 @@ func (r *actorRun) control(c actorControl) {
 		if c.kind == actorLimits {
 			// Sent while holding mu: so they are sent in the order of the list.
 			r.limits = append(r.limits, actorLimitsAt{r.elapsed(), c.budget, c.cap})
-			err := r.supervisor.SetLimits(r.base, model.SetLimits{Budget: c.budget, PerWorkspace: c.cap}, model.SetLimits{Budget: 1, PerWorkspace: 1})
+			err := r.supervisor.SetLimits(r.base, core.SetLimits{Budget: c.budget, PerWorkspace: c.cap}, core.SetLimits{Budget: 1, PerWorkspace: 1})
 			if err != nil && !errors.Is(err, model.ErrClosed) {
 				r.fault("set limits: %v", err)
 			}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/tenantpool/tenantpool/actor"
 	"github.com/tenantpool/tenantpool/model"
+	"github.com/tenantpool/tenantpool/model/core"
 )
 
 // actorServer is a fake server, the Dialer to it and the judge: it counts a
@@ -71,7 +72,7 @@ func newActorServer(p actorPlan) *actorServer {
 		renewed:   make(map[model.WorkspaceID]int),
 		stale:     make(map[model.WorkspaceID]bool),
 		limits:    []actorLimitsAt{{-1, p.limits.Budget, p.limits.PerWorkspace}},
-		drainedAt: model.Never,
+		drainedAt: core.Never,
 	}
 }
 

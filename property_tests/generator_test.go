@@ -8,6 +8,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/tenantpool/tenantpool/model"
+	"github.com/tenantpool/tenantpool/model/core"
 )
 
 // order is one generated instruction. What it means depends on what is open when
@@ -166,16 +167,16 @@ func someLimits(t *rapid.T) model.Limits {
 var errDial = errors.New("the dial failed")
 
 // message translates an order. Nil means that there is nothing it could mean now.
-func (o order) message(l *ledger, next uint64) model.Message {
+func (o order) message(l *ledger, next uint64) core.Message {
 	switch o.kind {
 	case acquire, acquireNoWait:
 		// Descending, so that the order of LeaseIDs is not the order of arrival.
-		return model.Acquire{Lease: model.LeaseID(1<<20 - next), Workspace: o.workspace, NoWait: o.kind == acquireNoWait}
+		return core.Acquire{Lease: core.LeaseID(1<<20 - next), Workspace: o.workspace, NoWait: o.kind == acquireNoWait}
 	case acquireExclusive:
-		return model.Acquire{Lease: model.LeaseID(1<<20 - next), Workspace: o.workspace, NoWait: o.pick == 15, Exclusive: true}
+		return core.Acquire{Lease: core.LeaseID(1<<20 - next), Workspace: o.workspace, NoWait: o.pick == 15, Exclusive: true}
 	case releaseClean, releaseUnclean, releaseLost:
 		if c := choose(l.in(inUse), o.pick); c != nil {
-			return model.Release{Lease: c.lease, Conn: c.id, Health: model.Health(o.kind - releaseClean)}
+			return core.Release{Lease: c.lease, Conn: c.id, Health: core.Health(o.kind - releaseClean)}
 		}
 		if o.kind == releaseClean {
 			return order{kind: dialSucceeds, pick: o.pick}.message(l, next)
@@ -183,50 +184,50 @@ func (o order) message(l *ledger, next uint64) model.Message {
 	case releaseEarlier:
 		if c := choose(l.in(inUse), o.pick); c != nil {
 			at := max(1, l.now+o.pass+ms(1-o.pick*o.pick)) // from a little after it is told to long before
-			return model.Release{Lease: c.lease, Conn: c.id, At: at}
+			return core.Release{Lease: c.lease, Conn: c.id, At: at}
 		}
 	case dialSucceeds:
 		if c := choose(l.in(dialing), o.pick); c != nil {
-			return model.DialSucceeded{Conn: c.id}
+			return core.DialSucceeded{Conn: c.id}
 		}
 		return order{kind: closes, pick: o.pick}.message(l, next)
 	case dialFailsTransient, dialFailsPermanent, dialFailsServerDown, dialFailsServerFull:
 		if c := choose(l.in(dialing), o.pick/2); c != nil {
 			kind := model.FailureKind(o.kind - dialFailsTransient)
-			return model.DialFailed{Conn: c.id, Kind: kind, Err: errDial, SlotHeld: o.pick%2 == 1}
+			return core.DialFailed{Conn: c.id, Kind: kind, Err: errDial, SlotHeld: o.pick%2 == 1}
 		}
 	case closes:
 		if c := choose(l.in(closing), o.pick); c != nil {
-			return model.Closed{Conn: c.id}
+			return core.Closed{Conn: c.id}
 		}
 	case cancel:
 		if len(l.waiters) > 0 {
-			return model.Cancel{Lease: l.waiters[o.pick%len(l.waiters)].lease}
+			return core.Cancel{Lease: l.waiters[o.pick%len(l.waiters)].lease}
 		}
 	case evict:
-		return model.Evict{Operation: model.OperationID(next), Workspace: o.workspace}
+		return core.Evict{Operation: core.OperationID(next), Workspace: o.workspace}
 	case renew:
-		return model.Renew{Operation: model.OperationID(next), Workspace: o.workspace}
+		return core.Renew{Operation: core.OperationID(next), Workspace: o.workspace}
 	case renewAll:
-		return model.Renew{Operation: model.OperationID(next), All: true}
+		return core.Renew{Operation: core.OperationID(next), All: true}
 	case pause:
-		return model.Pause{Operation: model.OperationID(next), Workspace: o.workspace}
+		return core.Pause{Operation: core.OperationID(next), Workspace: o.workspace}
 	case resume:
 		if len(l.paused) > 0 {
-			return model.Resume{Workspace: l.paused[o.pick%len(l.paused)]}
+			return core.Resume{Workspace: l.paused[o.pick%len(l.paused)]}
 		}
-		return model.Resume{Workspace: o.workspace}
+		return core.Resume{Workspace: o.workspace}
 	case setLimits:
 		if !l.draining {
-			return model.SetLimits{Budget: 1 + o.pick/2, PerWorkspace: 1 + o.pick%4}
+			return core.SetLimits{Budget: 1 + o.pick/2, PerWorkspace: 1 + o.pick%4}
 		}
 	case tick, tickAtWake, tickBeforeWake, clockGoesBack:
-		return model.Tick{}
+		return core.Tick{}
 	case drain:
 		if o.pick > 0 { // or it would come too early in most logs
 			return nil
 		}
-		return model.Drain{}
+		return core.Drain{}
 	default:
 		return o.stale(l)
 	}
@@ -234,35 +235,35 @@ func (o order) message(l *ledger, next uint64) model.Message {
 }
 
 // stale translates an order for a message that must change nothing.
-func (o order) stale(l *ledger) model.Message {
-	conn := model.ConnID(o.pick)
+func (o order) stale(l *ledger) core.Message {
+	conn := core.ConnID(o.pick)
 	c := l.known(conn)
 	switch o.kind {
 	case staleRelease:
 		if c != nil && c.state == inUse {
-			return model.Release{Lease: c.lease + 1, Conn: conn, Health: model.Lost}
+			return core.Release{Lease: c.lease + 1, Conn: conn, Health: core.Lost}
 		}
-		return model.Release{Lease: model.LeaseID(o.pick), Conn: conn}
+		return core.Release{Lease: core.LeaseID(o.pick), Conn: conn}
 	case doubleRelease:
 		if len(l.ended) > 0 {
 			return l.ended[len(l.ended)-1-o.pick%len(l.ended)]
 		}
 	case staleDialSucceeded:
 		if c == nil || c.state != dialing {
-			return model.DialSucceeded{Conn: conn}
+			return core.DialSucceeded{Conn: conn}
 		}
 	case staleDialFailed:
 		if c == nil || c.state != dialing {
-			return model.DialFailed{Conn: conn, Kind: model.ServerFull, Err: errDial}
+			return core.DialFailed{Conn: conn, Kind: model.ServerFull, Err: errDial}
 		}
 	case staleClosed:
 		// Not of an idle one: if its idle time is over by then, the same step
 		// closes it first, and takes this for the answer.
 		if c == nil || c.state == dialing || c.state == inUse {
-			return model.Closed{Conn: conn}
+			return core.Closed{Conn: conn}
 		}
 	case cancelUnknown:
-		return model.Cancel{Lease: model.LeaseID(o.pick)}
+		return core.Cancel{Lease: core.LeaseID(o.pick)}
 	}
 	return nil
 }
@@ -270,9 +271,9 @@ func (o order) stale(l *ledger) model.Message {
 // at is when the message arrives.
 func (o order) at(l *ledger) time.Duration {
 	switch {
-	case o.kind == tickAtWake && l.wake < model.Never:
+	case o.kind == tickAtWake && l.wake < core.Never:
 		return max(l.now, l.wake)
-	case o.kind == tickBeforeWake && l.wake < model.Never:
+	case o.kind == tickBeforeWake && l.wake < core.Never:
 		return max(l.now, l.wake-1)
 	case o.kind == clockGoesBack:
 		return l.now - o.pass

@@ -15,6 +15,7 @@ import (
 
 	"github.com/tenantpool/tenantpool/actor"
 	"github.com/tenantpool/tenantpool/model"
+	"github.com/tenantpool/tenantpool/model/core"
 )
 
 // historyRun is one supervisor with real goroutines, in real time, and what they
@@ -112,10 +113,10 @@ func (r *historyRun) call(base context.Context, s *actor.Supervisor, caller int)
 		account = append(account, at(from, to, caller, c.did(acquires)))
 		linger(200)
 		from = r.now()
-		l.Release(model.Health(max(0, rand.IntN(60)-57)))
+		l.Release(core.Health(max(0, rand.IntN(60)-57)))
 		account = append(account, at(from, r.now(), caller, c.did(releases)))
 		if rand.IntN(20) == 0 {
-			l.Release(model.Lost) // does nothing, so it is no operation
+			l.Release(core.Lost) // does nothing, so it is no operation
 		}
 		linger(50)
 	}
@@ -147,7 +148,7 @@ func (r *historyRun) disturb(s *actor.Supervisor, l model.Limits, done <-chan st
 		case 2, 3:
 			o := historyOp{kind: limits, budget: 1 + rand.IntN(l.Budget), cap: 1 + rand.IntN(l.PerWorkspace)}
 			from := r.now()
-			failed = s.SetLimits(ctx, model.SetLimits{Budget: o.budget, PerWorkspace: o.cap})
+			failed = s.SetLimits(ctx, core.SetLimits{Budget: o.budget, PerWorkspace: o.cap})
 			account = append(account, at(from, r.now(), historyCallers+1, o))
 		default:
 			_, failed = s.Stats(ctx)

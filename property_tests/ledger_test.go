@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/tenantpool/tenantpool/model"
+	"github.com/tenantpool/tenantpool/model/core"
 )
 
 // ledger is what somebody knows who sees the messages and the effects pass by:
@@ -16,13 +17,13 @@ type ledger struct {
 	wake    time.Duration
 	conns   []*ledgerConn // by ascending ID
 	waiters []ledgerWaiter
-	answers map[model.LeaseID]int // of every Acquire that arrived
+	answers map[core.LeaseID]int // of every Acquire that arrived
 	// ended holds releases that were valid once.
-	ended    []model.Release
+	ended    []core.Release
 	draining bool
 	drained  int
-	started  []model.OperationID
-	done     map[model.OperationID]int
+	started  []core.OperationID
+	done     map[core.OperationID]int
 	paused   []model.WorkspaceID
 	faults   []string // effects that cannot be, whatever the rules decide
 }
@@ -37,20 +38,20 @@ const (
 )
 
 type ledgerConn struct {
-	id        model.ConnID
+	id        core.ConnID
 	workspace model.WorkspaceID
 	state     ledgerState
 	dialed    time.Duration // when its dial began
 	created   time.Duration // when its dial succeeded
 	lastUsed  time.Duration // when it came free the last time
-	lease     model.LeaseID
+	lease     core.LeaseID
 	leased    time.Duration // when its last holder got it
 	closedAt  time.Duration
 	stale     bool // there was a Renew since its dial began
 }
 
 type ledgerWaiter struct {
-	lease     model.LeaseID
+	lease     core.LeaseID
 	workspace model.WorkspaceID
 	arrived   time.Duration
 }
@@ -58,9 +59,9 @@ type ledgerWaiter struct {
 func newLedger(limits model.Limits) *ledger {
 	return &ledger{
 		limits:  limits,
-		wake:    model.Never,
-		answers: map[model.LeaseID]int{},
-		done:    map[model.OperationID]int{},
+		wake:    core.Never,
+		answers: map[core.LeaseID]int{},
+		done:    map[core.OperationID]int{},
 	}
 }
 
@@ -70,13 +71,13 @@ func (l *ledger) fault(format string, args ...any) {
 
 // message notes a message before its effects. A connection that comes free is
 // idle from then on, until an effect says otherwise.
-func (l *ledger) message(now time.Duration, m model.Message) {
+func (l *ledger) message(now time.Duration, m core.Message) {
 	l.now = max(l.now, now)
 	switch m := m.(type) {
-	case model.Acquire:
+	case core.Acquire:
 		l.answers[m.Lease] = 0
 		l.waiters = append(l.waiters, ledgerWaiter{m.Lease, m.Workspace, l.now})
-	case model.Release:
+	case core.Release:
 		if c := l.find(m.Conn, inUse); c != nil && c.lease == m.Lease {
 			c.state, c.lastUsed, c.lease = idle, l.now, 0
 			if m.At != 0 {
@@ -84,43 +85,43 @@ func (l *ledger) message(now time.Duration, m model.Message) {
 			}
 			l.ended = append(l.ended, m)
 		}
-	case model.DialSucceeded:
+	case core.DialSucceeded:
 		if c := l.find(m.Conn, dialing); c != nil {
 			c.state, c.created, c.lastUsed = idle, l.now, l.now
 		}
-	case model.DialFailed:
+	case core.DialFailed:
 		if c := l.find(m.Conn, dialing); c != nil && !m.SlotHeld {
 			l.remove(c)
 		}
-	case model.Closed:
+	case core.Closed:
 		if c := l.find(m.Conn, closing); c != nil {
 			l.remove(c)
 		}
-	case model.Evict:
+	case core.Evict:
 		l.started = append(l.started, m.Operation)
-	case model.Renew:
+	case core.Renew:
 		l.started = append(l.started, m.Operation)
 		for _, c := range l.conns {
 			c.stale = c.stale || m.All || c.workspace == m.Workspace
 		}
-	case model.Pause:
+	case core.Pause:
 		l.started = append(l.started, m.Operation)
 		if !slices.Contains(l.paused, m.Workspace) {
 			l.paused = append(l.paused, m.Workspace)
 		}
-	case model.Resume:
+	case core.Resume:
 		l.paused = slices.DeleteFunc(l.paused, func(id model.WorkspaceID) bool { return id == m.Workspace })
-	case model.SetLimits:
+	case core.SetLimits:
 		l.limits.Budget, l.limits.PerWorkspace = m.Budget, m.PerWorkspace
-	case model.Drain:
+	case core.Drain:
 		l.draining = true
 	}
 }
 
 // effect notes an effect, in order.
-func (l *ledger) effect(e model.Effect) {
+func (l *ledger) effect(e core.Effect) {
 	switch e := e.(type) {
-	case model.Grant:
+	case core.Grant:
 		l.answer(e.Lease)
 		c := l.find(e.Conn, idle)
 		if c == nil {
@@ -128,14 +129,14 @@ func (l *ledger) effect(e model.Effect) {
 			return
 		}
 		c.state, c.lease, c.leased = inUse, e.Lease, l.now
-	case model.Reject:
+	case core.Reject:
 		l.answer(e.Lease)
-	case model.Dial:
+	case core.Dial:
 		if n := len(l.conns); n > 0 && l.conns[n-1].id >= e.Conn {
 			l.fault("conn %d was dialed after conn %d", e.Conn, l.conns[n-1].id)
 		}
 		l.conns = append(l.conns, &ledgerConn{id: e.Conn, workspace: e.Workspace, dialed: l.now})
-	case model.Close:
+	case core.Close:
 		c := l.known(e.Conn)
 		if c == nil || c.state == closing || c.state == inUse || c.workspace != e.Workspace {
 			l.fault("conn %d of %s was closed, but was %v", e.Conn, e.Workspace, c)
@@ -145,16 +146,16 @@ func (l *ledger) effect(e model.Effect) {
 			l.fault("conn %d was closed as %v, but was %v", e.Conn, e.Reason, c)
 		}
 		c.state, c.closedAt, c.lease = closing, l.now, 0
-	case model.OperationDone:
+	case core.OperationDone:
 		l.done[e.Operation]++
-	case model.WakeAt:
+	case core.WakeAt:
 		l.wake = e.At
-	case model.Drained:
+	case core.Drained:
 		l.drained++
 	}
 }
 
-func (l *ledger) answer(lease model.LeaseID) {
+func (l *ledger) answer(lease core.LeaseID) {
 	if _, asked := l.answers[lease]; !asked {
 		l.fault("lease %d was answered but never asked for", lease)
 	}
@@ -162,7 +163,7 @@ func (l *ledger) answer(lease model.LeaseID) {
 	l.waiters = slices.DeleteFunc(l.waiters, func(w ledgerWaiter) bool { return w.lease == lease })
 }
 
-func (l *ledger) known(id model.ConnID) *ledgerConn {
+func (l *ledger) known(id core.ConnID) *ledgerConn {
 	for _, c := range l.conns {
 		if c.id == id {
 			return c
@@ -171,7 +172,7 @@ func (l *ledger) known(id model.ConnID) *ledgerConn {
 	return nil
 }
 
-func (l *ledger) find(id model.ConnID, state ledgerState) *ledgerConn {
+func (l *ledger) find(id core.ConnID, state ledgerState) *ledgerConn {
 	if c := l.known(id); c != nil && c.state == state {
 		return c
 	}

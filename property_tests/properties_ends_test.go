@@ -8,13 +8,14 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/tenantpool/tenantpool/model"
+	"github.com/tenantpool/tenantpool/model/core"
 )
 
 // I9.
 func TestAfterDrainNothingIsDialedOrGranted(t *testing.T) {
-	check(t, draining, property{before: func(l *ledger, e model.Effect) string {
+	check(t, draining, property{before: func(l *ledger, e core.Effect) string {
 		switch e.(type) {
-		case model.Dial, model.Grant:
+		case core.Dial, core.Grant:
 			if l.draining {
 				return "it is draining"
 			}
@@ -37,15 +38,15 @@ func TestDrainedComesOnceAtZero(t *testing.T) {
 			return ""
 		}})
 		r.follow(orders(draining).Draw(t, "orders"))
-		r.send(entry{at: r.ledger.now, message: model.Drain{}})
+		r.send(entry{at: r.ledger.now, message: core.Drain{}})
 		r.settle()
 		r.bringHome()
 		r.settle()
 		if len(r.ledger.conns) > 0 || r.ledger.drained != 1 {
 			r.fail(fmt.Sprintf("%d connections are left", len(r.ledger.conns)))
 		}
-		r.send(entry{at: r.ledger.now, message: model.Drain{}})
-		r.send(entry{at: r.ledger.now, message: model.Acquire{Lease: 1, Workspace: "a"}})
+		r.send(entry{at: r.ledger.now, message: core.Drain{}})
+		r.send(entry{at: r.ledger.now, message: core.Acquire{Lease: 1, Workspace: "a"}})
 	})
 }
 
@@ -59,25 +60,25 @@ func TestWorkspacesThatAreGoneCostNothing(t *testing.T) {
 	}{
 		{"one query each", func(r *visitor, id model.WorkspaceID) { r.query(id) }},
 		{"no such database", func(r *visitor, id model.WorkspaceID) {
-			r.send(model.Acquire{Lease: r.lease(), Workspace: id})
-			r.answer(func(conn model.ConnID) model.Message {
-				return model.DialFailed{Conn: conn, Kind: model.Permanent, Err: errDial}
+			r.send(core.Acquire{Lease: r.lease(), Workspace: id})
+			r.answer(func(conn core.ConnID) core.Message {
+				return core.DialFailed{Conn: conn, Kind: model.Permanent, Err: errDial}
 			})
 		}},
 		{"refused without waiting", func(r *visitor, id model.WorkspaceID) {
 			r.occupy()
-			r.send(model.Acquire{Lease: r.lease(), Workspace: id, NoWait: true})
+			r.send(core.Acquire{Lease: r.lease(), Workspace: id, NoWait: true})
 		}},
 		{"waiting in vain", func(r *visitor, id model.WorkspaceID) {
 			r.occupy()
-			r.send(model.Acquire{Lease: r.lease(), Workspace: id})
-			r.send(model.Cancel{Lease: r.last})
+			r.send(core.Acquire{Lease: r.lease(), Workspace: id})
+			r.send(core.Cancel{Lease: r.last})
 		}},
 		{"looked at by an operator", func(r *visitor, id model.WorkspaceID) {
-			r.send(model.Evict{Operation: 1, Workspace: id})
-			r.send(model.Pause{Operation: 2, Workspace: id})
-			r.send(model.Resume{Workspace: id})
-			r.send(model.Resume{Workspace: id + "x"})
+			r.send(core.Evict{Operation: 1, Workspace: id})
+			r.send(core.Pause{Operation: 2, Workspace: id})
+			r.send(core.Resume{Workspace: id})
+			r.send(core.Resume{Workspace: id + "x"})
 		}},
 	} {
 		t.Run(visit.name, func(t *testing.T) {
@@ -85,7 +86,7 @@ func TestWorkspacesThatAreGoneCostNothing(t *testing.T) {
 				Budget: 4, PerWorkspace: 2, MaxWaiters: 10, MaxWaitersPerWorkspace: 10, MaxDialing: 2,
 				BackoffMin: time.Minute, BackoffMax: time.Hour, CloseGrace: time.Second, ProbeAfter: time.Second,
 			}
-			r := &visitor{state: model.NewState(limits)}
+			r := &visitor{state: core.NewState(limits)}
 			for i := range 10_000 {
 				visit.do(r, model.WorkspaceID(fmt.Sprint("tenant-", i)))
 				if known := r.state.Known(); known > limits.Budget+remembered {
@@ -107,25 +108,25 @@ func TestWorkspacesThatAreGoneCostNothing(t *testing.T) {
 
 // visitor answers dials and closes at once.
 type visitor struct {
-	state    *model.State
+	state    *core.State
 	now      time.Duration
-	last     model.LeaseID
-	effects  []model.Effect
+	last     core.LeaseID
+	effects  []core.Effect
 	occupied bool
 }
 
-func (r *visitor) lease() model.LeaseID {
+func (r *visitor) lease() core.LeaseID {
 	r.last++
 	return r.last
 }
 
-func (r *visitor) send(m model.Message) {
+func (r *visitor) send(m core.Message) {
 	r.now += ms(1)
 	r.effects = step(r.state, r.now, m)
 }
 
 // answer answers dials and closes until there are none, and returns the grant.
-func (r *visitor) answer(dial func(model.ConnID) model.Message) (granted model.Grant) {
+func (r *visitor) answer(dial func(core.ConnID) core.Message) (granted core.Grant) {
 	pending := r.effects
 	for range 100 { // a dial or two, and as many closes
 		if len(pending) == 0 {
@@ -133,11 +134,11 @@ func (r *visitor) answer(dial func(model.ConnID) model.Message) (granted model.G
 		}
 		r.effects = nil
 		switch e := pending[0].(type) {
-		case model.Dial:
+		case core.Dial:
 			r.send(dial(e.Conn))
-		case model.Close:
-			r.send(model.Closed{Conn: e.Conn})
-		case model.Grant:
+		case core.Close:
+			r.send(core.Closed{Conn: e.Conn})
+		case core.Grant:
 			granted = e
 		}
 		pending = append(pending[1:], r.effects...)
@@ -145,18 +146,18 @@ func (r *visitor) answer(dial func(model.ConnID) model.Message) (granted model.G
 	return granted
 }
 
-func succeed(conn model.ConnID) model.Message { return model.DialSucceeded{Conn: conn} }
+func succeed(conn core.ConnID) core.Message { return core.DialSucceeded{Conn: conn} }
 
 func (r *visitor) query(id model.WorkspaceID) {
-	r.send(model.Acquire{Lease: r.lease(), Workspace: id})
+	r.send(core.Acquire{Lease: r.lease(), Workspace: id})
 	grant := r.answer(succeed)
-	r.send(model.Release{Lease: grant.Lease, Conn: grant.Conn})
+	r.send(core.Release{Lease: grant.Lease, Conn: grant.Conn})
 }
 
 // occupy takes all slots, once.
 func (r *visitor) occupy() {
 	for i := 0; i < 4 && !r.occupied; i++ {
-		r.send(model.Acquire{Lease: r.lease(), Workspace: model.WorkspaceID(fmt.Sprint("busy-", i/2))})
+		r.send(core.Acquire{Lease: r.lease(), Workspace: model.WorkspaceID(fmt.Sprint("busy-", i/2))})
 		r.answer(succeed)
 	}
 	r.occupied = true

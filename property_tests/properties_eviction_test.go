@@ -9,12 +9,13 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/tenantpool/tenantpool/model"
+	"github.com/tenantpool/tenantpool/model/core"
 )
 
 // I6.
 func TestAnEvictedConnectionWasTheLeastRecentlyUsed(t *testing.T) {
-	leastRecentlyUsed := property{before: func(l *ledger, e model.Effect) string {
-		evicted, ok := e.(model.Close)
+	leastRecentlyUsed := property{before: func(l *ledger, e core.Effect) string {
+		evicted, ok := e.(core.Close)
 		if !ok || evicted.Reason != model.MakeRoom {
 			return ""
 		}
@@ -35,8 +36,8 @@ func TestAnEvictedConnectionWasTheLeastRecentlyUsed(t *testing.T) {
 
 // Evict, Pause, SetLimits and Drain close in the same order.
 func TestClosesOfOneReasonAreInTheOrderOfUse(t *testing.T) {
-	check(t, draining, property{before: func(l *ledger, e model.Effect) string {
-		asked, ok := e.(model.Close)
+	check(t, draining, property{before: func(l *ledger, e core.Effect) string {
+		asked, ok := e.(core.Close)
 		if !ok || l.find(asked.Conn, idle) == nil {
 			return ""
 		}
@@ -60,8 +61,8 @@ func TestClosesOfOneReasonAreInTheOrderOfUse(t *testing.T) {
 
 // The most recently used one is lent, so that the others can grow old.
 func TestAnAcquireGetsTheMostRecentlyUsedConnection(t *testing.T) {
-	check(t, everything, property{before: func(l *ledger, e model.Effect) string {
-		grant, ok := e.(model.Grant)
+	check(t, everything, property{before: func(l *ledger, e core.Effect) string {
+		grant, ok := e.(core.Grant)
 		if !ok || l.find(grant.Conn, idle) == nil {
 			return ""
 		}
@@ -83,7 +84,7 @@ func TestNoMoreIsEvictedThanIsNeeded(t *testing.T) {
 		limits := someLimits(t)
 		limits.CloseGrace = 1000 * time.Hour
 		newRun(t, limits, property{after: func(l *ledger, e entry) string {
-			for _, c := range effectsOf[model.Close](e.effects) {
+			for _, c := range effectsOf[core.Close](e.effects) {
 				coming := l.limits.Budget - len(l.conns) + len(l.in(closing))
 				wanted := 0
 				for _, w := range l.waiters {
@@ -104,7 +105,7 @@ func TestNoMoreIsEvictedThanIsNeeded(t *testing.T) {
 // A workspace that waits is not made to give up a connection for itself.
 func TestNoOneIsEvictedForItself(t *testing.T) {
 	check(t, everything, property{after: func(l *ledger, e entry) string {
-		for _, c := range effectsOf[model.Close](e.effects) {
+		for _, c := range effectsOf[core.Close](e.effects) {
 			if c.Reason == model.MakeRoom && len(l.queue(c.Workspace)) > 0 {
 				return fmt.Sprintf("conn %d of %s was evicted, and %s waits", c.Conn, c.Workspace, c.Workspace)
 			}
@@ -116,7 +117,7 @@ func TestNoOneIsEvictedForItself(t *testing.T) {
 // What is idle is the first to go when the limits are lowered.
 func TestNothingIdleIsBeyondTheLimits(t *testing.T) {
 	check(t, everything, property{after: func(l *ledger, e entry) string {
-		if _, ok := e.message.(model.SetLimits); !ok {
+		if _, ok := e.message.(core.SetLimits); !ok {
 			return ""
 		}
 		if staying := len(l.conns) - len(l.in(closing)); staying > l.limits.Budget && l.oldest() != nil {
@@ -168,7 +169,7 @@ func TestASecondLookFindsNothingToDo(t *testing.T) {
 		r := newRun(t, someLimits(t))
 		for _, o := range generator.Draw(t, "orders") {
 			r.follow([]order{o})
-			if effects := r.core.Step(r.ledger.now, model.Tick{}); len(effects) > 0 {
+			if effects := r.core.Step(r.ledger.now, core.Tick{}); len(effects) > 0 {
 				r.fail("a tick had effects: " + describeAll(effects))
 			}
 		}
@@ -181,11 +182,11 @@ func TestOnlyAReclaimOfAShortStateEvicts(t *testing.T) {
 	generator := orders(append(draining[:len(draining):len(draining)], seated...))
 	often(t, func(t *rapid.T) {
 		r := newRun(t, someLimits(t))
-		r.step = func(c core, now time.Duration, m model.Message) []model.Effect { return slices.Clone(c.Step(now, m)) }
+		r.step = func(c machine, now time.Duration, m core.Message) []core.Effect { return slices.Clone(c.Step(now, m)) }
 		for i, o := range generator.Draw(t, "orders") {
 			r.follow([]order{o})
-			if n := len(r.log); n > 0 && r.log[n-1].message != (model.Reclaim{}) {
-				for _, c := range effectsOf[model.Close](r.log[n-1].effects) {
+			if n := len(r.log); n > 0 && r.log[n-1].message != (core.Reclaim{}) {
+				for _, c := range effectsOf[core.Close](r.log[n-1].effects) {
 					if c.Reason == model.MakeRoom {
 						r.fail("it evicts without a Reclaim")
 					}
@@ -195,8 +196,8 @@ func TestOnlyAReclaimOfAShortStateEvicts(t *testing.T) {
 				continue
 			}
 			short, idle := r.core.Short(), len(r.ledger.in(idle))
-			r.send(entry{at: r.ledger.now, message: model.Reclaim{}})
-			closes := effectsOf[model.Close](r.log[len(r.log)-1].effects)
+			r.send(entry{at: r.ledger.now, message: core.Reclaim{}})
+			closes := effectsOf[core.Close](r.log[len(r.log)-1].effects)
 			switch {
 			case r.ledger.draining && !short:
 				r.fail("it drains, and is not short")
@@ -224,7 +225,7 @@ func TestNothingHappensBeforeTheWake(t *testing.T) {
 			if o.kind == skip || early >= r.ledger.wake {
 				continue
 			}
-			r.send(entry{at: early, message: model.Tick{}})
+			r.send(entry{at: early, message: core.Tick{}})
 			if len(r.log[len(r.log)-1].effects) > 0 {
 				r.fail("the tick was early")
 			}
@@ -237,7 +238,7 @@ func TestTheWakeIsInTheFuture(t *testing.T) {
 		if l.wake <= l.now {
 			return "the wake has passed"
 		}
-		if l.draining && l.wake < model.Never {
+		if l.draining && l.wake < core.Never {
 			return "it asks for a wake while it drains"
 		}
 		return ""
@@ -253,7 +254,7 @@ func TestEveryWaiterIsServedInTheEnd(t *testing.T) {
 		m := rapid.SampledFrom([]mix{sound, everything, failing, seated}).Draw(t, "mix")
 		r.follow(orders(m).Draw(t, "orders"))
 		for len(r.ledger.paused) > 0 {
-			r.send(entry{at: r.ledger.now, message: model.Resume{Workspace: r.ledger.paused[0]}})
+			r.send(entry{at: r.ledger.now, message: core.Resume{Workspace: r.ledger.paused[0]}})
 		}
 		for range 1000 {
 			r.settle()
@@ -262,11 +263,11 @@ func TestEveryWaiterIsServedInTheEnd(t *testing.T) {
 				return
 			}
 			busy := len(r.ledger.in(dialing)) + len(r.ledger.in(closing))
-			if busy == 0 && r.ledger.wake == model.Never {
+			if busy == 0 && r.ledger.wake == core.Never {
 				r.fail("somebody waits, and nothing is under way or planned")
 			}
 			if busy == 0 {
-				r.send(entry{at: r.ledger.wake, message: model.Tick{}})
+				r.send(entry{at: r.ledger.wake, message: core.Tick{}})
 			}
 		}
 		r.fail("somebody waits for ever")

@@ -7,12 +7,13 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/tenantpool/tenantpool/model"
+	"github.com/tenantpool/tenantpool/model/core"
 )
 
 // I8, first half.
 func TestAWorkspaceIsServedFirstInFirstOut(t *testing.T) {
-	check(t, everything, property{before: func(l *ledger, e model.Effect) string {
-		grant, ok := e.(model.Grant)
+	check(t, everything, property{before: func(l *ledger, e core.Effect) string {
+		grant, ok := e.(core.Grant)
 		if !ok {
 			return ""
 		}
@@ -27,8 +28,8 @@ func TestAWorkspaceIsServedFirstInFirstOut(t *testing.T) {
 // a dial and without a slot that is coming for it is not passed over, if a dial
 // for it could start, but by a connection that stays.
 func TestAHandOffPassesNobodyOverWhoIsOlderByMoreThanPatience(t *testing.T) {
-	check(t, sound, property{before: func(l *ledger, e model.Effect) string {
-		grant, ok := e.(model.Grant)
+	check(t, sound, property{before: func(l *ledger, e core.Effect) string {
+		grant, ok := e.(core.Grant)
 		if !ok || grant.Waited == 0 || l.stays(l.known(grant.Conn)) {
 			return ""
 		}
@@ -52,8 +53,8 @@ func TestAHandOffPassesNobodyOverWhoIsOlderByMoreThanPatience(t *testing.T) {
 // unless somebody is older by more than Patience, and it has been open for nine
 // times as long as its dial took, or a second.
 func TestAConnectionIsYieldedOnlyToSomebodyWhoIsOlderByMoreThanPatience(t *testing.T) {
-	check(t, everything, property{before: func(l *ledger, e model.Effect) string {
-		c, ok := e.(model.Close)
+	check(t, everything, property{before: func(l *ledger, e core.Effect) string {
+		c, ok := e.(core.Close)
 		if !ok || c.Reason != model.Yield {
 			return ""
 		}
@@ -76,8 +77,8 @@ func TestAConnectionIsYieldedOnlyToSomebodyWhoIsOlderByMoreThanPatience(t *testi
 // Rule 3 over workspaces: among those who could be dialed for, the first in is
 // the first out.
 func TestAFreeSlotGoesToWhoCameFirst(t *testing.T) {
-	check(t, sound, property{before: func(l *ledger, e model.Effect) string {
-		dial, ok := e.(model.Dial)
+	check(t, sound, property{before: func(l *ledger, e core.Effect) string {
+		dial, ok := e.(core.Dial)
 		if !ok {
 			return ""
 		}
@@ -101,7 +102,7 @@ func TestTheSameMessagesHaveTheSameEffects(t *testing.T) {
 		again := newCore(r.limits)
 		for _, e := range r.log {
 			if got, want := describeAll(step(again, e.at, e.message)), describeAll(e.effects); got != want {
-				r.fail(fmt.Sprintf("%s had these effects:\n%s\nthe second time:\n%s", model.DescribeMessage(e.message), want, got))
+				r.fail(fmt.Sprintf("%s had these effects:\n%s\nthe second time:\n%s", core.DescribeMessage(e.message), want, got))
 			}
 		}
 	})

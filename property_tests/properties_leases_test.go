@@ -8,6 +8,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/tenantpool/tenantpool/model"
+	"github.com/tenantpool/tenantpool/model/core"
 )
 
 // I3, at the end of a log by Cancel or by Drain.
@@ -16,11 +17,11 @@ func TestEveryAcquireIsAnsweredExactlyOnce(t *testing.T) {
 		r := newRun(t, someLimits(t))
 		r.follow(orders(rapid.SampledFrom([]mix{draining, alone}).Draw(t, "mix")).Draw(t, "orders"))
 		if rapid.Bool().Draw(t, "end by drain") {
-			r.send(entry{at: r.ledger.now, message: model.Drain{}})
+			r.send(entry{at: r.ledger.now, message: core.Drain{}})
 		}
 		for len(r.ledger.waiters) > 0 {
 			lease := r.ledger.waiters[0].lease
-			r.send(entry{at: r.ledger.now, message: model.Cancel{Lease: lease}})
+			r.send(entry{at: r.ledger.now, message: core.Cancel{Lease: lease}})
 			if r.ledger.answers[lease] != 1 {
 				r.fail(fmt.Sprintf("lease %d was cancelled and is not answered", lease))
 			}
@@ -44,8 +45,8 @@ func TestDrainAnswersAllWaiters(t *testing.T) {
 
 // I4.
 func TestALeaseGetsAConnectionOfItsOwnWorkspace(t *testing.T) {
-	check(t, everything, property{before: func(l *ledger, e model.Effect) string {
-		grant, ok := e.(model.Grant)
+	check(t, everything, property{before: func(l *ledger, e core.Effect) string {
+		grant, ok := e.(core.Grant)
 		if !ok {
 			return ""
 		}
@@ -81,7 +82,7 @@ func TestStaleMessagesChangeNothing(t *testing.T) {
 			stale := stale(r.ledger)
 			for _, m := range stale {
 				if effects := r.core.Step(r.ledger.now, m); len(effects) > 0 {
-					r.fail(model.DescribeMessage(m) + " had effects: " + describeAll(effects))
+					r.fail(core.DescribeMessage(m) + " had effects: " + describeAll(effects))
 				}
 			}
 			after := r.core.Stats(r.ledger.now)
@@ -98,21 +99,21 @@ func TestStaleMessagesChangeNothing(t *testing.T) {
 
 // stale makes messages that fit no connection: each connection gets those that
 // are not for its state, and so do two that never were.
-func stale(l *ledger) []model.Message {
-	var messages []model.Message
-	add := func(m model.Message) { messages = append(messages, m) }
+func stale(l *ledger) []core.Message {
+	var messages []core.Message
+	add := func(m core.Message) { messages = append(messages, m) }
 	for _, c := range append([]*ledgerConn{{id: 0, state: -1}, {id: 1 << 40, state: -1}}, l.conns...) {
-		add(model.Release{Lease: c.lease + 1, Conn: c.id, Health: model.Lost})
+		add(core.Release{Lease: c.lease + 1, Conn: c.id, Health: core.Lost})
 		if c.state != inUse {
-			add(model.Release{Lease: c.lease, Conn: c.id})
+			add(core.Release{Lease: c.lease, Conn: c.id})
 		}
 		if c.state != dialing {
-			add(model.DialSucceeded{Conn: c.id})
-			add(model.DialFailed{Conn: c.id, Kind: model.Permanent, Err: errDial})
-			add(model.DialFailed{Conn: c.id, Kind: model.ServerFull, Err: errDial, SlotHeld: true})
+			add(core.DialSucceeded{Conn: c.id})
+			add(core.DialFailed{Conn: c.id, Kind: model.Permanent, Err: errDial})
+			add(core.DialFailed{Conn: c.id, Kind: model.ServerFull, Err: errDial, SlotHeld: true})
 		}
 		if c.state != closing {
-			add(model.Closed{Conn: c.id})
+			add(core.Closed{Conn: c.id})
 		}
 	}
 	for _, release := range l.ended {
@@ -130,7 +131,7 @@ func TestACancelAfterTheAnswerDoesNothing(t *testing.T) {
 		before := r.core.Stats(r.ledger.now)
 		for lease, answers := range r.ledger.answers {
 			if answers > 0 {
-				if effects := r.core.Step(r.ledger.now, model.Cancel{Lease: lease}); len(effects) > 0 {
+				if effects := r.core.Step(r.ledger.now, core.Cancel{Lease: lease}); len(effects) > 0 {
 					r.fail(fmt.Sprintf("cancel %d had effects: %s", lease, describeAll(effects)))
 				}
 			}
@@ -142,8 +143,8 @@ func TestACancelAfterTheAnswerDoesNothing(t *testing.T) {
 }
 
 func TestAGrantSaysHowLongItWasWaitedFor(t *testing.T) {
-	check(t, everything, property{before: func(l *ledger, e model.Effect) string {
-		if grant, ok := e.(model.Grant); ok {
+	check(t, everything, property{before: func(l *ledger, e core.Effect) string {
+		if grant, ok := e.(core.Grant); ok {
 			for _, w := range l.waiters {
 				if w.lease == grant.Lease && grant.Waited != l.now-w.arrived {
 					return fmt.Sprintf("it was waited for since %v", w.arrived)
@@ -160,23 +161,23 @@ func TestOnlyDoubtfulIdleConnectionsAreVerified(t *testing.T) {
 	often(t, func(t *rapid.T) {
 		lostAt, ended := time.Duration(-1), 0
 		r := newRun(t, someLimits(t))
-		r.watch = []property{{before: func(l *ledger, e model.Effect) string {
-			grant, ok := e.(model.Grant)
+		r.watch = []property{{before: func(l *ledger, e core.Effect) string {
+			grant, ok := e.(core.Grant)
 			if !ok || l.known(grant.Conn) == nil {
 				return ""
 			}
 			c := l.known(grant.Conn)
-			_, hit := r.log[len(r.log)-1].message.(model.Acquire)
+			_, hit := r.log[len(r.log)-1].message.(core.Acquire)
 			long := l.limits.VerifyAfter > 0 && l.now-c.lastUsed >= l.limits.VerifyAfter
 			if want := hit && (long || c.lastUsed <= lostAt); grant.Verify != want {
 				return fmt.Sprintf("idle since %v, the last one lost at %v", c.lastUsed, lostAt)
 			}
 			return ""
 		}, after: func(l *ledger, e entry) string {
-			if len(l.ended) > ended && l.ended[ended].Health == model.Lost {
+			if len(l.ended) > ended && l.ended[ended].Health == core.Lost {
 				lostAt = l.now
 			}
-			if m, ok := e.message.(model.DialFailed); ok && m.Kind == model.ServerDown {
+			if m, ok := e.message.(core.DialFailed); ok && m.Kind == model.ServerDown {
 				lostAt = l.now
 			}
 			ended = len(l.ended)
@@ -189,8 +190,8 @@ func TestOnlyDoubtfulIdleConnectionsAreVerified(t *testing.T) {
 // Whatever state a connection came home in, the next lease does not find it.
 func TestOnlyCleanConnectionsStay(t *testing.T) {
 	check(t, everything, property{after: func(l *ledger, e entry) string {
-		m, ok := e.message.(model.Release)
-		if !ok || m.Health == model.Clean || len(l.ended) == 0 || l.ended[len(l.ended)-1] != m {
+		m, ok := e.message.(core.Release)
+		if !ok || m.Health == core.Clean || len(l.ended) == 0 || l.ended[len(l.ended)-1] != m {
 			return ""
 		}
 		if c := l.known(m.Conn); c != nil && c.state != closing {
@@ -204,23 +205,23 @@ func TestOnlyCleanConnectionsStay(t *testing.T) {
 // Resume.
 func TestAPauseIsDoneWhenNoConnectionIsLeft(t *testing.T) {
 	often(t, func(t *rapid.T) {
-		pauses := map[model.OperationID]model.WorkspaceID{}
+		pauses := map[core.OperationID]model.WorkspaceID{}
 		r := newRun(t, someLimits(t))
-		r.watch = []property{{before: func(l *ledger, e model.Effect) string {
+		r.watch = []property{{before: func(l *ledger, e core.Effect) string {
 			m := r.log[len(r.log)-1].message
-			if m, ok := m.(model.Pause); ok {
+			if m, ok := m.(core.Pause); ok {
 				pauses[m.Operation] = m.Workspace
 			}
-			done, ok := e.(model.OperationDone)
+			done, ok := e.(core.OperationDone)
 			if !ok || pauses[done.Operation] == "" {
 				return ""
 			}
-			if _, resumed := m.(model.Resume); !resumed && l.held(pauses[done.Operation]) > 0 {
+			if _, resumed := m.(core.Resume); !resumed && l.held(pauses[done.Operation]) > 0 {
 				return fmt.Sprintf("%d connections are left", l.held(pauses[done.Operation]))
 			}
 			return ""
 		}, after: func(_ *ledger, e entry) string {
-			if m, ok := e.message.(model.Pause); ok {
+			if m, ok := e.message.(core.Pause); ok {
 				pauses[m.Operation] = m.Workspace
 			}
 			return ""
@@ -232,13 +233,13 @@ func TestAPauseIsDoneWhenNoConnectionIsLeft(t *testing.T) {
 // I12, and the connection is one that nobody has had before.
 func TestWhoeverAsksToBeAloneIsAlone(t *testing.T) {
 	often(t, func(t *rapid.T) {
-		exclusive, lent := map[model.LeaseID]bool{}, map[model.ConnID]bool{}
+		exclusive, lent := map[core.LeaseID]bool{}, map[core.ConnID]bool{}
 		r := newRun(t, someLimits(t))
-		r.watch = []property{{before: func(l *ledger, e model.Effect) string {
-			if m, ok := r.log[len(r.log)-1].message.(model.Acquire); ok && m.Exclusive {
+		r.watch = []property{{before: func(l *ledger, e core.Effect) string {
+			if m, ok := r.log[len(r.log)-1].message.(core.Acquire); ok && m.Exclusive {
 				exclusive[m.Lease] = true
 			}
-			grant, ok := e.(model.Grant)
+			grant, ok := e.(core.Grant)
 			if !ok {
 				return ""
 			}
@@ -253,7 +254,7 @@ func TestWhoeverAsksToBeAloneIsAlone(t *testing.T) {
 			}
 			return ""
 		}, after: func(l *ledger, e entry) string {
-			if m, ok := e.message.(model.Release); ok && exclusive[m.Lease] && l.find(m.Conn, idle) != nil {
+			if m, ok := e.message.(core.Release); ok && exclusive[m.Lease] && l.find(m.Conn, idle) != nil {
 				return "it is kept after its exclusive lease"
 			}
 			return ""
@@ -268,7 +269,7 @@ func TestOperationsAreAnsweredExactlyOnce(t *testing.T) {
 		r := newRun(t, someLimits(t))
 		r.follow(orders(draining).Draw(t, "orders"))
 		for len(r.ledger.waiters) > 0 {
-			r.send(entry{at: r.ledger.now, message: model.Cancel{Lease: r.ledger.waiters[0].lease}})
+			r.send(entry{at: r.ledger.now, message: core.Cancel{Lease: r.ledger.waiters[0].lease}})
 		}
 		r.settle()
 		r.bringHome()
@@ -284,8 +285,8 @@ func TestOperationsAreAnsweredExactlyOnce(t *testing.T) {
 // I11: whoever asked for a Renew, and whoever asks after it, gets a connection that
 // was dialed after it.
 func TestNoConnectionFromBeforeARenewIsLentAfterIt(t *testing.T) {
-	check(t, everything, property{before: func(l *ledger, e model.Effect) string {
-		if grant, ok := e.(model.Grant); ok && l.known(grant.Conn).stale {
+	check(t, everything, property{before: func(l *ledger, e core.Effect) string {
+		if grant, ok := e.(core.Grant); ok && l.known(grant.Conn).stale {
 			return "its dial began before a Renew"
 		}
 		return ""
@@ -304,11 +305,11 @@ func TestAPausedWorkspaceGetsNothing(t *testing.T) {
 	check(t, everything, property{after: func(l *ledger, e entry) string {
 		for _, effect := range e.effects {
 			switch effect := effect.(type) {
-			case model.Grant:
+			case core.Grant:
 				if isPaused(l, effect.Workspace) {
 					return "a paused workspace got a connection"
 				}
-			case model.Dial:
+			case core.Dial:
 				if isPaused(l, effect.Workspace) {
 					return "a paused workspace was dialed"
 				}

@@ -8,12 +8,13 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/tenantpool/tenantpool/model"
+	"github.com/tenantpool/tenantpool/model/core"
 )
 
 // I1. That a slot is freed by Closed or DialFailed only is how the ledger counts.
 func TestNoDialGoesBeyondTheBudget(t *testing.T) {
-	check(t, everything, property{before: func(l *ledger, e model.Effect) string {
-		if _, ok := e.(model.Dial); ok && len(l.conns) >= l.limits.Budget {
+	check(t, everything, property{before: func(l *ledger, e core.Effect) string {
+		if _, ok := e.(core.Dial); ok && len(l.conns) >= l.limits.Budget {
 			return fmt.Sprintf("%d of %d slots were taken", len(l.conns), l.limits.Budget)
 		}
 		return ""
@@ -22,8 +23,8 @@ func TestNoDialGoesBeyondTheBudget(t *testing.T) {
 
 // I2.
 func TestNoDialGoesBeyondTheCapOfItsWorkspace(t *testing.T) {
-	check(t, everything, property{before: func(l *ledger, e model.Effect) string {
-		if e, ok := e.(model.Dial); ok && l.held(e.Workspace) >= l.limits.PerWorkspace {
+	check(t, everything, property{before: func(l *ledger, e core.Effect) string {
+		if e, ok := e.(core.Dial); ok && l.held(e.Workspace) >= l.limits.PerWorkspace {
 			return fmt.Sprintf("%s held %d of %d", e.Workspace, l.held(e.Workspace), l.limits.PerWorkspace)
 		}
 		return ""
@@ -31,8 +32,8 @@ func TestNoDialGoesBeyondTheCapOfItsWorkspace(t *testing.T) {
 }
 
 func TestNoMoreThanMaxDialingDialsAreUnderWay(t *testing.T) {
-	check(t, everything, property{before: func(l *ledger, e model.Effect) string {
-		if _, ok := e.(model.Dial); ok && len(l.in(dialing)) >= l.limits.MaxDialing {
+	check(t, everything, property{before: func(l *ledger, e core.Effect) string {
+		if _, ok := e.(core.Dial); ok && len(l.in(dialing)) >= l.limits.MaxDialing {
 			return fmt.Sprintf("%d dials were under way already", len(l.in(dialing)))
 		}
 		return ""
@@ -41,8 +42,8 @@ func TestNoMoreThanMaxDialingDialsAreUnderWay(t *testing.T) {
 
 // A dial is for somebody: a waiter that none of the dials under way is meant for.
 func TestNoDialIsWithoutAWaiter(t *testing.T) {
-	check(t, everything, property{before: func(l *ledger, e model.Effect) string {
-		if e, ok := e.(model.Dial); ok && l.heldIn(e.Workspace, dialing) >= len(l.queue(e.Workspace)) {
+	check(t, everything, property{before: func(l *ledger, e core.Effect) string {
+		if e, ok := e.(core.Dial); ok && l.heldIn(e.Workspace, dialing) >= len(l.queue(e.Workspace)) {
 			return "each of its waiters had a dial already"
 		}
 		return ""
@@ -54,14 +55,14 @@ func TestARefusalByTheServerHoldsTheBudgetUntilTheProbe(t *testing.T) {
 	often(t, func(t *rapid.T) {
 		held, until := 0, time.Duration(-1)
 		newRun(t, someLimits(t), property{
-			before: func(l *ledger, e model.Effect) string {
-				if _, ok := e.(model.Dial); ok && l.now < until && len(l.conns) >= held {
+			before: func(l *ledger, e core.Effect) string {
+				if _, ok := e.(core.Dial); ok && l.now < until && len(l.conns) >= held {
 					return fmt.Sprintf("until %v there was room for %d", until, held)
 				}
 				return ""
 			},
 			after: func(l *ledger, e entry) string {
-				if m, ok := e.message.(model.DialFailed); ok && m.Kind == model.ServerFull {
+				if m, ok := e.message.(core.DialFailed); ok && m.Kind == model.ServerFull {
 					held, until = len(l.conns), l.now+l.limits.ProbeAfter
 					if m.SlotHeld {
 						held--
@@ -80,24 +81,24 @@ func TestAWorkspaceThatBacksOffIsNotDialed(t *testing.T) {
 		r := newRun(t, someLimits(t))
 		note := func(l *ledger) {
 			switch m := r.log[len(r.log)-1].message.(type) {
-			case model.DialFailed:
+			case core.DialFailed:
 				if m.Kind == model.Transient || m.Kind == model.Permanent {
 					until[r.dialedFor[m.Conn]] = l.now + l.limits.BackoffMin/2
 				}
-			case model.Resume:
+			case core.Resume:
 				delete(until, m.Workspace)
-			case model.Renew: // an operator's word that all has changed
+			case core.Renew: // an operator's word that all has changed
 				delete(until, m.Workspace)
 				if m.All {
 					clear(until)
 				}
-			case model.DialSucceeded:
+			case core.DialSucceeded:
 				delete(until, r.dialedFor[m.Conn])
 			}
 		}
-		r.watch = []property{{before: func(l *ledger, e model.Effect) string {
+		r.watch = []property{{before: func(l *ledger, e core.Effect) string {
 			note(l)
-			if e, ok := e.(model.Dial); ok && l.now < until[e.Workspace] {
+			if e, ok := e.(core.Dial); ok && l.now < until[e.Workspace] {
 				return fmt.Sprintf("it was backing off until %v", until[e.Workspace])
 			}
 			return ""
@@ -113,9 +114,9 @@ func TestAServerThatIsDownIsTriedByOneDial(t *testing.T) {
 		r := newRun(t, someLimits(t))
 		note := func(l *ledger) {
 			switch m := r.log[len(r.log)-1].message.(type) {
-			case model.DialSucceeded:
+			case core.DialSucceeded:
 				down = false
-			case model.DialFailed:
+			case core.DialFailed:
 				switch {
 				case m.Kind == model.ServerDown && !down:
 					down, until = true, l.now+l.limits.BackoffMin/2
@@ -124,9 +125,9 @@ func TestAServerThatIsDownIsTriedByOneDial(t *testing.T) {
 				}
 			}
 		}
-		r.watch = []property{{before: func(l *ledger, e model.Effect) string {
+		r.watch = []property{{before: func(l *ledger, e core.Effect) string {
 			note(l)
-			if _, ok := e.(model.Dial); ok && down && (l.now < until || len(l.in(dialing)) > 0) {
+			if _, ok := e.(core.Dial); ok && down && (l.now < until || len(l.in(dialing)) > 0) {
 				return fmt.Sprintf("the server was down until %v, and %d dials were under way", until, len(l.in(dialing)))
 			}
 			return ""
@@ -148,7 +149,7 @@ func TestBackoffStaysInItsBounds(t *testing.T) {
 		for range failures - 1 {
 			most = min(2*most, limits.BackoffMax)
 		}
-		got := model.Backoff(limits, rapid.Uint64().Draw(t, "key"), failures)
+		got := core.Backoff(limits, rapid.Uint64().Draw(t, "key"), failures)
 		if got < most/2 || got > most {
 			t.Fatalf("the pause after %d failures is %v, not between half of %v and all of it", failures, got, most)
 		}
@@ -159,12 +160,12 @@ func TestLifetimeStaysInItsBounds(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		most := time.Duration(rapid.Int64Range(1, int64(24*time.Hour)).Draw(t, "lifetime"))
 		limits := model.Limits{MaxLifetime: most, Seed: rapid.Uint64().Draw(t, "seed")}
-		got := model.Lifetime(limits, model.ConnID(rapid.Uint64().Draw(t, "conn")))
+		got := core.Lifetime(limits, core.ConnID(rapid.Uint64().Draw(t, "conn")))
 		if got < most-most/10 || got > most {
 			t.Fatalf("the lifetime is %v, not %v less up to a tenth", got, most)
 		}
 	})
-	if got := model.Lifetime(model.Limits{}, 1); got != model.Never {
+	if got := core.Lifetime(model.Limits{}, 1); got != core.Never {
 		t.Fatalf("without MaxLifetime the lifetime is %v", got)
 	}
 }
@@ -174,11 +175,11 @@ func TestJitterSpreads(t *testing.T) {
 	limits := model.Limits{MaxLifetime: time.Hour, BackoffMin: time.Minute, BackoffMax: time.Minute}
 	lifetimes, pauses, seeds := map[time.Duration]bool{}, map[time.Duration]bool{}, map[time.Duration]bool{}
 	for i := range 100 {
-		lifetimes[model.Lifetime(limits, model.ConnID(i))] = true
-		pauses[model.Backoff(limits, uint64(i), 1)] = true
+		lifetimes[core.Lifetime(limits, core.ConnID(i))] = true
+		pauses[core.Backoff(limits, uint64(i), 1)] = true
 		seeded := limits
 		seeded.Seed = uint64(i)
-		seeds[model.Lifetime(seeded, 1)] = true
+		seeds[core.Lifetime(seeded, 1)] = true
 	}
 	if len(lifetimes) < 90 || len(pauses) < 90 || len(seeds) < 90 {
 		t.Fatalf("of 100 each: %d lifetimes, %d pauses, %d seeds' lifetimes differ", len(lifetimes), len(pauses), len(seeds))
@@ -188,8 +189,8 @@ func TestJitterSpreads(t *testing.T) {
 // Rule 6, without the jitter's exact value.
 func TestIdleConnectionsEndInTime(t *testing.T) {
 	check(t, everything, property{
-		before: func(l *ledger, e model.Effect) string {
-			c, ok := e.(model.Close)
+		before: func(l *ledger, e core.Effect) string {
+			c, ok := e.(core.Close)
 			if !ok || l.known(c.Conn) == nil {
 				return ""
 			}

@@ -7,7 +7,7 @@ import (
 
 	"pgregory.net/rapid"
 
-	"github.com/tenantpool/tenantpool/model"
+	"github.com/tenantpool/tenantpool/model/core"
 )
 
 // TestARecordingReplays takes an image in the midst of a log, and sends it and the
@@ -35,18 +35,18 @@ func replays(m mix) func(*rapid.T) {
 		}
 		r.follow(before)
 		begin := len(r.log)
-		recording := model.Recording{Image: r.core.(*model.State).Image().Sorted()}
+		recording := core.Recording{Image: r.core.(*core.State).Image().Sorted()}
 		r.follow(generator.Draw(t, "orders"))
-		recording.Entries = make([]model.Entry, len(r.log)-begin)
+		recording.Entries = make([]core.Entry, len(r.log)-begin)
 		for i, e := range r.log[begin:] {
 			recording.Entries[i].Set(e.at, e.message)
 		}
 
-		var read model.Recording
+		var read core.Recording
 		if err := json.Unmarshal(marshal(t, recording), &read); err != nil {
 			r.fail("it cannot be read again: " + err.Error())
 		}
-		s, err := model.Restore(read.Image)
+		s, err := core.Restore(read.Image)
 		if err != nil {
 			r.fail(err.Error())
 		}
@@ -55,26 +55,26 @@ func replays(m mix) func(*rapid.T) {
 		}
 		for i, e := range r.log[begin:] {
 			entry := read.Entries[i]
-			if got, want := model.DescribeMessage(entry.Message()), model.DescribeMessage(e.message); got != want || entry.At != e.at {
+			if got, want := core.DescribeMessage(entry.Message()), core.DescribeMessage(e.message); got != want || entry.At != e.at {
 				r.fail(fmt.Sprintf("%s at %v was read as %s at %v", want, e.at, got, entry.At))
 			}
 			if got, want := inFull(step(s, entry.At, entry.Message())), inFull(e.effects); got != want {
-				r.fail(fmt.Sprintf("entry %d, %s, had the effects\n%s\nreplayed it has\n%s", i, model.DescribeMessage(e.message), want, got))
+				r.fail(fmt.Sprintf("entry %d, %s, had the effects\n%s\nreplayed it has\n%s", i, core.DescribeMessage(e.message), want, got))
 			}
 			if err := s.Check(); err != nil {
 				r.fail(fmt.Sprintf("Check after entry %d of the replay: %v", i, err))
 			}
 		}
-		if got, want := marshal(t, s.Image().Sorted()), marshal(t, r.core.(*model.State).Image().Sorted()); string(got) != string(want) {
+		if got, want := marshal(t, s.Image().Sorted()), marshal(t, r.core.(*core.State).Image().Sorted()); string(got) != string(want) {
 			r.fail(fmt.Sprintf("in the end there is\n%s\nreplayed there is\n%s", want, got))
 		}
 	}
 }
 
 // inFull also has the words of the errors.
-func inFull(effects []model.Effect) string {
+func inFull(effects []core.Effect) string {
 	text := describeAll(effects)
-	for _, reject := range effectsOf[model.Reject](effects) {
+	for _, reject := range effectsOf[core.Reject](effects) {
 		text += "\n" + reject.Err.Error()
 	}
 	return text
@@ -91,8 +91,8 @@ func marshal(t *rapid.T, x any) []byte {
 
 // FuzzRecording: whatever a file says, there is an error or a replay, no panic.
 func FuzzRecording(f *testing.F) {
-	s := model.NewState(transcriptLimits())
-	var recording model.Recording
+	s := core.NewState(transcriptLimits())
+	var recording core.Recording
 	for i, line := range []string{
 		"acquire 1 a", "dialed 1", "acquire 2 b", "dialed 2", "acquire 3 c nowait", "acquire 4 c", "pause 5 b",
 		"release 1 conn 1 clean", "closed 1", "dial-failed 3 transient", "acquire 6 a", "acquire 7 b exclusive", "release 2 conn 2 lost", "evict 7 a",
@@ -102,9 +102,9 @@ func FuzzRecording(f *testing.F) {
 		if err != nil {
 			f.Fatal(err)
 		}
-		var e model.Entry
+		var e core.Entry
 		e.Set(ms(i), m)
-		recording = model.Recording{Image: s.Image().Sorted(), Entries: append(recording.Entries, e)}
+		recording = core.Recording{Image: s.Image().Sorted(), Entries: append(recording.Entries, e)}
 		text, err := json.Marshal(recording)
 		if err != nil {
 			f.Fatal(err)
@@ -113,11 +113,11 @@ func FuzzRecording(f *testing.F) {
 		s.Step(ms(i), m)
 	}
 	f.Fuzz(func(_ *testing.T, text []byte) {
-		var r model.Recording
+		var r core.Recording
 		if json.Unmarshal(text, &r) != nil {
 			return
 		}
-		s, err := model.Restore(r.Image)
+		s, err := core.Restore(r.Image)
 		if err != nil {
 			return
 		}

@@ -5,49 +5,50 @@ import (
 	"time"
 
 	"github.com/tenantpool/tenantpool/model"
+	"github.com/tenantpool/tenantpool/model/core"
 )
 
-func (r *reference) receive(m model.Message) {
+func (r *reference) receive(m core.Message) {
 	switch m := m.(type) {
-	case model.Acquire:
+	case core.Acquire:
 		r.acquire(m)
-	case model.Cancel:
+	case core.Cancel:
 		r.cancel(m)
-	case model.Release:
+	case core.Release:
 		r.release(m)
-	case model.Reclaim:
+	case core.Reclaim:
 		r.reclaim()
-	case model.DialSucceeded:
+	case core.DialSucceeded:
 		r.dialSucceeded(m)
-	case model.DialFailed:
+	case core.DialFailed:
 		r.dialFailed(m)
-	case model.Closed:
+	case core.Closed:
 		if c := r.find(m.Conn, refClosing); c != nil {
 			r.gone(c)
 		} else {
 			r.counters.StaleMessages++
 		}
-	case model.Evict:
+	case core.Evict:
 		r.evict(m)
-	case model.Renew:
+	case core.Renew:
 		r.renew(m)
-	case model.Pause:
+	case core.Pause:
 		r.pause(m)
-	case model.Resume:
+	case core.Resume:
 		w := r.workspace(m.Workspace)
 		w.paused = false
 		w.failures = 0
 		r.finishPauses(w)
-	case model.SetLimits:
+	case core.SetLimits:
 		r.setLimits(m)
-	case model.Drain:
+	case core.Drain:
 		r.drain()
-	case model.Tick:
+	case core.Tick:
 	}
 }
 
 // acquire is rule 1.
-func (r *reference) acquire(m model.Acquire) {
+func (r *reference) acquire(m core.Acquire) {
 	r.counters.Acquires++
 	waiter := refWaiter{lease: m.Lease, workspace: m.Workspace, arrived: r.now, noWait: m.NoWait && !m.Exclusive, exclusive: m.Exclusive}
 	if r.draining {
@@ -98,7 +99,7 @@ func (r *reference) acquireNoWait(w *refWorkspace, waiter refWaiter) {
 	}
 }
 
-func (r *reference) cancel(m model.Cancel) {
+func (r *reference) cancel(m core.Cancel) {
 	i := slices.IndexFunc(r.waiters, func(w refWaiter) bool { return w.lease == m.Lease })
 	if i < 0 {
 		return
@@ -127,7 +128,7 @@ func (r *reference) cancel(m model.Cancel) {
 	}
 }
 
-func (r *reference) release(m model.Release) {
+func (r *reference) release(m core.Release) {
 	c := r.find(m.Conn, refInUse)
 	if c == nil || c.lease != m.Lease {
 		r.counters.StaleMessages++
@@ -139,13 +140,13 @@ func (r *reference) release(m model.Release) {
 	default:
 		c.lastUsed = m.At
 	}
-	if m.Health == model.Lost {
+	if m.Health == core.Lost {
 		r.lost, r.lostAt = true, r.now
 	}
 	switch {
 	case r.draining:
 		r.close(c, model.DrainAsked)
-	case m.Health != model.Clean, c.exclusive:
+	case m.Health != core.Clean, c.exclusive:
 		r.close(c, model.NotReusable)
 	default:
 		r.free(c, &r.counters.HandOffs)
@@ -214,7 +215,7 @@ func (r *reference) grant(c *refConn, w refWaiter, verify bool) {
 	c.state = refInUse
 	c.lease = w.lease
 	c.exclusive = w.exclusive
-	r.emit(model.Grant{Lease: w.lease, Conn: c.id, Workspace: c.workspace, Waited: r.now - w.arrived, Verify: verify})
+	r.emit(core.Grant{Lease: w.lease, Conn: c.id, Workspace: c.workspace, Waited: r.now - w.arrived, Verify: verify})
 }
 
 func (r *reference) reject(w refWaiter, err error) {
@@ -223,7 +224,7 @@ func (r *reference) reject(w refWaiter, err error) {
 	if _, ok := err.(*model.ConnectionLimitError); ok {
 		r.counters.LimitErrors++
 	}
-	r.emit(model.Reject{Lease: w.lease, Err: err})
+	r.emit(core.Reject{Lease: w.lease, Err: err})
 }
 
 func (r *reference) leave(w refWaiter) {
@@ -261,7 +262,7 @@ func (r *reference) ownDialError(w *refWorkspace) error {
 	return &model.DialError{WorkspaceID: w.id, Kind: w.kind, Attempts: w.failures, Err: w.err}
 }
 
-func (r *reference) dialSucceeded(m model.DialSucceeded) {
+func (r *reference) dialSucceeded(m core.DialSucceeded) {
 	c := r.find(m.Conn, refDialing)
 	if c == nil {
 		r.counters.StaleMessages++
@@ -273,7 +274,7 @@ func (r *reference) dialSucceeded(m model.DialSucceeded) {
 	r.free(c, &r.counters.FreshGrants)
 }
 
-func (r *reference) dialFailed(m model.DialFailed) {
+func (r *reference) dialFailed(m core.DialFailed) {
 	c := r.find(m.Conn, refDialing)
 	if c == nil {
 		r.counters.StaleMessages++
@@ -294,7 +295,7 @@ func (r *reference) dialFailed(m model.DialFailed) {
 		r.lost, r.lostAt = true, r.now
 		if !r.serverBackingOff() {
 			r.serverFailures++
-			r.serverUntil = r.now + model.Backoff(r.limits, uint64(m.Conn), r.serverFailures)
+			r.serverUntil = r.now + core.Backoff(r.limits, uint64(m.Conn), r.serverFailures)
 			r.serverErr = m.Err
 		}
 	case model.ServerFull:
@@ -332,30 +333,30 @@ func (r *reference) dialFailed(m model.DialFailed) {
 	}
 }
 
-func (r *reference) backOff(w *refWorkspace, m model.DialFailed) {
+func (r *reference) backOff(w *refWorkspace, m core.DialFailed) {
 	w.failures++
 	w.kind, w.err = m.Kind, m.Err
-	w.retryAt = r.now + model.Backoff(r.limits, uint64(m.Conn), w.failures)
+	w.retryAt = r.now + core.Backoff(r.limits, uint64(m.Conn), w.failures)
 }
 
-func (r *reference) evict(m model.Evict) {
+func (r *reference) evict(m core.Evict) {
 	r.closeAll(m.Operation, r.idleByUse(m.Workspace), model.EvictAsked)
 }
 
 // closeAll closes idle connections for an operation.
-func (r *reference) closeAll(id model.OperationID, idle []*refConn, reason model.CloseReason) {
+func (r *reference) closeAll(id core.OperationID, idle []*refConn, reason model.CloseReason) {
 	op := &refOperation{id: id, closed: len(idle)}
 	for _, c := range idle {
 		c.closedBy = op
 		r.close(c, reason)
 	}
 	if len(idle) == 0 {
-		r.emit(model.OperationDone{Operation: op.id})
+		r.emit(core.OperationDone{Operation: op.id})
 	}
 }
 
 // renew is rule 7.
-func (r *reference) renew(m model.Renew) {
+func (r *reference) renew(m core.Renew) {
 	ids := []model.WorkspaceID{m.Workspace}
 	if m.All {
 		ids = r.ids()
@@ -371,7 +372,7 @@ func (r *reference) renew(m model.Renew) {
 	r.closeAll(m.Operation, idle, model.Renewed)
 }
 
-func (r *reference) pause(m model.Pause) {
+func (r *reference) pause(m core.Pause) {
 	w := r.workspace(m.Workspace)
 	w.paused = true
 	w.pauses = append(w.pauses, &refOperation{id: m.Operation, closed: r.count(w.id, anyState)})
@@ -386,7 +387,7 @@ func (r *reference) pause(m model.Pause) {
 	}
 }
 
-func (r *reference) setLimits(m model.SetLimits) {
+func (r *reference) setLimits(m core.SetLimits) {
 	if r.effective == r.limits.Budget {
 		r.effective = m.Budget
 	} else {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/tenantpool/tenantpool/model"
+	"github.com/tenantpool/tenantpool/model/core"
 )
 
 // What the rules count, each by a scan.
@@ -191,7 +192,7 @@ func (r *reference) oldest() *refConn {
 	return idle[0]
 }
 
-func (r *reference) find(id model.ConnID, state refState) *refConn {
+func (r *reference) find(id core.ConnID, state refState) *refConn {
 	for _, c := range r.connections {
 		if c.id == id && c.state == state {
 			return c

@@ -6,9 +6,10 @@ import (
 	"time"
 
 	"github.com/tenantpool/tenantpool/model"
+	"github.com/tenantpool/tenantpool/model/core"
 )
 
-// reference is a second implementation of the rules in model/doc.go, written
+// reference is a second implementation of the rules in model/core/doc.go, written
 // from the text and without looking at the first. It is dumb on purpose: a flat
 // slice of connections, a flat slice of waiters, and every count is a scan over
 // them at the moment it is needed.
@@ -18,9 +19,9 @@ type reference struct {
 	connections []*refConn  // by ascending ID
 	waiters     []refWaiter // by arrival
 	workspaces  []*refWorkspace
-	last        model.ConnID // given out last
+	last        core.ConnID // given out last
 	wake        time.Duration
-	effects     []model.Effect
+	effects     []core.Effect
 	counters    model.Counters
 
 	effective int
@@ -47,13 +48,13 @@ const (
 )
 
 type refConn struct {
-	id        model.ConnID
+	id        core.ConnID
 	workspace model.WorkspaceID
 	state     refState
 	dialed    time.Duration // when the dial began
 	created   time.Duration
 	lastUsed  time.Duration // when it was given back
-	lease     model.LeaseID // in use
+	lease     core.LeaseID  // in use
 	exclusive bool          // the lease is, or was
 	closedAt  time.Duration
 	stale     bool          // there was a Renew or Pause since its Dial
@@ -61,7 +62,7 @@ type refConn struct {
 }
 
 type refWaiter struct {
-	lease     model.LeaseID
+	lease     core.LeaseID
 	workspace model.WorkspaceID
 	arrived   time.Duration
 	noWait    bool
@@ -69,7 +70,7 @@ type refWaiter struct {
 }
 
 type refOperation struct {
-	id     model.OperationID
+	id     core.OperationID
 	closed int
 }
 
@@ -84,12 +85,12 @@ type refWorkspace struct {
 }
 
 func newReference(limits model.Limits) *reference {
-	return &reference{limits: limits, effective: limits.Budget, wake: model.Never}
+	return &reference{limits: limits, effective: limits.Budget, wake: core.Never}
 }
 
 func (r *reference) Check() error { return nil }
 
-func (r *reference) Step(now time.Duration, m model.Message) []model.Effect {
+func (r *reference) Step(now time.Duration, m core.Message) []core.Effect {
 	r.effects = nil
 	r.now = max(r.now, now)
 	r.probe()
@@ -100,16 +101,16 @@ func (r *reference) Step(now time.Duration, m model.Message) []model.Effect {
 	}
 	if r.draining && !r.drained && len(r.connections) == 0 {
 		r.drained = true
-		r.emit(model.Drained{})
+		r.emit(core.Drained{})
 	}
 	if at := r.nextWake(); at != r.wake {
 		r.wake = at
-		r.emit(model.WakeAt{At: at})
+		r.emit(core.WakeAt{At: at})
 	}
 	return r.effects
 }
 
-func (r *reference) emit(e model.Effect) { r.effects = append(r.effects, e) }
+func (r *reference) emit(e core.Effect) { r.effects = append(r.effects, e) }
 
 // probe raises a lowered effective budget (rule 5).
 func (r *reference) probe() {
@@ -144,14 +145,14 @@ func (r *reference) end(c *refConn) time.Duration { return min(r.lifetimeEnd(c),
 
 func (r *reference) lifetimeEnd(c *refConn) time.Duration {
 	if r.limits.MaxLifetime <= 0 {
-		return model.Never
+		return core.Never
 	}
-	return c.created + model.Lifetime(r.limits, c.id)
+	return c.created + core.Lifetime(r.limits, c.id)
 }
 
 func (r *reference) idleEnd(c *refConn) time.Duration {
 	if r.limits.MaxIdleTime <= 0 {
-		return model.Never
+		return core.Never
 	}
 	return c.lastUsed + r.limits.MaxIdleTime
 }
@@ -164,7 +165,7 @@ func (r *reference) startDials() {
 		c := &refConn{id: r.last, workspace: r.waiters[first].workspace, dialed: r.now}
 		r.connections = append(r.connections, c)
 		r.counters.Dials++
-		r.emit(model.Dial{Conn: c.id, Workspace: c.workspace})
+		r.emit(core.Dial{Conn: c.id, Workspace: c.workspace})
 	}
 }
 
@@ -195,7 +196,7 @@ func (r *reference) wanted() int { return min(r.demand(), r.dialRoom()) }
 
 // nextWake is when time alone will change something.
 func (r *reference) nextWake() time.Duration {
-	at := model.Never
+	at := core.Never
 	if r.draining {
 		return at
 	}
@@ -228,7 +229,7 @@ func (r *reference) nextWake() time.Duration {
 
 // close tells a connection to go. It keeps its slot until it is gone.
 func (r *reference) close(c *refConn, reason model.CloseReason) {
-	effect := model.Close{Conn: c.id, Workspace: c.workspace, Reason: reason}
+	effect := core.Close{Conn: c.id, Workspace: c.workspace, Reason: reason}
 	if c.state == refIdle {
 		effect.IdleFor = r.now - c.lastUsed
 	}
@@ -259,7 +260,7 @@ func (r *reference) gone(c *refConn) {
 	if op := c.closedBy; op != nil {
 		last := !slices.ContainsFunc(r.connections, func(other *refConn) bool { return other.closedBy == op })
 		if last {
-			r.emit(model.OperationDone{Operation: op.id, Closed: op.closed})
+			r.emit(core.OperationDone{Operation: op.id, Closed: op.closed})
 		}
 	}
 	if r.count(c.workspace, anyState) == 0 {
@@ -269,7 +270,7 @@ func (r *reference) gone(c *refConn) {
 
 func (r *reference) finishPauses(w *refWorkspace) {
 	for _, op := range w.pauses {
-		r.emit(model.OperationDone{Operation: op.id, Closed: op.closed})
+		r.emit(core.OperationDone{Operation: op.id, Closed: op.closed})
 	}
 	w.pauses = nil
 }

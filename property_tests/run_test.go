@@ -9,13 +9,14 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/tenantpool/tenantpool/model"
+	"github.com/tenantpool/tenantpool/model/core"
 )
 
 // property watches a run. Each of its functions may be nil, and returns what is
 // wrong, or "".
 type property struct {
 	// before sees an effect when the ledger does not know it yet.
-	before func(l *ledger, e model.Effect) string
+	before func(l *ledger, e core.Effect) string
 	// after sees a whole step.
 	after func(l *ledger, e entry) string
 }
@@ -23,21 +24,21 @@ type property struct {
 // run is one generated log on its way through a core.
 type run struct {
 	t      *rapid.T
-	core   core
-	step   func(core, time.Duration, model.Message) []model.Effect
+	core   machine
+	step   func(machine, time.Duration, core.Message) []core.Effect
 	limits model.Limits
 	ledger *ledger
 	log    []entry
 	watch  []property
 	next   uint64
 	// dialedFor remembers each connection's workspace for ever.
-	dialedFor map[model.ConnID]model.WorkspaceID
+	dialedFor map[core.ConnID]model.WorkspaceID
 }
 
 func newRun(t *rapid.T, limits model.Limits, watch ...property) *run {
 	return &run{
 		t: t, core: newCore(limits), step: step, limits: limits, ledger: newLedger(limits), watch: watch,
-		dialedFor: map[model.ConnID]model.WorkspaceID{},
+		dialedFor: map[core.ConnID]model.WorkspaceID{},
 	}
 }
 
@@ -60,13 +61,13 @@ func (r *run) send(e entry) {
 	r.log = append(r.log, e)
 	r.ledger.message(e.at, e.message)
 	for _, effect := range e.effects {
-		if dial, ok := effect.(model.Dial); ok {
+		if dial, ok := effect.(core.Dial); ok {
 			r.dialedFor[dial.Conn] = dial.Workspace
 		}
 		for _, p := range r.watch {
 			if p.before != nil {
 				if wrong := p.before(r.ledger, effect); wrong != "" {
-					r.fail(model.DescribeEffect(effect) + ": " + wrong)
+					r.fail(core.DescribeEffect(effect) + ": " + wrong)
 				}
 			}
 		}
@@ -85,9 +86,9 @@ func (r *run) send(e entry) {
 func (r *run) settle() {
 	for range 1000 {
 		if open := r.ledger.in(closing); len(open) > 0 {
-			r.send(entry{at: r.ledger.now, message: model.Closed{Conn: open[0].id}})
+			r.send(entry{at: r.ledger.now, message: core.Closed{Conn: open[0].id}})
 		} else if open := r.ledger.in(dialing); len(open) > 0 {
-			r.send(entry{at: r.ledger.now, message: model.DialSucceeded{Conn: open[0].id}})
+			r.send(entry{at: r.ledger.now, message: core.DialSucceeded{Conn: open[0].id}})
 		} else {
 			return
 		}
@@ -102,7 +103,7 @@ func (r *run) bringHome() {
 		if len(open) == 0 {
 			return
 		}
-		r.send(entry{at: r.ledger.now, message: model.Release{Lease: open[0].lease, Conn: open[0].id}})
+		r.send(entry{at: r.ledger.now, message: core.Release{Lease: open[0].lease, Conn: open[0].id}})
 	}
 	r.fail("it grants for ever")
 }
@@ -129,7 +130,7 @@ func often(t *testing.T, property func(*rapid.T)) {
 }
 
 // effectsOf picks the effects of one type.
-func effectsOf[E model.Effect](effects []model.Effect) []E {
+func effectsOf[E core.Effect](effects []core.Effect) []E {
 	var of []E
 	for _, e := range effects {
 		if e, ok := e.(E); ok {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/tenantpool/tenantpool/actor"
 	"github.com/tenantpool/tenantpool/model"
+	"github.com/tenantpool/tenantpool/model/core"
 )
 
 // One caller, who does one thing after the other, must not be able to tell the
@@ -218,7 +219,7 @@ func (r *seatRun) acquire(id model.WorkspaceID, noWait bool) {
 	r.open = append(r.open, c)
 }
 
-func (r *seatRun) release(pick int, health model.Health) {
+func (r *seatRun) release(pick int, health core.Health) {
 	var lent []*seatConn
 	for _, c := range r.open {
 		if c.lease != nil {
@@ -231,7 +232,7 @@ func (r *seatRun) release(pick int, health model.Health) {
 	c := lent[pick%len(lent)]
 	l := c.lease
 	c.lease, c.freed = nil, r.now()
-	if health != model.Clean || c.stale || r.held(anyWorkspace) > r.budget || r.held(c.workspace) > r.cap {
+	if health != core.Clean || c.stale || r.held(anyWorkspace) > r.budget || r.held(c.workspace) > r.cap {
 		r.forget(c)
 		r.gone[c] = true
 	}
@@ -239,7 +240,7 @@ func (r *seatRun) release(pick int, health model.Health) {
 }
 
 func (r *seatRun) setLimits(budget, most int) {
-	if err := r.supervisor.SetLimits(context.Background(), model.SetLimits{Budget: budget, PerWorkspace: most}); err != nil {
+	if err := r.supervisor.SetLimits(context.Background(), core.SetLimits{Budget: budget, PerWorkspace: most}); err != nil {
 		r.t.Fatal(err)
 	}
 	r.budget, r.cap = budget, most
@@ -301,9 +302,9 @@ func (r *seatRun) do(o seatOrder) {
 			}
 		}
 	case seatRelease:
-		r.release(o.pick, model.Clean)
+		r.release(o.pick, core.Clean)
 	case seatReleaseUnclean:
-		r.release(o.pick, model.Unclean)
+		r.release(o.pick, core.Unclean)
 	case seatSetLimits:
 		r.setLimits(1+o.pick%8, 1+o.pick/8%6)
 	case seatStats:
@@ -345,7 +346,7 @@ func TestOneCallerCannotTellSeatsFromMessages(t *testing.T) {
 			}
 			defer func() { // also after a failure, or the bubble would never end
 				for _, l := range r.leases {
-					l.Release(model.Clean)
+					l.Release(core.Clean)
 				}
 				_ = r.supervisor.Drain(context.Background())
 			}()

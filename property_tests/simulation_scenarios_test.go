@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/tenantpool/tenantpool/model"
+	"github.com/tenantpool/tenantpool/model/core"
 )
 
 func production(budget int) model.Limits {
@@ -132,13 +133,13 @@ func (s *simulation) fill(slots int, within time.Duration) int {
 		id := tenant(1000 + i)
 		var ask func()
 		ask = func() {
-			s.acquire(id, 0, func(g model.Grant) {
+			s.acquire(id, 0, func(g core.Grant) {
 				if s.alive(g.Conn) {
 					got++
 					return
 				}
 				s.after(ms(1), func() {
-					s.send(model.Release{Lease: g.Lease, Conn: g.Conn, Health: model.Lost})
+					s.send(core.Release{Lease: g.Lease, Conn: g.Conn, Health: core.Lost})
 					ask()
 				})
 			}, nil)
@@ -224,8 +225,8 @@ func TestHitsAreThoseOfAnLRUList(t *testing.T) {
 				}
 				places[id] = lru.PushFront(id)
 			}
-			s.acquire(id, 0, func(g model.Grant) {
-				s.after(ms(1), func() { s.send(model.Release{Lease: g.Lease, Conn: g.Conn}) })
+			s.acquire(id, 0, func(g core.Grant) {
+				s.after(ms(1), func() { s.send(core.Release{Lease: g.Lease, Conn: g.Conn}) })
 			}, nil)
 			s.run(s.now + ms(50) + time.Duration(rng.IntN(1000)))
 		}
@@ -246,8 +247,8 @@ func TestNothingIsLostInAWorldOfFailures(t *testing.T) {
 		limits.CloseGrace = ms(20)
 		s := newSimulation(t, seed, limits)
 		s.close = latency{0, ms(60)} // some linger
-		s.fails = func(model.WorkspaceID) *model.DialFailed {
-			failed := &model.DialFailed{Err: errDial, SlotHeld: s.rng.IntN(2) == 0}
+		s.fails = func(model.WorkspaceID) *core.DialFailed {
+			failed := &core.DialFailed{Err: errDial, SlotHeld: s.rng.IntN(2) == 0}
 			switch s.rng.IntN(20) {
 			case 0, 1, 2:
 				failed.Kind = model.Transient
@@ -268,7 +269,7 @@ func TestNothingIsLostInAWorldOfFailures(t *testing.T) {
 		}
 		s.run(end)
 		s.log()
-		s.send(model.Drain{})
+		s.send(core.Drain{})
 		s.run(end + time.Second)
 		if len(s.calls) > 0 || len(s.server.backends) > 0 {
 			t.Errorf("%d acquires were never answered, %d backends never closed", len(s.calls), len(s.server.backends))

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/tenantpool/tenantpool/model"
+	"github.com/tenantpool/tenantpool/model/core"
 )
 
 // simulation runs the core in virtual time against a server that takes time to
@@ -17,21 +18,21 @@ import (
 // Everything random comes from one seed.
 type simulation struct {
 	t      *testing.T
-	core   *model.State
+	core   *core.State
 	rng    *rand.Rand
 	now    time.Duration
 	events eventQueue
 	order  int
 	steps  int
 	wake   int // which WakeAt is the current one
-	lease  model.LeaseID
-	calls  map[model.LeaseID]call
+	lease  core.LeaseID
+	calls  map[core.LeaseID]call
 
 	server server
 	dial   latency
 	close  latency
 	// fails decides about a dial that the server has room for; nil is success.
-	fails func(model.WorkspaceID) *model.DialFailed
+	fails func(model.WorkspaceID) *core.DialFailed
 
 	report report
 }
@@ -40,7 +41,7 @@ type simulation struct {
 type server struct {
 	slots    int // for us and the others together
 	others   int
-	backends map[model.ConnID]int // ours, with the life of the server they belong to
+	backends map[core.ConnID]int // ours, with the life of the server they belong to
 	down     bool
 	life     int
 	refusals int
@@ -50,7 +51,7 @@ type server struct {
 type call struct {
 	workspace model.WorkspaceID
 	arrived   time.Duration
-	granted   func(model.Grant)
+	granted   func(core.Grant)
 	rejected  func(error)
 }
 
@@ -70,9 +71,9 @@ func newSimulation(t *testing.T, seed uint64, limits model.Limits) *simulation {
 	t.Helper()
 	t.Logf("seed %d, %s", seed, describeLimits(limits))
 	return &simulation{
-		t: t, core: model.NewState(limits), rng: rand.New(rand.NewPCG(seed, 0)),
-		calls:  map[model.LeaseID]call{},
-		server: server{slots: limits.Budget, backends: map[model.ConnID]int{}},
+		t: t, core: core.NewState(limits), rng: rand.New(rand.NewPCG(seed, 0)),
+		calls:  map[core.LeaseID]call{},
+		server: server{slots: limits.Budget, backends: map[core.ConnID]int{}},
 		dial:   latency{ms(3), ms(9)},
 		close:  latency{ms(1), ms(3)},
 		report: report{waits: map[model.WorkspaceID][]time.Duration{}},
@@ -116,7 +117,7 @@ func (s *simulation) run(until time.Duration) {
 }
 
 // send carries out what the core decides.
-func (s *simulation) send(m model.Message) {
+func (s *simulation) send(m core.Message) {
 	s.steps++
 	if s.steps > 5_000_000 {
 		s.t.Fatalf("at %v: it goes on and on", s.now)
@@ -124,34 +125,34 @@ func (s *simulation) send(m model.Message) {
 	effects := step(s.core, s.now, m)
 	if s.steps%64 == 0 {
 		if err := s.core.Check(); err != nil {
-			s.t.Fatalf("at %v after %s: %v", s.now, model.DescribeMessage(m), err)
+			s.t.Fatalf("at %v after %s: %v", s.now, core.DescribeMessage(m), err)
 		}
 	}
 	for _, e := range effects {
 		switch e := e.(type) {
-		case model.Grant:
+		case core.Grant:
 			c := s.answered(e.Lease)
 			s.report.waits[c.workspace] = append(s.report.waits[c.workspace], s.now-c.arrived)
 			c.granted(e)
-		case model.Reject:
+		case core.Reject:
 			c := s.answered(e.Lease)
 			s.report.rejects++
 			if c.rejected != nil {
 				c.rejected(e.Err)
 			}
-		case model.Dial:
+		case core.Dial:
 			s.startDial(e)
-		case model.Close:
+		case core.Close:
 			s.after(s.close.draw(s.rng), func() {
 				delete(s.server.backends, e.Conn)
-				s.send(model.Closed{Conn: e.Conn})
+				s.send(core.Closed{Conn: e.Conn})
 			})
-		case model.WakeAt:
+		case core.WakeAt:
 			s.wake++
-			if wake := s.wake; e.At < model.Never {
+			if wake := s.wake; e.At < core.Never {
 				s.after(e.At-s.now, func() {
 					if wake == s.wake {
-						s.send(model.Tick{})
+						s.send(core.Tick{})
 					}
 				})
 			}
@@ -159,7 +160,7 @@ func (s *simulation) send(m model.Message) {
 	}
 }
 
-func (s *simulation) answered(lease model.LeaseID) call {
+func (s *simulation) answered(lease core.LeaseID) call {
 	c, ok := s.calls[lease]
 	if !ok {
 		s.t.Fatalf("at %v lease %d was answered twice or never asked for", s.now, lease)
@@ -170,8 +171,8 @@ func (s *simulation) answered(lease model.LeaseID) call {
 
 // startDial takes the backend at once, as a server does that forks before it
 // looks at the login.
-func (s *simulation) startDial(e model.Dial) {
-	failed := &model.DialFailed{Err: errDial}
+func (s *simulation) startDial(e core.Dial) {
+	failed := &core.DialFailed{Err: errDial}
 	switch {
 	case s.server.down:
 		failed.Kind = model.ServerDown
@@ -189,7 +190,7 @@ func (s *simulation) startDial(e model.Dial) {
 	}
 	s.after(s.dial.draw(s.rng), func() {
 		if failed == nil {
-			s.send(model.DialSucceeded{Conn: e.Conn})
+			s.send(core.DialSucceeded{Conn: e.Conn})
 			return
 		}
 		failed.Conn = e.Conn
@@ -198,20 +199,20 @@ func (s *simulation) startDial(e model.Dial) {
 }
 
 // alive tells whether the backend is of the server's present life.
-func (s *simulation) alive(conn model.ConnID) bool {
+func (s *simulation) alive(conn core.ConnID) bool {
 	life, ok := s.server.backends[conn]
 	return ok && life == s.server.life
 }
 
 // acquire asks, with a deadline if it is positive.
-func (s *simulation) acquire(id model.WorkspaceID, deadline time.Duration, granted func(model.Grant), rejected func(error)) {
+func (s *simulation) acquire(id model.WorkspaceID, deadline time.Duration, granted func(core.Grant), rejected func(error)) {
 	s.lease++
 	lease := s.lease
 	s.calls[lease] = call{id, s.now, granted, rejected}
 	if deadline > 0 {
-		s.after(deadline, func() { s.send(model.Cancel{Lease: lease}) })
+		s.after(deadline, func() { s.send(core.Cancel{Lease: lease}) })
 	}
-	s.send(model.Acquire{Lease: lease, Workspace: id})
+	s.send(core.Acquire{Lease: lease, Workspace: id})
 }
 
 // worker is a handler that works again and again until the end.
@@ -228,17 +229,17 @@ func (s *simulation) work(w worker) {
 	if s.now >= w.until {
 		return
 	}
-	s.acquire(w.pick(), w.deadline, func(g model.Grant) {
+	s.acquire(w.pick(), w.deadline, func(g core.Grant) {
 		hold := w.hold.draw(s.rng)
 		if !s.alive(g.Conn) {
 			hold = ms(1) // the first query fails
 		}
 		s.after(hold, func() {
-			health := model.Clean
+			health := core.Clean
 			if !s.alive(g.Conn) {
-				health = model.Lost
+				health = core.Lost
 			}
-			s.send(model.Release{Lease: g.Lease, Conn: g.Conn, Health: health})
+			s.send(core.Release{Lease: g.Lease, Conn: g.Conn, Health: health})
 			again()
 		})
 	}, func(error) { again() })

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/tenantpool/tenantpool/model"
+	"github.com/tenantpool/tenantpool/model/core"
 )
 
 var update = flag.Bool("update", false, "write the reference's effects into testdata/*.txt")
@@ -35,7 +36,7 @@ func TestTranscripts(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			byReference := replay(t, file, string(text), func(l model.Limits) core { return newReference(l) })
+			byReference := replay(t, file, string(text), func(l model.Limits) machine { return newReference(l) })
 			if *update {
 				if err := os.WriteFile(file, []byte(byReference), 0o644); err != nil {
 					t.Fatal(err)
@@ -49,9 +50,9 @@ func TestTranscripts(t *testing.T) {
 }
 
 // replay returns the transcript with the effects that the core has.
-func replay(t *testing.T, file, text string, make func(model.Limits) core) string {
+func replay(t *testing.T, file, text string, make func(model.Limits) machine) string {
 	t.Helper()
-	var c core
+	var c machine
 	var b strings.Builder
 	for i, line := range strings.Split(strings.TrimSuffix(text, "\n"), "\n") {
 		if strings.HasPrefix(line, "    ") {
@@ -76,7 +77,7 @@ func replay(t *testing.T, file, text string, make func(model.Limits) core) strin
 			m, err := parseMessage(strings.Join(words[1:], " "))
 			fail(err)
 			for _, e := range step(c, at, m) {
-				b.WriteString("    " + model.DescribeEffect(e) + "\n")
+				b.WriteString("    " + core.DescribeEffect(e) + "\n")
 			}
 			fail(c.Check())
 		}
@@ -155,7 +156,7 @@ func parseLimits(words []string) (model.Limits, error) {
 }
 
 // parseMessage reads what model.DescribeMessage writes, and checks that it does.
-func parseMessage(text string) (model.Message, error) {
+func parseMessage(text string) (core.Message, error) {
 	name, rest, _ := strings.Cut(text, " ")
 	words := strings.Fields(rest)
 	var numbers []uint64 // the words that are numbers
@@ -175,23 +176,23 @@ func parseMessage(text string) (model.Message, error) {
 	if len(words) > 0 {
 		last = words[len(words)-1]
 	}
-	var m model.Message
+	var m core.Message
 	switch name {
 	case "acquire":
 		if len(words) < 2 {
 			return nil, fmt.Errorf("%q names no workspace", text)
 		}
 		how := words[2:]
-		m = model.Acquire{
-			Lease: model.LeaseID(number(0)), Workspace: model.WorkspaceID(words[1]),
+		m = core.Acquire{
+			Lease: core.LeaseID(number(0)), Workspace: model.WorkspaceID(words[1]),
 			NoWait: slices.Contains(how, "nowait"), Exclusive: slices.Contains(how, "exclusive"),
 		}
 	case "cancel":
-		m = model.Cancel{Lease: model.LeaseID(number(0))}
+		m = core.Cancel{Lease: core.LeaseID(number(0))}
 	case "release":
-		released := model.Release{Lease: model.LeaseID(number(0)), Conn: model.ConnID(number(1))}
+		released := core.Release{Lease: core.LeaseID(number(0)), Conn: core.ConnID(number(1))}
 		for i, word := range words {
-			for health := model.Clean; health <= model.Lost; health++ {
+			for health := core.Clean; health <= core.Lost; health++ {
 				if word == health.String() {
 					released.Health = health
 				}
@@ -205,9 +206,9 @@ func parseMessage(text string) (model.Message, error) {
 		}
 		m = released
 	case "dialed":
-		m = model.DialSucceeded{Conn: model.ConnID(number(0))}
+		m = core.DialSucceeded{Conn: core.ConnID(number(0))}
 	case "dial-failed":
-		failed := model.DialFailed{Conn: model.ConnID(number(0)), Err: errDial, SlotHeld: last == "slot-held"}
+		failed := core.DialFailed{Conn: core.ConnID(number(0)), Err: errDial, SlotHeld: last == "slot-held"}
 		for kind := model.Transient; kind <= model.ServerFull; kind++ {
 			if slices.Contains(words, kind.String()) {
 				failed.Kind = kind
@@ -215,29 +216,29 @@ func parseMessage(text string) (model.Message, error) {
 		}
 		m = failed
 	case "closed":
-		m = model.Closed{Conn: model.ConnID(number(0))}
+		m = core.Closed{Conn: core.ConnID(number(0))}
 	case "evict":
-		m = model.Evict{Operation: model.OperationID(number(0)), Workspace: model.WorkspaceID(last)}
+		m = core.Evict{Operation: core.OperationID(number(0)), Workspace: model.WorkspaceID(last)}
 	case "renew":
-		m = model.Renew{Operation: model.OperationID(number(0)), Workspace: model.WorkspaceID(last)}
+		m = core.Renew{Operation: core.OperationID(number(0)), Workspace: model.WorkspaceID(last)}
 	case "renew-all":
-		m = model.Renew{Operation: model.OperationID(number(0)), All: true}
+		m = core.Renew{Operation: core.OperationID(number(0)), All: true}
 	case "pause":
-		m = model.Pause{Operation: model.OperationID(number(0)), Workspace: model.WorkspaceID(last)}
+		m = core.Pause{Operation: core.OperationID(number(0)), Workspace: model.WorkspaceID(last)}
 	case "resume":
-		m = model.Resume{Workspace: model.WorkspaceID(last)}
+		m = core.Resume{Workspace: model.WorkspaceID(last)}
 	case "set-limits":
-		m = model.SetLimits{Budget: int(number(0)), PerWorkspace: int(number(1))}
+		m = core.SetLimits{Budget: int(number(0)), PerWorkspace: int(number(1))}
 	case "drain":
-		m = model.Drain{}
+		m = core.Drain{}
 	case "reclaim":
-		m = model.Reclaim{}
+		m = core.Reclaim{}
 	case "tick":
-		m = model.Tick{}
+		m = core.Tick{}
 	default:
 		return nil, fmt.Errorf("no such message: %s", name)
 	}
-	if again := model.DescribeMessage(m); again != text {
+	if again := core.DescribeMessage(m); again != text {
 		return nil, fmt.Errorf("%q was understood as %q", text, again)
 	}
 	return m, nil

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tenantpool/tenantpool/model"
+	"github.com/tenantpool/tenantpool/model/core"
 	"github.com/tenantpool/tenantpool/pools"
 )
 
@@ -60,11 +61,11 @@ step what happened while that workspace waited.`,
 // replay is one run of the command.
 type replay struct {
 	workspace  model.WorkspaceID
-	lease      model.LeaseID // 0: any
+	lease      core.LeaseID // 0: any
 	all        bool
 	lines      int // 0: no bound
 	file       string
-	recordings []model.Recording
+	recordings []core.Recording
 }
 
 func (r *replay) run(out io.Writer) error {
@@ -87,7 +88,7 @@ func (r *replay) run(out io.Writer) error {
 }
 
 // each calls f with each share's recording.
-func (r *replay) each(p *page, f func(model.Recording) error) error {
+func (r *replay) each(p *page, f func(core.Recording) error) error {
 	for i, recording := range r.recordings {
 		if i > 0 {
 			p.title("")
@@ -107,18 +108,18 @@ func (r *replay) damaged(i int, err error) error {
 
 // everyStep shows the log in the words of the core.
 func (r *replay) everyStep(p *page) error {
-	return r.each(p, func(recording model.Recording) error {
+	return r.each(p, func(recording core.Recording) error {
 		return rerun(recording, nil, func(s step) {
-			p.line("%s  %s%s", s.stamp(), model.DescribeMessage(s.message), cause(s.message))
+			p.line("%s  %s%s", s.stamp(), core.DescribeMessage(s.message), cause(s.message))
 			for _, e := range s.effects {
-				p.line("%s      %s", s.margin(), model.DescribeEffect(e))
+				p.line("%s      %s", s.margin(), core.DescribeEffect(e))
 			}
 		})
 	})
 }
 
-func cause(m model.Message) string {
-	if failed, ok := m.(model.DialFailed); ok {
+func cause(m core.Message) string {
+	if failed, ok := m.(core.DialFailed); ok {
 		return fmt.Sprintf(": %q", failed.Err)
 	}
 	return ""

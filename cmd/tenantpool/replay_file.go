@@ -10,7 +10,7 @@ import (
 	"os"
 	"strconv"
 
-	"github.com/tenantpool/tenantpool/model"
+	"github.com/tenantpool/tenantpool/model/core"
 	"github.com/tenantpool/tenantpool/pools"
 )
 
@@ -19,7 +19,7 @@ const mostDump = 64 << 20
 
 // readDump reads the recordings of a dump. What it returns may still be nonsense:
 // see model.Restore.
-func readDump(stdin io.Reader, file string) ([]model.Recording, error) {
+func readDump(stdin io.Reader, file string) ([]core.Recording, error) {
 	data, err := readFile(stdin, file)
 	if err != nil {
 		return nil, err
@@ -29,7 +29,7 @@ func readDump(stdin io.Reader, file string) ([]model.Recording, error) {
 			return nil, err
 		}
 	}
-	var recordings []model.Recording
+	var recordings []core.Recording
 	if err := json.Unmarshal(data, &recordings); err != nil {
 		return nil, fmt.Errorf("it is not the JSON of a supervisor's messages: %s", oneLine(err))
 	}

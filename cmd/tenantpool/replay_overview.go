@@ -10,11 +10,12 @@ import (
 
 	"github.com/tenantpool/tenantpool/cmd/figures"
 	"github.com/tenantpool/tenantpool/model"
+	"github.com/tenantpool/tenantpool/model/core"
 )
 
 // overview says what the file holds, and the longest waits in it.
 func (r *replay) overview(p *page) error {
-	return r.each(p, func(recording model.Recording) error {
+	return r.each(p, func(recording core.Recording) error {
 		p.title("  %s", kinds(recording.Entries))
 		waits, err := findWaits(recording)
 		if err != nil {
@@ -50,16 +51,16 @@ func shellWord(s string) string {
 	return s
 }
 
-func shareName(r model.Recording) string {
+func shareName(r core.Recording) string {
 	if r.System {
 		return "The system database's share"
 	}
 	return "The workspaces' share"
 }
 
-func title(r model.Recording) string { return shareName(r) + ": " + contents(r) }
+func title(r core.Recording) string { return shareName(r) + ": " + contents(r) }
 
-func contents(r model.Recording) string {
+func contents(r core.Recording) string {
 	l := r.Image.Limits
 	begin := r.Start.Add(beginOf(r)).UTC().Format("2006-01-02 15:04:05.000 MST")
 	messages := "messages"
@@ -75,10 +76,10 @@ func contents(r model.Recording) string {
 }
 
 // kinds counts the messages by their kind, the most frequent first.
-func kinds(entries []model.Entry) string {
+func kinds(entries []core.Entry) string {
 	counts := map[string]int{}
 	for _, e := range entries {
-		word, _, _ := strings.Cut(model.DescribeMessage(e.Message()), " ")
+		word, _, _ := strings.Cut(core.DescribeMessage(e.Message()), " ")
 		counts[word]++
 	}
 	var parts []string
@@ -96,7 +97,7 @@ func kinds(entries []model.Entry) string {
 // wait is one acquire that was not answered at once.
 type wait struct {
 	workspace  model.WorkspaceID
-	lease      model.LeaseID
+	lease      core.LeaseID
 	begin, end time.Duration
 	outcome    string
 	ended      bool // with an answer
@@ -111,15 +112,15 @@ type wait struct {
 func (w *wait) took() time.Duration { return w.end - w.begin }
 
 // findWaits lists the acquires that waited, in the order of their arrival.
-func findWaits(r model.Recording) ([]*wait, error) {
+func findWaits(r core.Recording) ([]*wait, error) {
 	var all []*wait
-	open := map[model.LeaseID]*wait{}
-	begin := func(lease model.LeaseID, id model.WorkspaceID, at time.Duration) {
+	open := map[core.LeaseID]*wait{}
+	begin := func(lease core.LeaseID, id model.WorkspaceID, at time.Duration) {
 		w := &wait{lease: lease, workspace: id, begin: at}
 		open[lease] = w
 		all = append(all, w)
 	}
-	end := func(lease model.LeaseID, at time.Duration, outcome string) {
+	end := func(lease core.LeaseID, at time.Duration, outcome string) {
 		if w := open[lease]; w != nil {
 			w.end, w.outcome, w.ended = at, outcome, true
 			delete(open, lease)
@@ -129,14 +130,14 @@ func findWaits(r model.Recording) ([]*wait, error) {
 		begin(wt.Lease, wt.Workspace, wt.Arrived)
 	}
 	err := rerun(r, nil, func(s step) {
-		if m, ok := s.message.(model.Acquire); ok {
+		if m, ok := s.message.(core.Acquire); ok {
 			begin(m.Lease, m.Workspace, s.now)
 		}
 		for _, e := range s.effects {
 			switch e := e.(type) {
-			case model.Grant:
+			case core.Grant:
 				end(e.Lease, s.now, fmt.Sprintf("then it got connection %d", e.Conn))
-			case model.Reject:
+			case core.Reject:
 				end(e.Lease, s.now, fmt.Sprintf("then it was refused: %q", e.Err))
 			}
 		}
@@ -152,8 +153,8 @@ func findWaits(r model.Recording) ([]*wait, error) {
 const samples = 50
 
 // findReasons replays again, and asks the core for what the waits waited.
-func findReasons(r model.Recording, waits []*wait) error {
-	look := func(w *wait, s *model.State, now time.Duration) {
+func findReasons(r core.Recording, waits []*wait) error {
+	look := func(w *wait, s *core.State, now time.Duration) {
 		if now < w.begin || now-w.since < w.took()/samples && w.current != noReason {
 			return
 		}
@@ -164,7 +165,7 @@ func findReasons(r model.Recording, waits []*wait) error {
 	for _, w := range waits {
 		w.times, w.words, w.since = map[reasonKind]time.Duration{}, map[reasonKind]string{}, w.begin
 	}
-	err := rerun(r, func(s *model.State) {
+	err := rerun(r, func(s *core.State) {
 		for _, w := range waits {
 			look(w, s, r.Image.Now)
 		}

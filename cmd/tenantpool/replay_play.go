@@ -6,22 +6,22 @@ import (
 	"strings"
 	"time"
 
-	"github.com/tenantpool/tenantpool/model"
+	"github.com/tenantpool/tenantpool/model/core"
 )
 
 // step is one message of a recording, and what came of it.
 type step struct {
-	state   *model.State // after it
+	state   *core.State // after it
 	begin   time.Duration
 	now     time.Duration
-	message model.Message
-	effects []model.Effect
+	message core.Message
+	effects []core.Effect
 }
 
 // rerun replays a recording. Each function may be nil: first sees the state in
 // which the recording begins, each every step.
-func rerun(r model.Recording, first func(*model.State), each func(step)) error {
-	state, err := model.Restore(r.Image)
+func rerun(r core.Recording, first func(*core.State), each func(step)) error {
+	state, err := core.Restore(r.Image)
 	if err != nil {
 		return err
 	}
@@ -34,9 +34,9 @@ func rerun(r model.Recording, first func(*model.State), each func(step)) error {
 		now = max(now, e.At)
 		m := e.Message()
 		effects := slices.Clone(state.Step(e.At, m))
-		for i+1 < len(r.Entries) && r.Entries[i+1].Message() == (model.Reclaim{}) { // what comes of m
+		for i+1 < len(r.Entries) && r.Entries[i+1].Message() == (core.Reclaim{}) { // what comes of m
 			i++
-			effects = append(effects, state.Step(r.Entries[i].At, model.Reclaim{})...)
+			effects = append(effects, state.Step(r.Entries[i].At, core.Reclaim{})...)
 		}
 		if each != nil {
 			each(step{state, beginOf(r), now, m, effects})
@@ -46,14 +46,14 @@ func rerun(r model.Recording, first func(*model.State), each func(step)) error {
 }
 
 // beginOf is when the first message came. Of late nothing may have come before it.
-func beginOf(r model.Recording) time.Duration {
+func beginOf(r core.Recording) time.Duration {
 	if len(r.Entries) == 0 {
 		return r.Image.Now
 	}
 	return max(r.Image.Now, r.Entries[0].At)
 }
 
-func endOf(r model.Recording) time.Duration {
+func endOf(r core.Recording) time.Duration {
 	end := max(beginOf(r), r.End)
 	for _, e := range r.Entries {
 		end = max(end, e.At)

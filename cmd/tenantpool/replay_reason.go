@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/tenantpool/tenantpool/model"
+	"github.com/tenantpool/tenantpool/model/core"
 )
 
 // reason is why an acquire waits, in words.
@@ -33,7 +34,7 @@ const (
 func (k reasonKind) others() bool { return k >= dialPace }
 
 // reasonFor puts into words what the core says.
-func reasonFor(w model.Waiting) reason {
+func reasonFor(w core.Waiting) reason {
 	r := reason{}
 	r.kind, r.words = explain(w)
 	switch {
@@ -45,7 +46,7 @@ func reasonFor(w model.Waiting) reason {
 	return r
 }
 
-func explain(w model.Waiting) (reasonKind, string) {
+func explain(w core.Waiting) (reasonKind, string) {
 	var dial *model.DialError
 	var limit *model.ConnectionLimitError
 	switch {

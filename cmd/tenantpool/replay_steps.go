@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/tenantpool/tenantpool/model"
+	"github.com/tenantpool/tenantpool/model/core"
 )
 
 // steps tells what happened while a workspace, or one acquire of it, waited.
@@ -58,35 +59,35 @@ func listed(ids map[model.WorkspaceID]bool) string {
 // knows who sees the messages and the effects pass by.
 type story struct {
 	workspace model.WorkspaceID
-	lease     model.LeaseID // 0: any of the workspace
+	lease     core.LeaseID // 0: any of the workspace
 	page      *page
 	title     string // told before the first line
 
-	arrived map[model.LeaseID]time.Duration
-	queues  map[model.WorkspaceID][]model.LeaseID // who waits, the first one first
-	owner   map[model.LeaseID]model.WorkspaceID
-	conns   map[model.ConnID]model.WorkspaceID
-	dialing map[model.ConnID]bool
+	arrived map[core.LeaseID]time.Duration
+	queues  map[model.WorkspaceID][]core.LeaseID // who waits, the first one first
+	owner   map[core.LeaseID]model.WorkspaceID
+	conns   map[core.ConnID]model.WorkspaceID
+	dialing map[core.ConnID]bool
 
-	lastWatched model.LeaseID // 0: nobody
-	why         reason        // that was told last
+	lastWatched core.LeaseID // 0: nobody
+	why         reason       // that was told last
 	found       bool
 	seen        map[model.WorkspaceID]bool // that waited at some time
 }
 
-func newStory(id model.WorkspaceID, lease model.LeaseID, p *page) *story {
+func newStory(id model.WorkspaceID, lease core.LeaseID, p *page) *story {
 	return &story{
 		workspace: id, lease: lease, page: p,
-		arrived: map[model.LeaseID]time.Duration{},
-		queues:  map[model.WorkspaceID][]model.LeaseID{},
-		owner:   map[model.LeaseID]model.WorkspaceID{},
-		conns:   map[model.ConnID]model.WorkspaceID{},
-		dialing: map[model.ConnID]bool{},
+		arrived: map[core.LeaseID]time.Duration{},
+		queues:  map[model.WorkspaceID][]core.LeaseID{},
+		owner:   map[core.LeaseID]model.WorkspaceID{},
+		conns:   map[core.ConnID]model.WorkspaceID{},
+		dialing: map[core.ConnID]bool{},
 		seen:    map[model.WorkspaceID]bool{},
 	}
 }
 
-func (s *story) begin(state *model.State) {
+func (s *story) begin(state *core.State) {
 	image := state.Image()
 	for _, c := range image.Conns {
 		s.conns[c.ID] = c.Workspace
@@ -102,14 +103,14 @@ func (s *story) begin(state *model.State) {
 	s.tellWhy(begin, begin.stamp())
 }
 
-func (s *story) arrives(lease model.LeaseID, id model.WorkspaceID, at time.Duration) {
+func (s *story) arrives(lease core.LeaseID, id model.WorkspaceID, at time.Duration) {
 	s.arrived[lease], s.owner[lease] = at, id
 	s.queues[id] = append(s.queues[id], lease)
 }
 
-func (s *story) answered(lease model.LeaseID) {
+func (s *story) answered(lease core.LeaseID) {
 	id := s.owner[lease]
-	s.queues[id] = slices.DeleteFunc(s.queues[id], func(l model.LeaseID) bool { return l == lease })
+	s.queues[id] = slices.DeleteFunc(s.queues[id], func(l core.LeaseID) bool { return l == lease })
 	if len(s.queues[id]) == 0 {
 		delete(s.queues, id)
 	}
@@ -118,7 +119,7 @@ func (s *story) answered(lease model.LeaseID) {
 }
 
 // watched is who the story is about at the moment: 0 is nobody.
-func (s *story) watched() model.LeaseID {
+func (s *story) watched() core.LeaseID {
 	queue := s.queues[s.workspace]
 	switch {
 	case len(queue) == 0:
@@ -135,7 +136,7 @@ func (s *story) watched() model.LeaseID {
 func (s *story) step(now step) {
 	before := s.watched()
 	delete(s.dialing, connOf(now.message)) // if it was
-	if m, ok := now.message.(model.Acquire); ok {
+	if m, ok := now.message.(core.Acquire); ok {
 		s.arrives(m.Lease, m.Workspace, now.now)
 	}
 	during := s.watched()
@@ -151,7 +152,7 @@ func (s *story) step(now step) {
 	words := s.message(now)
 	s.forget(now.message)
 	after := s.watched()
-	if m, ok := now.message.(model.Acquire); ok && len(s.queues[m.Workspace]) > 0 {
+	if m, ok := now.message.(core.Acquire); ok && len(s.queues[m.Workspace]) > 0 {
 		s.seen[m.Workspace] = true
 	}
 	if before == 0 && after == 0 {
@@ -189,40 +190,40 @@ func (s *story) line(format string, args ...any) {
 }
 
 // own tells whether a message is about the workspace or about all.
-func (s *story) own(m model.Message) bool {
+func (s *story) own(m core.Message) bool {
 	switch m := m.(type) {
-	case model.Acquire:
+	case core.Acquire:
 		return m.Workspace == s.workspace && (s.lease == 0 || m.Lease == s.lease)
-	case model.Cancel:
+	case core.Cancel:
 		return s.owner[m.Lease] == s.workspace && (s.lease == 0 || m.Lease == s.lease)
-	case model.DialFailed:
+	case core.DialFailed:
 		return m.Kind == model.ServerDown || m.Kind == model.ServerFull || s.conns[m.Conn] == s.workspace
-	case model.Pause:
+	case core.Pause:
 		return m.Workspace == s.workspace
-	case model.Resume:
+	case core.Resume:
 		return m.Workspace == s.workspace
-	case model.Evict:
+	case core.Evict:
 		return m.Workspace == s.workspace
-	case model.Renew:
+	case core.Renew:
 		return m.All || m.Workspace == s.workspace
-	case model.SetLimits, model.Drain:
+	case core.SetLimits, core.Drain:
 		return true
-	case model.Tick, model.Reclaim:
+	case core.Tick, core.Reclaim:
 		return false
 	}
 	id, known := s.conns[connOf(m)]
 	return known && id == s.workspace
 }
 
-func connOf(m model.Message) model.ConnID {
+func connOf(m core.Message) core.ConnID {
 	switch m := m.(type) {
-	case model.Release:
+	case core.Release:
 		return m.Conn
-	case model.DialSucceeded:
+	case core.DialSucceeded:
 		return m.Conn
-	case model.DialFailed:
+	case core.DialFailed:
 		return m.Conn
-	case model.Closed:
+	case core.Closed:
 		return m.Conn
 	}
 	return 0
@@ -230,46 +231,46 @@ func connOf(m model.Message) model.ConnID {
 
 // bearsOn tells whether an effect is about the workspace, or about a slot that it
 // could have used.
-func (s *story) bearsOn(m model.Message, e model.Effect) bool {
-	_, hit := m.(model.Acquire)
+func (s *story) bearsOn(m core.Message, e core.Effect) bool {
+	_, hit := m.(core.Acquire)
 	others := s.why.kind.others() && s.lastWatched != 0 && !hit
 	switch e := e.(type) {
-	case model.Grant:
+	case core.Grant:
 		return s.bears(e.Lease, e.Workspace) || others && e.Workspace != s.workspace
-	case model.Reject:
+	case core.Reject:
 		return s.bears(e.Lease, s.owner[e.Lease])
-	case model.Dial:
+	case core.Dial:
 		return e.Workspace == s.workspace || others
-	case model.Close:
+	case core.Close:
 		return e.Workspace == s.workspace || e.For == s.workspace || others && e.For != ""
 	}
 	return false
 }
 
-func (s *story) bears(lease model.LeaseID, id model.WorkspaceID) bool {
+func (s *story) bears(lease core.LeaseID, id model.WorkspaceID) bool {
 	return id == s.workspace && (s.lease == 0 || lease == s.lease)
 }
 
 // follow notes an effect.
-func (s *story) follow(e model.Effect) {
+func (s *story) follow(e core.Effect) {
 	switch e := e.(type) {
-	case model.Grant:
+	case core.Grant:
 		s.answered(e.Lease)
-	case model.Reject:
+	case core.Reject:
 		s.answered(e.Lease)
-	case model.Dial:
+	case core.Dial:
 		s.conns[e.Conn], s.dialing[e.Conn] = e.Workspace, true
 	}
 }
 
 // forget notes what a message has ended, once it was told of.
-func (s *story) forget(m model.Message) {
+func (s *story) forget(m core.Message) {
 	switch m := m.(type) {
-	case model.DialFailed:
+	case core.DialFailed:
 		if !m.SlotHeld {
 			delete(s.conns, m.Conn)
 		}
-	case model.Closed:
+	case core.Closed:
 		delete(s.conns, m.Conn)
 	}
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/tenantpool/tenantpool/actor"
 	"github.com/tenantpool/tenantpool/model"
+	"github.com/tenantpool/tenantpool/model/core"
 	"github.com/tenantpool/tenantpool/pools"
 )
 
@@ -47,7 +48,7 @@ func (s scene) uses(id model.WorkspaceID, d time.Duration) {
 		l, err := s.Acquire(s.t.Context(), 0, id, actor.Wait{AtMost: time.Second})
 		if err == nil {
 			time.Sleep(d)
-			l.Release(model.Clean)
+			l.Release(core.Clean)
 		}
 	}()
 	synctest.Wait()
@@ -107,7 +108,7 @@ func trouble(s scene) {
 		s.t.Error(err)
 	}
 	time.Sleep(time.Second)
-	few := model.SetLimits{Budget: 1, PerWorkspace: 1}
+	few := core.SetLimits{Budget: 1, PerWorkspace: 1}
 	if err := s.SetLimits(s.t.Context(), few, few); err != nil {
 		s.t.Error(err)
 	}

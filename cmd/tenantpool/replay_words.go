@@ -5,12 +5,13 @@ import (
 	"time"
 
 	"github.com/tenantpool/tenantpool/model"
+	"github.com/tenantpool/tenantpool/model/core"
 )
 
 // message says what came.
 func (s *story) message(now step) string {
 	switch m := now.message.(type) {
-	case model.Acquire:
+	case core.Acquire:
 		text := fmt.Sprintf("lease %d asks for a connection of %q", m.Lease, string(m.Workspace))
 		if m.NoWait {
 			text += " and would not wait for somebody else's"
@@ -19,43 +20,43 @@ func (s *story) message(now step) string {
 			text += " and to be alone with it"
 		}
 		return text
-	case model.Cancel:
+	case core.Cancel:
 		return fmt.Sprintf("lease %d gives up", m.Lease)
-	case model.Release:
+	case core.Release:
 		text := s.conn(m.Conn) + " was given back"
 		if ago := now.now - m.At; m.At > 0 && ago >= time.Millisecond {
 			text += fmt.Sprintf(" %s ago", spell(ago))
 		}
-		if m.Health != model.Clean {
+		if m.Health != core.Clean {
 			text += ", " + m.Health.String()
 		}
 		return text
-	case model.DialSucceeded:
+	case core.DialSucceeded:
 		return s.conn(m.Conn) + " is open"
-	case model.DialFailed:
+	case core.DialFailed:
 		return fmt.Sprintf("the dial of %s failed (%s, %q)", s.conn(m.Conn), m.Kind, m.Err)
-	case model.Closed:
+	case core.Closed:
 		return s.conn(m.Conn) + " is gone and its slot free"
-	case model.Evict:
+	case core.Evict:
 		return fmt.Sprintf("an operator closes the idle connections of %q", string(m.Workspace))
-	case model.Renew:
+	case core.Renew:
 		if m.All {
 			return "an operator renews the connections of all workspaces"
 		}
 		return fmt.Sprintf("an operator renews the connections of %q", string(m.Workspace))
-	case model.Pause:
+	case core.Pause:
 		return fmt.Sprintf("an operator pauses %q", string(m.Workspace))
-	case model.Resume:
+	case core.Resume:
 		return fmt.Sprintf("%q is resumed", string(m.Workspace))
-	case model.SetLimits:
+	case core.SetLimits:
 		return fmt.Sprintf("the limits are now %d connections, %d for one workspace", m.Budget, m.PerWorkspace)
-	case model.Drain:
+	case core.Drain:
 		return "the share drains"
 	}
 	return "time passed"
 }
 
-func (s *story) conn(id model.ConnID) string {
+func (s *story) conn(id core.ConnID) string {
 	if owner, known := s.conns[id]; known {
 		return fmt.Sprintf("connection %d of %q", id, string(owner))
 	}
@@ -63,16 +64,16 @@ func (s *story) conn(id model.ConnID) string {
 }
 
 // effect says what was decided, beside the watched waiter.
-func (s *story) effect(now step, e model.Effect, watched model.LeaseID) string {
+func (s *story) effect(now step, e core.Effect, watched core.LeaseID) string {
 	switch e := e.(type) {
-	case model.Grant:
+	case core.Grant:
 		if e.Workspace == s.workspace {
 			return fmt.Sprintf("lease %d gets connection %d of %q after %s", e.Lease, e.Conn, string(e.Workspace), spell(e.Waited))
 		}
 		return fmt.Sprintf("it went to the next acquire of %q, which had waited %s", string(e.Workspace), s.beside(now, watched, e.Waited))
-	case model.Reject:
+	case core.Reject:
 		return fmt.Sprintf("lease %d is refused: %q", e.Lease, e.Err)
-	case model.Dial:
+	case core.Dial:
 		text := fmt.Sprintf("connection %d for %q is being opened", e.Conn, string(e.Workspace))
 		if e.Workspace == s.workspace {
 			return text
@@ -81,10 +82,10 @@ func (s *story) effect(now step, e model.Effect, watched model.LeaseID) string {
 			text += ", which has waited " + s.beside(now, watched, waited)
 		}
 		return text
-	case model.Close:
+	case core.Close:
 		return fmt.Sprintf("connection %d of %q is closed: %s", e.Conn, string(e.Workspace), closeReason(e))
 	}
-	return model.DescribeEffect(e)
+	return core.DescribeEffect(e)
 }
 
 // nextToDial is how long he has waited for whom a dial starts: the first waiter
@@ -104,7 +105,7 @@ func (s *story) nextToDial(now step, id model.WorkspaceID) (waited time.Duration
 }
 
 // beside compares how long somebody has waited with the watched waiter.
-func (s *story) beside(now step, watched model.LeaseID, waited time.Duration) string {
+func (s *story) beside(now step, watched core.LeaseID, waited time.Duration) string {
 	arrived, known := s.arrived[watched]
 	if !known {
 		return spell(waited)
@@ -118,7 +119,7 @@ func (s *story) beside(now step, watched model.LeaseID, waited time.Duration) st
 	return "as long"
 }
 
-func closeReason(e model.Close) string {
+func closeReason(e core.Close) string {
 	idle := ""
 	if e.IdleFor > 0 {
 		idle = fmt.Sprintf("unused for %s, ", spell(e.IdleFor))

@@ -1,0 +1,153 @@
+package core
+
+import (
+	"fmt"
+
+	"github.com/tenantpool/tenantpool/model"
+)
+
+// acquire is rule 1.
+func (s *State) acquire(m Acquire) {
+	s.counters.Acquires++
+	if s.draining {
+		s.reject(m.Lease, m.Caller, closedError(m.Workspace))
+		return
+	}
+	m.NoWait = m.NoWait && !m.Exclusive
+	w := s.lookup(m.Workspace)
+	if top := len(w.idle) - 1; top >= 0 && !m.Exclusive {
+		c := w.idle[top]
+		verify := s.mustVerify(c)
+		s.unpark(c)
+		s.counters.Hits++
+		s.lend(c, m.Lease)
+		s.emit(Grant{Lease: m.Lease, Conn: c.id, Workspace: w.id, Verify: verify, Caller: m.Caller})
+		return
+	}
+	if err := s.refuseToQueue(m, w); err != nil {
+		s.reject(m.Lease, m.Caller, err)
+		s.settle(w)
+		return
+	}
+	wt := s.enqueue(m, w)
+	s.closeIdle(w, len(w.idle), model.PauseAsked) // there are none, unless it is exclusive
+	if m.NoWait {
+		if err := s.refuseToWait(w); err != nil {
+			s.dequeue(wt)
+			s.settle(w)
+			s.reject(m.Lease, m.Caller, err)
+		}
+	}
+}
+
+// mustVerify tells whether an idle connection is to be tested before its use.
+func (s *State) mustVerify(c *conn) bool {
+	long := s.limits.VerifyAfter > 0 && s.now-c.lastUsed >= s.limits.VerifyAfter
+	return long || c.lastUsed <= s.suspect
+}
+
+// refuseToQueue says why an Acquire that found nothing idle may not even join
+// the queue.
+func (s *State) refuseToQueue(m Acquire, w *workspace) error {
+	switch {
+	case s.queue.size >= s.limits.MaxWaiters || w.waiting() >= s.limits.MaxWaitersPerWorkspace:
+		err := s.limitError(w, model.QueueLimit)
+		err.Waiting++ // the refused one, which is not in the queue
+		err.WaitingWorkspace++
+		return err
+	case m.NoWait && w.shut():
+		return pausedError(w)
+	case !w.paused && w.backoff.lasts(s.now) && w.backoff.kind == model.Permanent:
+		return w.backoff.dialError(w) // after a pause Resume forgets the failure
+	}
+	return nil
+}
+
+// refuseToWait says why an Acquire with NoWait, the last of its workspace's
+// queue, would have to wait for somebody else.
+func (s *State) refuseToWait(w *workspace) error {
+	uncovered := w.queue.size - w.counts[dialing]
+	room := max(0, s.coming()+s.counts[idle])
+	switch {
+	case w.backoff.lasts(s.now):
+		return w.backoff.dialError(w)
+	case s.server.lasts(s.now):
+		return s.server.dialError(w)
+	case uncovered <= 0:
+		return nil
+	case uncovered > s.limits.PerWorkspace-w.open():
+		return s.limitError(w, model.WorkspaceLimit)
+	case s.demand > room:
+		return s.limitError(w, model.BudgetLimit)
+	}
+	return nil
+}
+
+// cancel answers a waiter that gave up, with what it was waiting for.
+func (s *State) cancel(m Cancel) {
+	wt := s.waiters[m.Lease]
+	if wt == nil {
+		return // answered already: the grant or the reject is on its way
+	}
+	err := s.waitedFor(wt)
+	s.dequeue(wt)
+	s.settle(wt.workspace)
+	s.reject(m.Lease, wt.caller, err)
+}
+
+// waitedFor says what kept the waiter waiting. It walks the workspace's queue up
+// to the waiter, but no further than to the cap.
+func (s *State) waitedFor(wt *waiter) error {
+	w := wt.workspace
+	room := s.limits.PerWorkspace - w.open()
+	switch {
+	case !wt.exclusive && w.shut():
+		return pausedError(w)
+	case w.backoff.failures > 0 && (s.server.failures == 0 || w.backoff.until >= s.server.until):
+		return w.backoff.dialError(w)
+	case s.server.failures > 0: // since the workspace's own failure, if it had one
+		return s.server.dialError(w)
+	case wt.exclusive && (wt != w.exclusive.head.item || w.open() > w.counts[dialing]):
+		return fmt.Errorf("acquire workspace %q: %w", w.id, model.ErrInUse)
+	case w.within(wt, w.counts[dialing]):
+		return fmt.Errorf("acquire workspace %q: %w", w.id, model.ErrDialing)
+	case !w.within(wt, w.counts[dialing]+room):
+		return s.limitError(w, model.WorkspaceLimit)
+	case s.open() >= s.effective && s.counts[idle] == 0:
+		return s.limitError(w, model.BudgetLimit)
+	}
+	return fmt.Errorf("acquire workspace %q: %w", w.id, model.ErrDialing)
+}
+
+// within tells whether the waiter is among the first n of its workspace.
+func (w *workspace) within(wt *waiter, n int) bool {
+	for at := w.line(wt.exclusive).head; at != nil && n > 0; at, n = at.next, n-1 {
+		if at.item == wt {
+			return true
+		}
+	}
+	return false
+}
+
+func pausedError(w *workspace) error {
+	return fmt.Errorf("acquire workspace %q: %w", w.id, model.ErrPaused)
+}
+
+func closedError(id model.WorkspaceID) error {
+	return fmt.Errorf("acquire workspace %q: %w", id, model.ErrClosed)
+}
+
+func (s *State) limitError(w *workspace, limit model.Limit) *model.ConnectionLimitError {
+	return &model.ConnectionLimitError{
+		MaxConnections:     s.limits.Budget,
+		CurrentConnections: s.open(),
+		EffectiveBudget:    s.effective,
+		Lingering:          s.counts[closing] - s.onTheWay.size,
+		WorkspaceID:        w.id,
+		Limit:              limit,
+		MaxPerWorkspace:    s.limits.PerWorkspace,
+		CurrentWorkspace:   w.open(),
+		Waiting:            s.queue.size,
+		WaitingWorkspace:   w.waiting(),
+	}
+}

@@ -1,0 +1,200 @@
+package core
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+)
+
+// Check verifies every invariant that can be seen in a State at rest, by
+// recomputing from the connections and waiters what is kept incrementally. It
+// is for tests: it takes time quadratic in what it looks at.
+func (s *State) Check() error {
+	return errors.Join(
+		s.checkCounts(),
+		s.checkIdle(),
+		s.checkWaiters(),
+		s.checkWorkspaces(),
+		s.checkNoLostWakeUp(),
+	)
+}
+
+// checkCounts: I1, I2 and I5 as far as numbers tell.
+func (s *State) checkCounts() error {
+	var total [connStates]int
+	each := make(map[*workspace][connStates]int)
+	leased := make(map[LeaseID]bool)
+	for id, c := range s.conns {
+		total[c.state]++
+		counts := each[c.workspace]
+		counts[c.state]++
+		each[c.workspace] = counts
+		switch {
+		case c.id != id:
+			return fmt.Errorf("I5: connection %d is filed under %d", c.id, id)
+		case s.workspaces[c.workspace.id] != c.workspace:
+			return fmt.Errorf("I4: connection %d belongs to a forgotten entry of workspace %q", id, c.workspace.id)
+		case c.exclusive && c.state == inUse && c.workspace.open() != 1:
+			return fmt.Errorf("I12: connection %d is in exclusive use, but workspace %q has %d", id, c.workspace.id, c.workspace.open())
+		case c.state == inUse && c.exclusive != c.workspace.alone:
+			return fmt.Errorf("I12: connection %d: exclusive %t, but kept of workspace %q: %t", id, c.exclusive, c.workspace.id, c.workspace.alone)
+		case c.state == inUse && leased[c.lease]:
+			return fmt.Errorf("I5: lease %d has two connections", c.lease)
+		case c.state == closing && c.listed.in != nil && c.listed.in != &s.onTheWay,
+			c.state != closing && c.listed.in != nil:
+			return fmt.Errorf("I5: connection %d is in the wrong list for its state", id)
+		}
+		if c.state == inUse {
+			leased[c.lease] = true
+		}
+	}
+	if total != s.counts {
+		return fmt.Errorf("I1: counted %v, kept %v", total, s.counts)
+	}
+	for _, w := range s.workspaces {
+		if each[w] != w.counts {
+			return fmt.Errorf("I2: workspace %q: counted %v, kept %v", w.id, each[w], w.counts)
+		}
+		if w.alone && w.counts[inUse] != 1 {
+			return fmt.Errorf("I12: workspace %q has %d connections in use, and none of them alone", w.id, w.counts[inUse])
+		}
+	}
+	if s.effective > s.limits.Budget {
+		return fmt.Errorf("I1: effective budget %d above the budget %d", s.effective, s.limits.Budget)
+	}
+	return nil
+}
+
+// checkIdle: I6.
+func (s *State) checkIdle() error {
+	if n := s.counts[idle]; s.idle.lru.size() != n || s.idle.ends.size() != n {
+		return fmt.Errorf("I6: %d idle, %d in the LRU heap, %d in the heap of ends", n, s.idle.lru.size(), s.idle.ends.size())
+	}
+	for _, c := range s.conns {
+		stacked := slices.Contains(c.workspace.idle, c)
+		if is := c.state == idle; is != stacked || is != s.idle.lru.has(c) || is != s.idle.ends.has(c) {
+			return fmt.Errorf("I6: connection %d: idle %v, but stacked %v, in LRU heap %v, in heap of ends %v",
+				c.id, is, stacked, s.idle.lru.has(c), s.idle.ends.has(c))
+		}
+		if c.state == idle && (byUse(c, s.idle.lru.min()) || byEnd(c, s.idle.ends.min())) {
+			return fmt.Errorf("I6: connection %d comes before the head of a heap", c.id)
+		}
+		if c.state == idle && c.stale() {
+			return fmt.Errorf("I11: connection %d is idle, but dialed before connection %d, the last before a Renew", c.id, c.workspace.renewed+1)
+		}
+	}
+	for _, w := range s.workspaces {
+		if !slices.IsSortedFunc(w.idle, func(a, b *conn) int {
+			if byUse(a, b) {
+				return -1
+			}
+			return 1
+		}) {
+			return fmt.Errorf("I6: idle stack of workspace %q out of order", w.id)
+		}
+	}
+	return nil
+}
+
+// checkWaiters: I3 and I8 as far as the queues tell.
+func (s *State) checkWaiters() error {
+	if len(s.waiters) != s.queue.size {
+		return fmt.Errorf("I3: %d waiters known, %d queued", len(s.waiters), s.queue.size)
+	}
+	if s.draining && s.queue.size > 0 {
+		return fmt.Errorf("I9: %d waiters while draining", s.queue.size)
+	}
+	last, queued := uint64(0), make(map[*workspace]int)
+	for n := s.queue.head; n != nil; n = n.next {
+		wt := n.item
+		if wt.number <= last || s.waiters[wt.lease] != wt || wt.inWorkspace.in != wt.workspace.line(wt.exclusive) {
+			return fmt.Errorf("I8: waiter of lease %d is out of order or not filed", wt.lease)
+		}
+		last = wt.number
+		queued[wt.workspace]++
+	}
+	for _, w := range s.workspaces {
+		if queued[w] != w.waiting() {
+			return fmt.Errorf("I3: workspace %q: %d of its waiters queued, %d in its own queues", w.id, queued[w], w.waiting())
+		}
+		for _, head := range []*node[*waiter]{w.queue.head, w.exclusive.head} {
+			for n := head; n != nil && n.next != nil; n = n.next {
+				if n.item.number > n.next.item.number {
+					return fmt.Errorf("I8: queue of workspace %q out of order", w.id)
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// checkWorkspaces: what is derived from each workspace, and I10.
+func (s *State) checkWorkspaces() error {
+	demand, needy, retries, retired := 0, 0, 0, 0
+	for _, w := range s.workspaces {
+		need, waitsForRetry := s.needOf(w), s.waitsForRetry(w)
+		inactive := w.open() == 0 && w.waiting() == 0 && !w.paused
+		switch {
+		case need != w.need || (need > 0) != s.needy.has(w):
+			return fmt.Errorf("workspace %q needs %d, kept %d, in the heap %v", w.id, need, w.need, s.needy.has(w))
+		case need > 0 && w.needKey != w.firstNeedy().item.number:
+			return fmt.Errorf("workspace %q is filed under waiter %d", w.id, w.needKey)
+		case need > 0 && w.needKey < s.needy.min().needKey:
+			return fmt.Errorf("workspace %q comes before the head of the needy heap", w.id)
+		case waitsForRetry != s.retries.has(w):
+			return fmt.Errorf("workspace %q waits for a retry: %v, kept %v", w.id, waitsForRetry, s.retries.has(w))
+		case inactive != (w.listed.in != nil):
+			return fmt.Errorf("I10: workspace %q inactive: %v, retired: %v", w.id, inactive, w.listed.in != nil)
+		case len(w.pauses) > 0 && (!w.paused || w.open() == 0):
+			return fmt.Errorf("workspace %q has an unanswered pause", w.id)
+		}
+		demand += need
+		if need > 0 {
+			needy++
+		}
+		if waitsForRetry {
+			retries++
+		}
+		if inactive {
+			retired++
+		}
+	}
+	if demand != s.demand || needy != s.needy.size() || retries != s.retries.size() {
+		return fmt.Errorf("demand %d of %d workspaces, %d retries; kept %d, %d, %d",
+			demand, needy, retries, s.demand, s.needy.size(), s.retries.size())
+	}
+	if retired != s.retired.size || retired > maxRetired {
+		return fmt.Errorf("I10: %d workspaces retired, kept %d, allowed %d", retired, s.retired.size, maxRetired)
+	}
+	return nil
+}
+
+// checkNoLostWakeUp: I7, and I9 as far as it can be seen.
+func (s *State) checkNoLostWakeUp() error {
+	if s.draining {
+		if s.counts[idle] > 0 || s.drained != (s.open() == 0) {
+			return fmt.Errorf("I9: draining with %d idle, drained %v with %d open", s.counts[idle], s.drained, s.open())
+		}
+		return nil
+	}
+	for _, w := range s.workspaces {
+		if w.queue.size > 0 && len(w.idle) > 0 {
+			return fmt.Errorf("I7: workspace %q has %d waiters and %d idle connections", w.id, w.queue.size, len(w.idle))
+		}
+		if w.shut() && len(w.idle) > 0 {
+			return fmt.Errorf("workspace %q is paused or in exclusive use and has %d idle connections", w.id, len(w.idle))
+		}
+	}
+	wanted := s.wanted()
+	if wanted > 0 && s.open() < s.effective {
+		return fmt.Errorf("I7: %d dials are wanted and could start", wanted)
+	}
+	reclaimable := s.reclaimed && s.counts[idle] > 0 // and yet idle
+	if reclaimable && s.excess() > 0 {
+		return fmt.Errorf("I1: %d of %d open and only %d closing, but %d idle", s.open(), s.effective, s.counts[closing], s.counts[idle])
+	}
+	if reclaimable && wanted > max(0, s.coming()) {
+		return fmt.Errorf("I7: %d dials are wanted, %d slots are coming, and %d connections are idle", wanted, s.coming(), s.counts[idle])
+	}
+	return nil
+}

@@ -1,0 +1,50 @@
+package core
+
+import "time"
+
+// passTime does what has become due since the last message.
+func (s *State) passTime() {
+	for s.onTheWay.size > 0 && s.onTheWay.head.item.since+s.limits.CloseGrace <= s.now {
+		s.onTheWay.head.remove() // it lingers: counted, but not counted on
+	}
+	s.raiseEffective()
+	for s.retries.size() > 0 && s.retries.min().backoff.until <= s.now {
+		s.settle(s.retries.min())
+	}
+	s.closeEnded()
+}
+
+// askForTick emits WakeAt when the next time at which something becomes due has
+// changed.
+func (s *State) askForTick() {
+	at := Never
+	if s.draining {
+		s.setWake(at)
+		return
+	}
+	if s.idle.ends.size() > 0 {
+		at = s.idle.ends.min().end
+	}
+	if s.retries.size() > 0 {
+		at = min(at, s.retries.min().backoff.until)
+	}
+	if s.effective < s.limits.Budget {
+		at = min(at, s.probe.at)
+	}
+	if s.demand > 0 {
+		if s.server.lasts(s.now) {
+			at = min(at, s.server.until)
+		}
+		if s.onTheWay.size > 0 {
+			at = min(at, s.onTheWay.head.item.since+s.limits.CloseGrace)
+		}
+	}
+	s.setWake(at)
+}
+
+func (s *State) setWake(at time.Duration) {
+	if at != s.wakeAt {
+		s.wakeAt = at
+		s.emit(WakeAt{At: at})
+	}
+}

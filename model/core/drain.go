@@ -1,0 +1,28 @@
+package core
+
+import "github.com/tenantpool/tenantpool/model"
+
+// drain stops granting. A second one changes nothing.
+func (s *State) drain() {
+	if s.draining {
+		return
+	}
+	s.draining = true
+	for s.queue.size > 0 {
+		wt := s.queue.head.item
+		s.dequeue(wt)
+		s.reject(wt.lease, wt.caller, closedError(wt.workspace.id))
+		s.settle(wt.workspace)
+	}
+	for s.idle.lru.size() > 0 {
+		s.close(s.idle.lru.min(), model.DrainAsked)
+	}
+}
+
+// finishDrain tells, once, that the last slot is free (I9).
+func (s *State) finishDrain() {
+	if s.draining && !s.drained && s.open() == 0 {
+		s.drained = true
+		s.emit(Drained{})
+	}
+}

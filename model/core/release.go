@@ -1,0 +1,108 @@
+package core
+
+import (
+	"time"
+
+	"github.com/tenantpool/tenantpool/model"
+)
+
+// release ends a lease. One that is not of the connection's current lease is
+// stale: a second release, or one that comes after the connection went to
+// somebody else. It must not touch the connection (I5).
+func (s *State) release(m Release) {
+	c := s.leased(m.Conn, m.Lease)
+	if c == nil {
+		return
+	}
+	c.lastUsed = s.now
+	if m.At > 0 {
+		c.lastUsed = min(m.At, s.now)
+	}
+	c.workspace.lastUsed = max(c.workspace.lastUsed, c.lastUsed)
+	if m.Health == Lost {
+		s.suspect = s.now
+	}
+	if m.Health == Clean && !c.exclusive || s.draining {
+		s.free(c, false)
+	} else {
+		s.close(c, model.NotReusable)
+	}
+}
+
+// leased returns the connection if it is on that lease.
+func (s *State) leased(id ConnID, lease LeaseID) *conn {
+	c := s.conns[id]
+	if c == nil || c.state != inUse || c.lease != lease {
+		s.counters.StaleMessages++
+		return nil
+	}
+	return c
+}
+
+// free decides about a connection that nobody holds any more (rule 2). It is in
+// state inUse, but on no lease. fresh: it was just dialed.
+func (s *State) free(c *conn, fresh bool) {
+	w := c.workspace
+	alone := fresh && w.exclusive.size > 0 && w.open() == 1
+	first := w.next().head
+	switch {
+	case s.draining:
+		s.close(c, model.DrainAsked)
+	case w.shut() && !alone:
+		s.close(c, model.PauseAsked)
+	case c.stale():
+		s.close(c, model.Renewed)
+	case c.bornPlusLifetime(s.limits) <= s.now:
+		s.close(c, model.LifetimeOver)
+	case s.open()-s.counts[closing] > s.limits.Budget || w.open()-w.counts[closing] > s.limits.PerWorkspace:
+		s.close(c, model.Shrink)
+	case first == nil:
+		s.park(c)
+		s.settle(w)
+		if c.end <= s.now { // it was given back long ago
+			s.close(c, c.endReason)
+		}
+	case c.stays <= s.now && s.owedElsewhere(first.item):
+		s.closeFor(c, model.Yield, s.nextNeedy())
+	default:
+		wt := first.item
+		s.dequeue(wt)
+		if fresh {
+			s.counters.FreshGrants++
+		} else {
+			s.counters.HandOffs++
+		}
+		c.exclusive = wt.exclusive
+		s.lend(c, wt.lease)
+		s.emit(Grant{Lease: wt.lease, Conn: c.id, Workspace: w.id, Waited: s.now - wt.arrived, Caller: wt.caller})
+	}
+}
+
+// A slot serves nobody while it moves to another workspace. When more workspaces have
+// waiters than there are slots, somebody elsewhere is always older, and slots would
+// do little but move. So a connection that has waiters stays for nine times as long
+// as its dial took, and moving takes a tenth of a slot's time; a server that has much
+// to do dials slowly, and its connections stay longer. But no dial is so slow that
+// others wait longer than maxStay for it.
+const (
+	stayPerDial = 9
+	maxStay     = time.Second
+)
+
+// owedElsewhere tells whether a slot must leave the first waiter's workspace:
+// more waiters of other workspaces than slots are coming for them are older by
+// more than Patience, and a slot more could be used for a dial at once.
+func (s *State) owedElsewhere(first *waiter) bool {
+	coming := max(0, s.coming())
+	return s.dialRoom() > coming &&
+		s.olderThan(first.arrived-s.limits.Patience, 0, coming+1) > coming
+}
+
+// lend puts the connection on a lease.
+func (s *State) lend(c *conn, lease LeaseID) {
+	s.move(c, inUse)
+	c.lease, c.since = lease, s.now
+	c.workspace.alone = c.exclusive
+	c.workspace.lastUsed = s.now
+	s.settle(c.workspace)
+}

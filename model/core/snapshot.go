@@ -1,0 +1,50 @@
+package core
+
+import (
+	"time"
+
+	"github.com/tenantpool/tenantpool/model"
+)
+
+// Stats returns a copy of the state at now, its Active in no particular order. It
+// takes time linear in the number of known workspaces.
+func (s *State) Stats(now time.Duration) model.BudgetStats {
+	st := model.BudgetStats{
+		Budget:          s.limits.Budget,
+		EffectiveBudget: s.effective,
+		PerWorkspace:    s.limits.PerWorkspace,
+		Counts:          countsOf(&s.counts, s.queue.size),
+		Counters:        s.counters,
+		Draining:        s.draining,
+	}
+	if first := s.queue.head; first != nil {
+		st.LongestWait = now - first.item.arrived
+	}
+	if s.server.failures > 0 {
+		st.ServerDown = s.server.err
+	}
+	for _, w := range s.workspaces { // a report, not a decision
+		if w.listed.in != nil {
+			continue // retired
+		}
+		st.Active = append(st.Active, model.WorkspaceStats{
+			ID:        w.id,
+			Counts:    countsOf(&w.counts, w.waiting()),
+			LastUsed:  now - w.lastUsed,
+			Dials:     w.dials,
+			Evictions: w.evictions,
+			Paused:    w.shut(),
+		})
+	}
+	return st
+}
+
+func countsOf(counts *[connStates]int, waiting int) model.Counts {
+	return model.Counts{
+		Dialing: counts[dialing],
+		Idle:    counts[idle],
+		InUse:   counts[inUse],
+		Closing: counts[closing],
+		Waiting: waiting,
+	}
+}
