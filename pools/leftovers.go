@@ -16,6 +16,7 @@ import (
 
 	"github.com/tenantpool/tenantpool/actor"
 	"github.com/tenantpool/tenantpool/model"
+	"github.com/tenantpool/tenantpool/model/core"
 )
 
 // WithInstance names the place of this process among those that use the server, so that
@@ -149,7 +150,7 @@ func (m *Manager) holdLeftovers(ctx context.Context, conn *Conn) error {
 		// must not end it half-way: what is not held does not count.
 		lease, err := m.supervisor.Acquire(context.WithoutCancel(ctx), shares[id], id, actor.Wait{NoWait: true, AtMost: askAtMost})
 		if err == nil {
-			lease.Release(model.Unclean)
+			lease.Release(core.Unclean)
 			held++
 		}
 	}
