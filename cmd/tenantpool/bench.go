@@ -12,7 +12,7 @@ import (
 	"github.com/sirupsen/logrus"
 	"github.com/spf13/cobra"
 
-	"github.com/tenantpool/tenantpool/cmd/bench"
+	"github.com/tenantpool/tenantpool/cmd/internal/bench"
 	"github.com/tenantpool/tenantpool/model"
 )
 

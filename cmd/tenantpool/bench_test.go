@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/tenantpool/tenantpool/cmd/bench"
+	"github.com/tenantpool/tenantpool/cmd/internal/bench"
 )
 
 func TestBenchReportsJSONAndDrawsAChart(t *testing.T) {

@@ -12,7 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tenantpool/tenantpool/cmd/figures"
-	"github.com/tenantpool/tenantpool/cmd/popularity"
+	"github.com/tenantpool/tenantpool/cmd/internal/stage"
 	"github.com/tenantpool/tenantpool/model"
 )
 
@@ -112,7 +112,7 @@ func forgetOtherServers() {
 }
 
 // play runs the traffic and returns what came of it.
-func play(ctx context.Context, o demoOptions, st *stage, con *console) (report, error) {
+func play(ctx context.Context, o demoOptions, st *demoStage, con *console) (report, error) {
 	before, err := st.manager.Stats(context.Background())
 	if err != nil {
 		return report{}, err
@@ -134,7 +134,7 @@ func play(ctx context.Context, o demoOptions, st *stage, con *console) (report, 
 	traffic{
 		manager:    st.manager,
 		workspaces: st.workspaces,
-		popularity: popularity.New(len(st.workspaces), o.zipf),
+		popularity: stage.NewPopularity(len(st.workspaces), o.zipf),
 		recorder:   rec,
 	}.run(playing, o.workers)
 	took := time.Since(began)

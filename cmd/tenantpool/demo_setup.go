@@ -14,8 +14,8 @@ import (
 	"github.com/tenantpool/tenantpool/pools/localpg"
 )
 
-// stage is all that the demo puts up and takes down again.
-type stage struct {
+// demoStage is all that the demo puts up and takes down again.
+type demoStage struct {
 	config     model.Config
 	server     *localpg.Server
 	judge      *judge
@@ -36,8 +36,8 @@ const (
 
 // setUp starts the server and creates the workspaces. On an error nothing is
 // left behind.
-func setUp(ctx context.Context, o demoOptions, con *console) (_ *stage, err error) {
-	s := &stage{}
+func setUp(ctx context.Context, o demoOptions, con *console) (_ *demoStage, err error) {
+	s := &demoStage{}
 	defer func() {
 		if err == nil {
 			return
@@ -114,7 +114,7 @@ const drainWithin = 20 * time.Second
 
 // tearDown ends everything that is up, and adds to the report what the server
 // has seen.
-func (s *stage) tearDown(rep *report) error {
+func (s *demoStage) tearDown(rep *report) error {
 	ctx, stop := context.WithTimeout(context.Background(), drainWithin)
 	defer stop()
 	var failed []error

@@ -23,7 +23,7 @@ const (
 )
 
 // startLive shows the difference to before until stop.
-func startLive(rec *recorder, st *stage, before model.Stats, con *console) *live {
+func startLive(rec *recorder, st *demoStage, before model.Stats, con *console) *live {
 	l := &live{quit: make(chan struct{}), ended: make(chan struct{})}
 	first, every := firstRow, rowEvery
 	if con.terminal != nil {

@@ -4,7 +4,7 @@ import (
 	"maps"
 	"time"
 
-	"github.com/tenantpool/tenantpool/cmd/latency"
+	"github.com/tenantpool/tenantpool/cmd/internal/stage"
 )
 
 // outcome is how one request went.
@@ -30,8 +30,8 @@ func (t tally) failed() uint64 { return t.requests - t.ok - t.errors[cancelled] 
 
 // latencies of all requests together.
 type latencies struct {
-	request latency.Histogram // of the requests that went well
-	acquire latency.Histogram // of the acquires that got a connection
+	request stage.Histogram // of the requests that went well
+	acquire stage.Histogram // of the acquires that got a connection
 }
 
 // recorder counts outcomes. One goroutine owns the counts, because there are too
@@ -53,8 +53,8 @@ func startRecorder() *recorder {
 		ended:    make(chan struct{}),
 		tally:    tally{errors: map[errorKind]uint64{}, examples: map[errorKind]string{}},
 		latencies: latencies{
-			request: latency.New(),
-			acquire: latency.New(),
+			request: stage.NewHistogram(),
+			acquire: stage.NewHistogram(),
 		},
 	}
 	go r.run()

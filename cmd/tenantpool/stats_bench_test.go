@@ -17,7 +17,7 @@ import (
 	"github.com/sirupsen/logrus"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/tenantpool/tenantpool/cmd/popularity"
+	"github.com/tenantpool/tenantpool/cmd/internal/stage"
 	"github.com/tenantpool/tenantpool/web"
 )
 
@@ -51,7 +51,7 @@ func BenchmarkTrafficBesideStatistics(b *testing.B) {
 		defer stop()
 		rec := startRecorder()
 		began := time.Now()
-		traffic{st.manager, st.workspaces, popularity.New(len(st.workspaces), o.zipf), rec}.run(ctx, o.workers)
+		traffic{st.manager, st.workspaces, stage.NewPopularity(len(st.workspaces), o.zipf), rec}.run(ctx, o.workers)
 		return float64(rec.stop().requests) / time.Since(began).Seconds()
 	}
 	traffic() // warms up
@@ -84,7 +84,7 @@ func median(of []float64) float64 {
 	return of[len(of)/2]
 }
 
-func startStatistics(b *testing.B, st *stage) (address, token string) {
+func startStatistics(b *testing.B, st *demoStage) (address, token string) {
 	b.Helper()
 	log := logrus.New()
 	log.SetOutput(io.Discard)

@@ -9,7 +9,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/tenantpool/tenantpool/cmd/popularity"
+	"github.com/tenantpool/tenantpool/cmd/internal/stage"
 	"github.com/tenantpool/tenantpool/model"
 	"github.com/tenantpool/tenantpool/pools"
 )
@@ -18,7 +18,7 @@ import (
 type traffic struct {
 	manager    *pools.Manager
 	workspaces []model.WorkspaceID
-	popularity popularity.Popularity
+	popularity stage.Popularity
 	recorder   *recorder
 }
 

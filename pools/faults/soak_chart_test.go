@@ -13,7 +13,7 @@ import (
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
 
-	"github.com/tenantpool/tenantpool/cmd/chart"
+	"github.com/tenantpool/tenantpool/internal/chart"
 )
 
 const (
