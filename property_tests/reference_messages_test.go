@@ -86,8 +86,8 @@ func (r *reference) acquireNoWait(w *refWorkspace, waiter refWaiter) {
 		r.reject(waiter, r.dialError(w))
 		return
 	}
-	uncovered := r.waiting(w.id) - r.count(w.id, refDialing)
-	if uncovered <= 0 {
+	uncovered := r.uncovered(w.id)
+	if uncovered == 0 {
 		return
 	}
 	if uncovered > r.limits.PerWorkspace-r.count(w.id, anyState) {
@@ -117,7 +117,7 @@ func (r *reference) cancel(m core.Cancel) {
 		r.reject(waiter, r.serverDialError(w))
 	case waiter.exclusive && (position > 0 || r.count(w.id, anyState) > dialing):
 		r.reject(waiter, model.ErrInUse)
-	case position < dialing:
+	case r.covered(waiter):
 		r.reject(waiter, model.ErrDialing)
 	case position-dialing >= r.limits.PerWorkspace-r.count(w.id, anyState):
 		r.reject(waiter, r.limitError(w.id, model.WorkspaceLimit))
@@ -268,6 +268,7 @@ func (r *reference) dialSucceeded(m core.DialSucceeded) {
 		r.counters.StaleMessages++
 		return
 	}
+	r.learnPace(r.now-c.dialed, r.count(anyWorkspace, refDialing))
 	c.created, c.lastUsed = r.now, r.now
 	r.workspace(c.workspace).failures = 0
 	r.serverFailures = 0
@@ -321,10 +322,9 @@ func (r *reference) dialFailed(m core.DialFailed) {
 		}
 	}
 	for _, waiter := range r.waiters {
-		covered := r.position(waiter) < r.count(w.id, refDialing)
 		switch {
 		case waiter.workspace != w.id, waiter.exclusive:
-		case m.Kind == model.Permanent && !w.paused, waiter.noWait && !covered:
+		case m.Kind == model.Permanent && !w.paused, waiter.noWait && !r.covered(waiter):
 			refused = append(refused, waiter)
 		}
 	}

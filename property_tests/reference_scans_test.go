@@ -123,9 +123,25 @@ func (r *reference) need(id model.WorkspaceID) int {
 	if r.shut(id) {
 		return 0
 	}
-	uncovered := r.waiting(id) - r.count(id, refDialing)
 	belowCap := r.limits.PerWorkspace - r.count(id, anyState)
-	return max(0, min(uncovered, belowCap))
+	return max(0, min(r.uncovered(id), belowCap))
+}
+
+// covered tells whether a dial under way is meant for the waiter: the workspace's
+// dials are meant for its first waiters.
+func (r *reference) covered(w refWaiter) bool {
+	return r.position(w) < r.count(w.workspace, refDialing)
+}
+
+// uncovered is how many of the workspace's waiters no dial is meant for.
+func (r *reference) uncovered(id model.WorkspaceID) int {
+	n := 0
+	for _, w := range r.waiters {
+		if w.workspace == id && !r.covered(w) {
+			n++
+		}
+	}
+	return n
 }
 
 // needy tells whether the waiter is one of the first `need` uncovered ones.
@@ -133,8 +149,8 @@ func (r *reference) needy(w refWaiter) bool {
 	if w.exclusive != (r.exclusives(w.workspace) > 0) {
 		return false
 	}
-	uncovered := r.position(w) - r.count(w.workspace, refDialing)
-	return 0 <= uncovered && uncovered < r.need(w.workspace)
+	before := r.position(w) - r.count(w.workspace, refDialing) // uncovered ones
+	return !r.covered(w) && before < r.need(w.workspace)
 }
 
 func (r *reference) demand() int {
@@ -157,7 +173,7 @@ func (r *reference) dialRoom() int {
 	case r.serverFailures > 0:
 		return max(0, 1-dialing)
 	}
-	return max(0, r.limits.MaxDialing-dialing)
+	return max(0, r.pace-dialing)
 }
 
 // idleByUse lists the idle connections, the least recently used first.

@@ -32,6 +32,11 @@ type reference struct {
 	serverUntil    time.Duration
 	serverErr      error
 
+	pace   int             // how many dials may be under way
+	votes  int             // for a higher pace, less those for a lower one
+	epochs []time.Duration // when each began
+	dials  []refDial
+
 	lost   bool // a Release said so, the last time at lostAt
 	lostAt time.Duration
 
@@ -85,7 +90,11 @@ type refWorkspace struct {
 }
 
 func newReference(limits model.Limits) *reference {
-	return &reference{limits: limits, effective: limits.Budget, wake: core.Never}
+	r := &reference{limits: limits, effective: limits.Budget, wake: core.Never, pace: limits.MaxDialing}
+	if limits.AdaptDialing {
+		r.pace = min(4, limits.MaxDialing)
+	}
+	return r
 }
 
 func (r *reference) Check() error { return nil }
@@ -273,4 +282,41 @@ func (r *reference) finishPauses(w *refWorkspace) {
 		r.emit(core.OperationDone{Operation: op.id, Closed: op.closed})
 	}
 	w.pauses = nil
+}
+
+// refDial is a dial that succeeded.
+type refDial struct {
+	took  time.Duration
+	epoch int // in which it ended
+}
+
+// learnPace is what the comment of core's pace says of TCP Vegas: of n dials that take
+// t each, where one alone takes t0, n * (1 - t0/t) only queue. t0 is the shortest dial
+// of this epoch of five minutes and of the one before.
+func (r *reference) learnPace(took time.Duration, n int) {
+	if !r.limits.AdaptDialing || took <= 0 {
+		return
+	}
+	if len(r.epochs) == 0 || r.now >= r.epochs[len(r.epochs)-1]+5*time.Minute {
+		r.epochs = append(r.epochs, r.now)
+	}
+	epoch := len(r.epochs)
+	r.dials = append(r.dials, refDial{took, epoch})
+	t0 := took
+	for _, d := range r.dials {
+		if d.epoch >= epoch-1 {
+			t0 = min(t0, d.took)
+		}
+	}
+	queue := int(time.Duration(n) * (took - t0) / took)
+	if queue < max(1, n/4) && n >= r.pace {
+		r.votes++
+	} else if queue > max(3, n/2) {
+		r.votes--
+	}
+	if r.votes >= r.pace {
+		r.pace, r.votes = min(r.pace+1, r.limits.MaxDialing), 0
+	} else if -r.votes >= r.pace {
+		r.pace, r.votes = max(r.pace-1, min(2, r.limits.MaxDialing)), 0
+	}
 }

@@ -66,14 +66,14 @@ func (s *State) refuseToQueue(m Acquire, w *workspace) error {
 // refuseToWait says why an Acquire with NoWait, the last of its workspace's
 // queue, would have to wait for somebody else.
 func (s *State) refuseToWait(w *workspace) error {
-	uncovered := w.queue.size - w.counts[dialing]
+	uncovered := w.cover().uncovered()
 	room := max(0, s.coming()+s.counts[idle])
 	switch {
 	case w.backoff.lasts(s.now):
 		return w.backoff.dialError(w)
 	case s.server.lasts(s.now):
 		return s.server.dialError(w)
-	case uncovered <= 0:
+	case uncovered == 0:
 		return nil
 	case uncovered > s.limits.PerWorkspace-w.open():
 		return s.limitError(w, model.WorkspaceLimit)
@@ -99,7 +99,7 @@ func (s *State) cancel(m Cancel) {
 // to the waiter, but no further than to the cap.
 func (s *State) waitedFor(wt *waiter) error {
 	w := wt.workspace
-	room := s.limits.PerWorkspace - w.open()
+	cover, room := w.coverOf(wt), s.limits.PerWorkspace-w.open()
 	switch {
 	case !wt.exclusive && w.shut():
 		return pausedError(w)
@@ -109,24 +109,14 @@ func (s *State) waitedFor(wt *waiter) error {
 		return s.server.dialError(w)
 	case wt.exclusive && (wt != w.exclusive.head.item || w.open() > w.counts[dialing]):
 		return fmt.Errorf("acquire workspace %q: %w", w.id, model.ErrInUse)
-	case w.within(wt, w.counts[dialing]):
+	case cover.has(wt):
 		return fmt.Errorf("acquire workspace %q: %w", w.id, model.ErrDialing)
-	case !w.within(wt, w.counts[dialing]+room):
+	case !cover.with(room).has(wt):
 		return s.limitError(w, model.WorkspaceLimit)
 	case s.open() >= s.effective && s.counts[idle] == 0:
 		return s.limitError(w, model.BudgetLimit)
 	}
 	return fmt.Errorf("acquire workspace %q: %w", w.id, model.ErrDialing)
-}
-
-// within tells whether the waiter is among the first n of its workspace.
-func (w *workspace) within(wt *waiter, n int) bool {
-	for at := w.line(wt.exclusive).head; at != nil && n > 0; at, n = at.next, n-1 {
-		if at.item == wt {
-			return true
-		}
-	}
-	return false
 }
 
 func pausedError(w *workspace) error {

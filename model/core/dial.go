@@ -114,7 +114,7 @@ func (s *State) refuseWaiters(w *workspace, m DialFailed) {
 	case model.Transient, model.Permanent:
 		err.Attempts = w.backoff.failures
 	}
-	n := w.firstUncovered()
+	n := w.cover().firstUncovered()
 	for m.Kind == model.Permanent && w.exclusive.size > 0 {
 		wt := w.exclusive.head.item
 		s.dequeue(wt)
