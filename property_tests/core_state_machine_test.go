@@ -8,6 +8,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/tenantpool/tenantpool/model"
+	"github.com/tenantpool/tenantpool/model/core"
 )
 
 // sameAsReference runs generated logs through the core and the reference, and
@@ -47,6 +48,54 @@ func TestCoreDoesWhatTheReferenceDoesWhileDraining(t *testing.T) {
 }
 
 func TestCoreDoesWhatTheReferenceDoesInExclusiveUse(t *testing.T) { often(t, sameAsReference(alone)) }
+
+// Dials that take long when many are under way, in turn with such that do not, so that
+// the pace moves up and down.
+func TestCorePacesDialsAsTheReferenceDoes(t *testing.T) {
+	often(t, func(t *rapid.T) {
+		limits := model.Limits{
+			Budget: 1000, PerWorkspace: 1000, MaxWaiters: 1000, MaxWaitersPerWorkspace: 1000,
+			MaxDialing: rapid.IntRange(1, 12).Draw(t, "dialing"), AdaptDialing: true,
+			BackoffMin: 1, BackoffMax: 1, CloseGrace: time.Hour,
+		}
+		state, reference := core.NewState(limits), newReference(limits)
+		l := newLedger(limits)
+		tell := func(now time.Duration, m core.Message) {
+			l.message(now, m)
+			effects := step(state, now, m)
+			got, want := describeAll(effects), describeAll(step(reference, now, m))
+			if got != want {
+				t.Fatalf("at %v, %s: the core:\n%s\nthe reference:\n%s", now, core.DescribeMessage(m), got, want)
+			}
+			for _, e := range effects {
+				l.effect(e)
+			}
+		}
+		asked := core.LeaseID(0)
+		ask := func(now time.Duration) {
+			asked++
+			tell(now, core.Acquire{Lease: asked, Workspace: "a"})
+		}
+		for range 14 {
+			ask(0)
+		}
+		now := time.Duration(0)
+		for i, slow := range rapid.SliceOfN(rapid.Bool(), 50, 90).Draw(t, "slow") {
+			pass := ms(1)
+			if slow {
+				pass *= time.Duration(len(l.in(dialing)))
+			}
+			if i%40 == 39 {
+				pass = 4 * time.Minute
+			}
+			now += pass
+			tell(now, core.DialSucceeded{Conn: l.in(dialing)[0].id})
+			tell(now, core.Release{Lease: asked - 13, Conn: l.in(inUse)[0].id, Health: core.Unclean})
+			tell(now, core.Closed{Conn: l.in(closing)[0].id})
+			ask(now)
+		}
+	})
+}
 
 // differentStats compares what the rules fix.
 func differentStats(got, want model.BudgetStats) string {
