@@ -37,7 +37,7 @@ func (l *Lease) Waited() time.Duration {
 
 // Idle is how long the connection had been unused when this lease began, since its
 // last lease or its dial. Only the holder of the lease may call it.
-func (l *Lease) Idle() time.Duration { return time.Duration(l.slot.lent.Load()) - l.slot.freed }
+func (l *Lease) Idle() time.Duration { return time.Duration(l.slot.lentAt.Load()) - l.slot.freed }
 
 // Release gives the connection back. It does not wait for anything but room in
 // the mailbox. Releasing a lease again changes nothing but a counter.

@@ -58,7 +58,7 @@ func (s *Supervisor) operate(ctx context.Context, share ShareIndex, message func
 // begin tells a share's core of an operation. The channel gets the number closed.
 func (s *Supervisor) begin(share ShareIndex, message func(core.OperationID) core.Message) <-chan int {
 	done := make(chan int, 1)
-	id := core.OperationID(s.lastOp.Add(1))
+	id := core.OperationID(s.lastOperation.Add(1))
 	s.send(&operation{s.shares[share], id, message(id), done})
 	return done
 }
@@ -222,10 +222,10 @@ func (r statsRequest) carryOut(s *Supervisor) {
 		st.Shares[i] = s.shareStats(sh)
 	}
 	now := s.now()
-	if busy, over := s.loop.busy+now-s.loop.wokeAt, now-s.loop.askedAt; over > 0 {
+	if busy, over := s.loop.busy+now-s.loop.wokeAt, now-s.loop.statsAt; over > 0 {
 		st.Saturation = min(1, busy.Seconds()/over.Seconds())
 	}
-	s.loop.busy, s.loop.askedAt, s.loop.wokeAt = 0, now, now
+	s.loop.busy, s.loop.statsAt, s.loop.wokeAt = 0, now, now
 	r.answer <- st
 }
 

@@ -88,7 +88,7 @@ func (r leasesRequest) carryOut(s *Supervisor) {
 // seat.
 func (c *slot) held() (l Lease, since time.Duration) {
 	turn := c.turn.Load()
-	since = time.Duration(c.lent.Load())
+	since = time.Duration(c.lentAt.Load())
 	if turn%2 == 0 || c.turn.Load() != turn { // since may be of a later one
 		return Lease{}, 0
 	}

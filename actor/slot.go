@@ -22,25 +22,34 @@ type slot struct {
 	// while it is lent. A lease is a slot and one odd turn; a second Release
 	// finds another turn, whoever has the slot by then, and does nothing.
 	turn atomic.Uint64
-	// lent is when the last turn's holder got it. It is stored before that turn is, so
+	// lentAt is when the last turn's holder got it. It is stored before that turn is, so
 	// whoever sees the turn sees its time, or that of a later one.
-	lent atomic.Int64
-	// granted is about the last turn that the supervisor has granted. It is the
-	// owner's, as is freed.
+	lentAt atomic.Int64
+
+	// Only its owner touches what follows.
+
+	// granted is about the last turn that the supervisor has granted.
 	granted granted
 	// freed is when it was last given back, or dialed, and health what was said then.
 	freed  time.Duration
 	health core.Health
 
 	// Only the supervisor touches what follows.
-	lease    core.LeaseID // on which the core has it
-	leasedAt int          // its place in share.leased, or -1
-	counted  uint64       // the turn up to which its acquires are counted
-	stale    bool         // there was a Renew or Pause since it was dialed, or its lease is exclusive
+
+	// lease is the one that the core has it on, while it is in share.leased, at
+	// leasedAt; that is -1 otherwise.
+	lease    core.LeaseID
+	leasedAt int
+	// counted is the turn up to which its acquires are counted.
+	counted uint64
 	// reported is the last turn that OverdueLeases has returned.
 	reported uint64
+	// stale: there was a Renew or Pause since it was dialed, or its lease is exclusive.
+	// It goes into no seat any more.
+	stale bool
 }
 
+// granted is what the holder of a granted turn is told.
 type granted struct {
 	turn   uint64
 	waited time.Duration
@@ -50,7 +59,7 @@ type granted struct {
 // lend begins the next turn, now, and returns its lease.
 func (c *slot) lend(now time.Duration) Lease {
 	turn := c.turn.Load() + 1
-	c.lent.Store(int64(now))
+	c.lentAt.Store(int64(now))
 	c.turn.Store(turn)
 	return Lease{slot: c, turn: turn}
 }

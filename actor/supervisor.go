@@ -12,69 +12,90 @@ import (
 
 // Supervisor lends connections. Its methods may be called from any goroutine.
 type Supervisor struct {
+	// mailbox is how everything reaches the loop. Whoever sends is received, unless the
+	// loop has ended.
 	mailbox chan request
-	stopped chan struct{} // closed when the loop has ended
+	// stopped is closed when the loop has ended: then there is no connection, lease or
+	// waiter left.
+	stopped chan struct{}
+	// start is what the core's times count from.
+	start time.Time
+	// shares never change; each says which of its fields are the loop's.
+	shares []*share
 
-	lastLease atomic.Uint64
-	lastOp    atomic.Uint64
-	calls     sync.Pool // of *call; see takeCall
-	start     time.Time // what the core's times count from
-	shares    []*share
+	// lastLease and lastOperation are the ids given out last.
+	lastLease     atomic.Uint64
+	lastOperation atomic.Uint64
+	// calls are those of Acquires that were answered, to be used again; see takeCall.
+	calls sync.Pool
 
 	loop loop
 }
 
 // loop is what only the supervisor's goroutine touches.
 type loop struct {
-	timer    *time.Timer // sends a tickRequest
-	timerAt  time.Duration
-	draining int           // how many shares were told to drain
-	now      time.Duration // the core's time; read once for several requests
+	// now is the core's time. It is read once for several requests, and never goes back.
+	now time.Duration
+	// timer sends a tickRequest at timerAt, which may be Never.
+	timer   *time.Timer
+	timerAt time.Duration
+	// draining is how many shares were told to drain, from the first one on.
+	draining int
+	// received counts requests.
 	received uint64
-	busy     time.Duration
-	askedAt  time.Duration // when Stats last reset busy
-	wokeAt   time.Duration
+	// busy is how long the loop has worked since statsAt, when Stats last asked, but
+	// for the work under way since wokeAt.
+	busy            time.Duration
+	statsAt, wokeAt time.Duration
+	// watchers are told of events.
 	watchers map[*watcher]bool
 }
 
 // share is a budget with its connections and the callers that wait for it.
 type share struct {
+	// supervisor, dialer and system never change.
 	supervisor *Supervisor
-	directory  *directory // of the seats
-	// short is up while a slot is wanted: then the supervisor must be told of every
-	// connection that comes free, whose ever it is.
+	dialer     Dialer
+	system     bool
+	// directory finds the seats of a workspace, from any goroutine.
+	directory *directory
+	// short is up while the core is short of a slot: then the supervisor must be told of
+	// every connection that comes free, whose ever it is. Only the loop changes it.
 	short atomic.Bool
-	// paused is how many workspaces are; only the supervisor changes it.
+	// paused is how many workspaces are. Only the loop changes it.
 	paused atomic.Int64
 
 	// Only the supervisor's goroutine touches what follows.
-	state    *core.State
-	recorder recorder // of what state is told
-	dialer   Dialer
-	system   bool // never changes
-	// lifetimes are the limits that model.Lifetime asks for.
+
+	// state decides.
+	state *core.State
+	// recorder keeps what state was told of late.
+	recorder recorder
+	// lifetimes are the limits of the beginning, of which a connection's lifetime is
+	// made; perWorkspace is the cap of now.
 	lifetimes    model.Limits
 	perWorkspace int
 	// dialing is done when the share begins to drain: nobody waits for those
 	// dials any more.
 	dialing   context.Context
 	stopDials context.CancelFunc
-	// slots holds the connections from their DialSucceeded (or DialFailed with
-	// a slot held) to their Close.
+	// slots are the connections from the end of their dial to their Close.
 	slots map[core.ConnID]*slot
 	// leased are the slots that the core has on a lease, in no order: each is in
-	// somebody's hands or in a seat.
+	// somebody's hands, in a seat, or in the mailbox on its way home.
 	leased []*slot
-	// oldest is the oldest lease, if it has not ended.
+	// oldest is the lease that was the oldest when it was last looked for.
 	oldest Lease
 	// seatHits are the acquires that found a connection in a seat, as far as counted.
 	seatHits uint64
 	// recallAt is when the seats are emptied, every recallEvery, or Never.
 	recallAt, recallEvery time.Duration
-	// operations holds who gets the answer to an Evict, a Renew or a Pause.
+	// operations hold who gets the answer to an Evict, a Renew or a Pause.
 	operations map[core.OperationID]chan<- int
-	wakeAt     time.Duration
-	drained    bool
+	// wakeAt is when the core wants a Tick, or Never.
+	wakeAt time.Duration
+	// drained: the core has no connection left and will get none.
+	drained bool
 
 	waits, dialTimes model.Histogram
 }

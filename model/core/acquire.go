@@ -26,7 +26,7 @@ func (s *State) acquire(m Acquire) {
 	}
 	if err := s.refuseToQueue(m, w); err != nil {
 		s.reject(m.Lease, m.Caller, err)
-		s.settle(w)
+		s.reindex(w)
 		return
 	}
 	wt := s.enqueue(m, w)
@@ -34,7 +34,7 @@ func (s *State) acquire(m Acquire) {
 	if m.NoWait {
 		if err := s.refuseToWait(w); err != nil {
 			s.dequeue(wt)
-			s.settle(w)
+			s.reindex(w)
 			s.reject(m.Lease, m.Caller, err)
 		}
 	}
@@ -43,7 +43,7 @@ func (s *State) acquire(m Acquire) {
 // mustVerify tells whether an idle connection is to be tested before its use.
 func (s *State) mustVerify(c *conn) bool {
 	long := s.limits.VerifyAfter > 0 && s.now-c.lastUsed >= s.limits.VerifyAfter
-	return long || c.lastUsed <= s.suspect
+	return long || c.lastUsed <= s.verifyUntil
 }
 
 // refuseToQueue says why an Acquire that found nothing idle may not even join
@@ -91,7 +91,7 @@ func (s *State) cancel(m Cancel) {
 	}
 	err := s.waitedFor(wt)
 	s.dequeue(wt)
-	s.settle(wt.workspace)
+	s.reindex(wt.workspace)
 	s.reject(m.Lease, wt.caller, err)
 }
 

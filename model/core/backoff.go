@@ -9,10 +9,13 @@ import (
 // backoff is the pause after failed dials, of one workspace or of the server.
 // The zero value is: no failure.
 type backoff struct {
-	failures int // in a row
-	until    time.Duration
-	kind     model.FailureKind
-	err      error
+	// failures are those in a row; a dial that succeeds makes it 0 again.
+	failures int
+	// until is when the pause ends, which the last failure began.
+	until time.Duration
+	// kind and err are of the last failure.
+	kind model.FailureKind
+	err  error
 }
 
 func (b *backoff) lasts(now time.Duration) bool { return b.failures > 0 && now < b.until }

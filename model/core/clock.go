@@ -9,7 +9,7 @@ func (s *State) passTime() {
 	}
 	s.raiseEffective()
 	for s.retries.size() > 0 && s.retries.min().backoff.until <= s.now {
-		s.settle(s.retries.min())
+		s.reindex(s.retries.min())
 	}
 	s.closeEnded()
 }

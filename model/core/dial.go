@@ -34,7 +34,7 @@ func (s *State) startDials() {
 		w.counts[dialing]++
 		w.dials++
 		s.counters.Dials++
-		s.settle(w)
+		s.reindex(w)
 		s.emit(Dial{Conn: c.id, Workspace: w.id})
 	}
 }
@@ -58,9 +58,9 @@ func (s *State) dialSucceeded(m DialSucceeded) {
 	s.server, c.workspace.backoff = backoff{}, backoff{}
 	s.pace.observe(s.now, s.now-c.since, s.counts[dialing], s.limits)
 	c.born, c.lastUsed = s.now, s.now
-	c.stays = s.now + min(stayPerDial*(s.now-c.since), maxStay)
+	c.yieldsFrom = s.now + min(stayPerDial*(s.now-c.since), maxStay)
 	s.move(c, inUse)
-	s.settle(c.workspace)
+	s.reindex(c.workspace)
 	s.free(c, true)
 }
 
@@ -77,7 +77,7 @@ func (s *State) dialFailed(m DialFailed) {
 	}
 	switch m.Kind {
 	case model.ServerDown:
-		s.suspect = s.now
+		s.verifyUntil = s.now
 		// Dials that failed together with the first one say nothing new.
 		if !s.server.lasts(s.now) {
 			s.server.fail(s.now, s.limits, c, m)
@@ -132,7 +132,7 @@ func (s *State) refuseWaiters(w *workspace, m DialFailed) {
 			s.reject(wt.lease, wt.caller, err)
 		}
 	}
-	s.settle(w)
+	s.reindex(w)
 }
 
 // probe raises the effective budget again after the server was full.

@@ -12,7 +12,7 @@ func (s *State) drain() {
 		wt := s.queue.head.item
 		s.dequeue(wt)
 		s.reject(wt.lease, wt.caller, closedError(wt.workspace.id))
-		s.settle(wt.workspace)
+		s.reindex(wt.workspace)
 	}
 	for s.idle.lru.size() > 0 {
 		s.close(s.idle.lru.min(), model.DrainAsked)

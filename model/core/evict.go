@@ -29,7 +29,7 @@ func (s *State) closeFor(c *conn, reason model.CloseReason, beneficiary model.Wo
 	if reason == model.MakeRoom || reason == model.Yield {
 		c.workspace.evictions++
 	}
-	s.settle(c.workspace)
+	s.reindex(c.workspace)
 	s.emit(Close{Conn: c.id, Workspace: c.workspace.id, Reason: reason, IdleFor: idleFor, For: beneficiary})
 }
 
@@ -50,7 +50,7 @@ func (s *State) gone(c *conn) {
 	s.counts[c.state]--
 	w.counts[c.state]--
 	s.finishOperations(c)
-	s.settle(w)
+	s.reindex(w)
 }
 
 // reclaim is rule 4: the least recently used idle connections give way to a budget
@@ -113,7 +113,7 @@ func (s *State) setLimits(m SetLimits) {
 	s.effective = min(s.effective, m.Budget)
 	for _, w := range s.byID() {
 		s.closeIdle(w, w.open()-w.counts[closing]-m.PerWorkspace, model.Shrink)
-		s.settle(w)
+		s.reindex(w)
 	}
 }
 

@@ -135,7 +135,7 @@ func (s *State) Image() Image {
 		Conns:           make([]ConnImage, 0, len(s.conns)),
 		Waiters:         make([]WaiterImage, 0, s.queue.size),
 		Server:          s.server.image(),
-		Suspect:         s.suspect,
+		Suspect:         s.verifyUntil,
 		Pace:            PaceImage{s.pace.limit, s.pace.votes, s.pace.fastest, s.pace.epochAt},
 		Counters:        s.counters,
 		WakeAt:          s.wakeAt,
@@ -180,7 +180,7 @@ func (w *workspace) image() WorkspaceImage {
 }
 
 func (c *conn) image() ConnImage {
-	i := ConnImage{ID: c.id, Workspace: c.workspace.id, State: connStateNames[c.state], Born: c.born, Stays: c.stays, Since: c.since}
+	i := ConnImage{ID: c.id, Workspace: c.workspace.id, State: connStateNames[c.state], Born: c.born, Stays: c.yieldsFrom, Since: c.since}
 	switch c.state {
 	case idle:
 		i.Since = c.lastUsed

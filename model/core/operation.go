@@ -4,9 +4,12 @@ import "github.com/tenantpool/tenantpool/model"
 
 // operation is an Evict, a Renew or a Pause that has not been answered yet.
 type operation struct {
-	id      OperationID
-	closed  int // how many connections it closes in all
-	pending int // of an Evict or a Renew: how many of them have not gone yet
+	id OperationID
+	// closed is how many connections it closes in all.
+	closed int
+	// pending is how many of them have not gone yet, of an Evict or a Renew. A Pause is
+	// answered when its workspace has none left.
+	pending int
 }
 
 func (s *State) operationDone(op *operation) {
@@ -54,7 +57,7 @@ func (s *State) renewWorkspace(w *workspace, op *operation) {
 	w.renewed = s.lastConn
 	w.backoff = backoff{}
 	s.closeFoundIdle(w, op, model.Renewed)
-	s.settle(w)
+	s.reindex(w)
 }
 
 func (s *State) pause(m Pause) {
@@ -68,7 +71,7 @@ func (s *State) pause(m Pause) {
 		w.pauses = append(w.pauses, op)
 		s.closeIdle(w, len(w.idle), model.PauseAsked)
 	}
-	s.settle(w)
+	s.reindex(w)
 }
 
 func (s *State) resume(m Resume) {
@@ -79,7 +82,7 @@ func (s *State) resume(m Resume) {
 	w.paused = false
 	w.backoff = backoff{}
 	s.finishPauses(w)
-	s.settle(w)
+	s.reindex(w)
 }
 
 // Paused tells whether a Pause of the workspace has not been resumed.

@@ -20,7 +20,7 @@ func (s *State) release(m Release) {
 	}
 	c.workspace.lastUsed = max(c.workspace.lastUsed, c.lastUsed)
 	if m.Health == Lost {
-		s.suspect = s.now
+		s.verifyUntil = s.now
 	}
 	if m.Health == Clean && !c.exclusive || s.draining {
 		s.free(c, false)
@@ -58,11 +58,11 @@ func (s *State) free(c *conn, fresh bool) {
 		s.close(c, model.Shrink)
 	case first == nil:
 		s.park(c)
-		s.settle(w)
+		s.reindex(w)
 		if c.end <= s.now { // it was given back long ago
 			s.close(c, c.endReason)
 		}
-	case c.stays <= s.now && s.owedElsewhere(first.item):
+	case c.yieldsFrom <= s.now && s.owedElsewhere(first.item):
 		s.closeFor(c, model.Yield, s.nextNeedy())
 	default:
 		wt := first.item
@@ -104,5 +104,5 @@ func (s *State) lend(c *conn, lease LeaseID) {
 	c.lease, c.since = lease, s.now
 	c.workspace.alone = c.exclusive
 	c.workspace.lastUsed = s.now
-	s.settle(c.workspace)
+	s.reindex(c.workspace)
 }

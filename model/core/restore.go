@@ -32,7 +32,7 @@ func restore(i Image) (*State, error) {
 	s.draining, s.drained = i.Draining, i.Drained
 	s.lastConn = i.LastConn
 	s.server = i.Server.backoff()
-	s.suspect, s.reclaimed = i.Suspect, i.Reclaimed
+	s.verifyUntil, s.reclaimed = i.Suspect, i.Reclaimed
 	s.pace = pace{i.Pace.Limit, i.Pace.Votes, i.Pace.Fastest, i.Pace.EpochAt}
 	s.counters = i.Counters
 	s.wakeAt = i.WakeAt
@@ -50,7 +50,7 @@ func restore(i Image) (*State, error) {
 		}
 	}
 	for _, w := range i.Workspaces { // in their order, which is that of s.retired
-		s.settle(s.workspaces[w.ID])
+		s.reindex(s.workspaces[w.ID])
 	}
 	if len(s.workspaces) < len(i.Workspaces) {
 		return nil, fmt.Errorf("it has more than %d inactive workspaces", maxRetired)
@@ -98,7 +98,7 @@ func (s *State) restoreConns(images []ConnImage) error {
 		case s.conns[i.ID] != nil:
 			return fmt.Errorf("connection %d is there twice", i.ID)
 		}
-		c := &conn{id: i.ID, workspace: w, state: connState(state), lease: i.Lease, exclusive: i.Exclusive, born: i.Born, stays: i.Stays, since: i.Since}
+		c := &conn{id: i.ID, workspace: w, state: connState(state), lease: i.Lease, exclusive: i.Exclusive, born: i.Born, yieldsFrom: i.Stays, since: i.Since}
 		c.listed.item = c
 		s.conns[c.id] = c
 		s.counts[c.state]++
@@ -137,7 +137,7 @@ func (s *State) restoreConns(images []ConnImage) error {
 	return nil
 }
 
-// restoreWaiter is enqueue at an earlier time. The caller settles the workspace.
+// restoreWaiter is enqueue at an earlier time. The caller reindexes the workspace.
 func (s *State) restoreWaiter(i WaiterImage) error {
 	w := s.workspaces[i.Workspace]
 	switch {
@@ -148,8 +148,8 @@ func (s *State) restoreWaiter(i WaiterImage) error {
 	case i.Arrived > s.now || s.queue.tail != nil && i.Arrived < s.queue.tail.item.arrived:
 		return fmt.Errorf("the waiter for lease %d has arrived at %v, which is out of order", i.Lease, i.Arrived)
 	}
-	s.arrived++
-	wt := &waiter{lease: i.Lease, workspace: w, number: s.arrived, arrived: i.Arrived, noWait: i.NoWait, exclusive: i.Exclusive}
+	s.arrivals++
+	wt := &waiter{lease: i.Lease, workspace: w, number: s.arrivals, arrived: i.Arrived, noWait: i.NoWait, exclusive: i.Exclusive}
 	wt.inQueue.item, wt.inWorkspace.item = wt, wt
 	s.waiters[wt.lease] = wt
 	s.queue.pushBack(&wt.inQueue)

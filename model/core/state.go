@@ -8,46 +8,81 @@ import (
 
 // State is the decision core over one budget. It is not safe for concurrent
 // use: one goroutine owns it.
+//
+// What it knows for itself are the connections, the waiters, and of a workspace the
+// pause, the Renew and the back-off. All counts, lists and heaps are derived from
+// these, and [State.Check] derives them again.
 type State struct {
+	// limits are those of NewState, with the budget and the cap of the last SetLimits.
 	limits model.Limits
 	// effective is the budget, or less while the server refuses more (rule 5).
-	// Invariant: effective <= limits.Budget.
+	// Invariant (I1): effective <= limits.Budget.
 	effective int
-	probe     probe
+	// probe is how effective is raised again. It means something while effective is
+	// below the budget.
+	probe probe
 
-	now      time.Duration
+	// now is the latest time that came with a message. It never goes back.
+	now time.Duration
+	// draining: there was a Drain. It stays so. Invariant (I9): no waiter then, and
+	// nothing idle.
 	draining bool
-	drained  bool
+	// drained: Drained was emitted, since draining and without a connection (I9).
+	drained bool
 
-	conns      map[ConnID]*conn
-	lastConn   ConnID
-	counts     [connStates]int
-	workspaces map[model.WorkspaceID]*workspace // active, paused and retired ones
-	retired    list[*workspace]                 // neither active nor paused; at most maxRetired
+	// conns are all connections that hold a slot, by their ids.
+	// Invariant (I1): no more than limits.Budget, unless SetLimits has just lowered it.
+	conns map[ConnID]*conn
+	// lastConn is the id given out last. Ids ascend, so an id tells which connection was
+	// dialed first.
+	lastConn ConnID
+	// counts are how many of conns are in each state (I1).
+	counts [connStates]int
+	// workspaces are those with a connection or a waiter, the paused ones, and those
+	// in retired (I10).
+	workspaces map[model.WorkspaceID]*workspace
+	// retired are the workspaces that have no connection and no waiter and are not
+	// paused, in the order in which they became so. They are kept for their counters
+	// and their dial back-off. Invariant (I10): at most maxRetired.
+	retired list[*workspace]
 
-	idle     idleSet
-	onTheWay list[*conn] // closing, and still expected to be free soon; oldest first
+	// idle orders the idle connections: by last use (I6), and by when they end.
+	idle idleSet
+	// onTheWay are the closing connections that still count as slots soon free, in the
+	// order of their closing. The others linger (Limits.CloseGrace).
+	onTheWay list[*conn]
 
+	// waiters are all Acquires without an answer (I3).
 	waiters map[LeaseID]*waiter
-	queue   list[*waiter] // all of them, in order of arrival
-	spare   *waiter       // to be used again, or nil
-	arrived uint64        // how many waiters have arrived; the last one's number
+	// queue are the same in the order of their arrival (I8).
+	queue list[*waiter]
+	// spare is a waiter that was answered, to be used again, or nil.
+	spare *waiter
+	// arrivals counts the waiters that ever were; it is the number of the last one.
+	arrivals uint64
 
 	// needy orders the workspaces with a need by their first needy waiter.
-	// Invariant: it holds exactly those, and demand is the sum of their needs.
-	needy  heap[*workspace]
+	// Invariant (I7): it holds exactly those.
+	needy heap[*workspace]
+	// demand is the sum of all needs (I7).
 	demand int
-	// retries orders the workspaces that wait for their dial back-off to end.
+	// retries orders the workspaces that somebody waits for and whose dial back-off
+	// lasts, by its end. Invariant (I7): it holds exactly those.
 	retries heap[*workspace]
-	server  backoff
-	// suspect is when a connection was last found lost or the server down; what has
-	// been idle since before then is verified before it is lent. Negative: never.
-	suspect time.Duration
-	pace    pace
+	// server is the back-off of all dials, after the server was found down.
+	server backoff
+	// verifyUntil is when a connection was last found lost or the server down, or
+	// negative: what was used last by then is verified before it is lent.
+	verifyUntil time.Duration
+	// pace is how many dials may be under way.
+	pace pace
 
+	// counters only grow.
 	counters model.Counters
-	effects  []Effect
-	wakeAt   time.Duration // the last WakeAt
+	// effects are those of the Step under way. The slice is used again.
+	effects []Effect
+	// wakeAt is what the last WakeAt said, or Never.
+	wakeAt time.Duration
 	// reclaimed: the last message was a Reclaim, so I7 holds in full.
 	reclaimed bool
 }
@@ -66,48 +101,77 @@ const (
 	connStates
 )
 
-// conn is one slot in use.
+// conn is one slot in use, from its Dial to its Closed or DialFailed.
 type conn struct {
-	id        ConnID
+	id ConnID
+	// workspace is whose database it was dialed for. It never changes (I4).
 	workspace *workspace
-	state     connState
-	lease     LeaseID       // while in use
-	exclusive bool          // the lease is. Invariant (I12): then it is the only one of its workspace
-	born      time.Duration // when the dial succeeded
-	stays     time.Duration // until when it is not yielded (rule 2)
-	lastUsed  time.Duration // when it was last given back; while idle: since when
-	since     time.Duration // unless idle: since when it is what it is
-	end       time.Duration // while idle: when its lifetime or idle time is over
+	// state is where it is in its life (I5). Only move changes it.
+	state connState
+	// since is when it got into that state.
+	since time.Duration
+	// lease is the one that it is on, while in use (I5). It is of no meaning otherwise.
+	lease LeaseID
+	// exclusive: the lease is. Invariant (I12): while in use it is then the only
+	// connection of its workspace.
+	exclusive bool
+	// born is when the dial succeeded.
+	born time.Duration
+	// yieldsFrom is from when on its slot may move to an older waiter (rule 2).
+	yieldsFrom time.Duration
+	// lastUsed is when it was given back last, or born. The order of eviction (I6).
+	lastUsed time.Duration
+	// end is when its lifetime or its idle time is over, whichever is first, and
+	// endReason which of them it is. They hold while idle.
+	end       time.Duration
 	endReason model.CloseReason
 
-	inLRU, inEnds int         // places in the heaps of idleSet
-	listed        node[*conn] // in State.onTheWay
-	closedBy      *operation  // the Evict or Renew that closes it, if any
+	// inLRU and inEnds are its places in the heaps of idleSet: in both while idle, in
+	// none otherwise (I6).
+	inLRU, inEnds int
+	// listed is its place in State.onTheWay, while closing and not lingering.
+	listed node[*conn]
+	// closedBy is the Evict or Renew that closes it and waits for that, or nil.
+	closedBy *operation
 }
 
 // workspace is what is known of a workspace.
 type workspace struct {
-	id     model.WorkspaceID
+	id model.WorkspaceID
+	// counts are how many of its connections are in each state (I2).
 	counts [connStates]int
-	idle   []*conn // by last use, ties by id; the last is lent first
-	queue  list[*waiter]
-	// exclusive are the waiters that want to be alone, in the order of their arrival.
-	exclusive list[*waiter]
-	alone     bool // its only connection is on an exclusive lease (I12)
-	paused    bool
-	pauses    []*operation // unfinished ones
-	// renewed is the last connection dialed before the last Renew or Pause. Invariant: no
-	// connection up to it is idle (I11).
+	// idle are its idle connections by last use, ties by id: the last one is lent
+	// first.
+	idle []*conn
+	// queue are its ordinary waiters, and exclusive those that want to be alone, both
+	// in the order of their arrival (I8).
+	queue, exclusive list[*waiter]
+	// alone: its only connection is on an exclusive lease (I12).
+	alone bool
+	// paused: there was a Pause, and no Resume since.
+	paused bool
+	// pauses are the Pauses without an answer. Invariant: there are none once it has no
+	// connection or is resumed.
+	pauses []*operation
+	// renewed is the last connection dialed before the last Renew or Pause.
+	// Invariant (I11): no connection up to it is idle.
 	renewed ConnID
 
-	need    int    // see updateNeed
-	needKey uint64 // number of the first needy waiter
+	// need is how many further dials would serve it now, and needKey the number of the
+	// first waiter that they are for, if there is a need. See updateNeed (I7).
+	need    int
+	needKey uint64
+	// backoff is that of its dials.
 	backoff backoff
 
-	lastUsed         time.Duration
+	// lastUsed is when a lease of it last began or ended, or it became known.
+	lastUsed time.Duration
+	// dials and evictions count as long as it is remembered.
 	dials, evictions uint64
 
-	inNeedy, inRetries int // places in State.needy and State.retries
+	// inNeedy and inRetries are its places in State.needy and State.retries, and listed
+	// that in State.retired.
+	inNeedy, inRetries int
 	listed             node[*workspace]
 }
 
@@ -120,15 +184,15 @@ func (w *workspace) open() int {
 // [Config.Validate] sees to that.
 func NewState(limits model.Limits) *State {
 	s := &State{
-		limits:     limits,
-		effective:  limits.Budget,
-		conns:      make(map[ConnID]*conn),
-		workspaces: make(map[model.WorkspaceID]*workspace),
-		waiters:    make(map[LeaseID]*waiter),
-		idle:       newIdleSet(),
-		suspect:    -1,
-		pace:       newPace(limits),
-		wakeAt:     Never,
+		limits:      limits,
+		effective:   limits.Budget,
+		conns:       make(map[ConnID]*conn),
+		workspaces:  make(map[model.WorkspaceID]*workspace),
+		waiters:     make(map[LeaseID]*waiter),
+		idle:        newIdleSet(),
+		verifyUntil: -1,
+		pace:        newPace(limits),
+		wakeAt:      Never,
 	}
 	s.needy = heap[*workspace]{
 		less:  func(a, b *workspace) bool { return a.needKey < b.needKey },
@@ -226,9 +290,9 @@ func (s *State) lookup(id model.WorkspaceID) *workspace {
 	return w
 }
 
-// settle keeps what is derived from a workspace true. It is called after each
+// reindex keeps what is derived from a workspace true. It is called after each
 // change to the workspace's connections, waiters, pause or back-off.
-func (s *State) settle(w *workspace) {
+func (s *State) reindex(w *workspace) {
 	s.updateNeed(w)
 	s.retire(w)
 }

@@ -9,16 +9,19 @@ import (
 
 // waiter is an Acquire without an answer.
 type waiter struct {
+	// lease, workspace, noWait, exclusive and caller are the Acquire's.
 	lease     LeaseID
 	workspace *workspace
-	number    uint64 // order of arrival
-	arrived   time.Duration
 	noWait    bool
 	exclusive bool
 	caller    any
+	// number is its place in the order of all arrivals, and arrived its time (I8).
+	number  uint64
+	arrived time.Duration
 
-	inQueue     node[*waiter] // State.queue
-	inWorkspace node[*waiter] // workspace.queue or exclusive
+	// inQueue is its place in State.queue, and inWorkspace that in workspace.queue or
+	// workspace.exclusive. Invariant (I3): it is in both.
+	inQueue, inWorkspace node[*waiter]
 }
 
 // line is the list in which such a waiter of the workspace stands.
@@ -33,23 +36,23 @@ func (w *workspace) line(exclusive bool) *list[*waiter] {
 func (w *workspace) next() *list[*waiter] { return w.line(w.exclusive.size > 0) }
 
 func (s *State) enqueue(m Acquire, w *workspace) *waiter {
-	s.arrived++
+	s.arrivals++
 	wt := s.spare
 	if wt == nil {
 		wt = new(waiter)
 	}
 	s.spare = nil
-	*wt = waiter{lease: m.Lease, workspace: w, number: s.arrived, arrived: s.now, noWait: m.NoWait, exclusive: m.Exclusive, caller: m.Caller}
+	*wt = waiter{lease: m.Lease, workspace: w, number: s.arrivals, arrived: s.now, noWait: m.NoWait, exclusive: m.Exclusive, caller: m.Caller}
 	wt.inQueue.item, wt.inWorkspace.item = wt, wt
 	s.waiters[m.Lease] = wt
 	s.queue.pushBack(&wt.inQueue)
 	w.line(wt.exclusive).pushBack(&wt.inWorkspace)
-	s.settle(w)
+	s.reindex(w)
 	return wt
 }
 
-// dequeue forgets a waiter that is about to be answered. The caller settles the
-// workspace.
+// dequeue forgets a waiter that is about to be answered. The caller reindexes
+// the workspace.
 func (s *State) dequeue(wt *waiter) {
 	delete(s.waiters, wt.lease)
 	wt.inQueue.remove()
