@@ -11,15 +11,25 @@ import (
 // Evict closes the workspace's idle connections and waits until the server has
 // let go of them; it returns how many. If ctx is done first they close all the
 // same.
-func (s *Supervisor) Evict(ctx context.Context, share ShareIndex, id model.WorkspaceID) (closed int, err error) {
-	return s.operate(ctx, share, func(op core.OperationID) core.Message { return core.Evict{Operation: op, Workspace: id} }, "evict", id)
+func (s *Supervisor) Evict(ctx context.Context, of ShareIndex, id model.WorkspaceID) (closed int, err error) {
+	closed, err = await(ctx, s, s.begin(of, func(sh *share, op core.OperationID) {
+		sh.ofWorkspace(id, s.recall)
+		s.tell(sh, core.Evict{Operation: op, Workspace: id})
+	}), notAllClosed)
+	return closed, about("evict", id, err)
 }
 
 // Pause keeps new acquires of the workspace waiting, and waits until its leases
 // have come home and the server has let go of all its connections; it returns
 // how many. If ctx is done first the workspace is paused all the same.
-func (s *Supervisor) Pause(ctx context.Context, share ShareIndex, id model.WorkspaceID) (closed int, err error) {
-	return s.operate(ctx, share, func(op core.OperationID) core.Message { return core.Pause{Operation: op, Workspace: id} }, "pause", id)
+func (s *Supervisor) Pause(ctx context.Context, of ShareIndex, id model.WorkspaceID) (closed int, err error) {
+	closed, err = await(ctx, s, s.begin(of, func(sh *share, op core.OperationID) {
+		s.notePause(sh, id, true)
+		sh.ofWorkspace(id, s.makeStale)
+		s.tell(sh, core.Pause{Operation: op, Workspace: id})
+		sh.ofWorkspace(id, s.update)
+	}), notAllClosed)
+	return closed, about("pause", id, err)
 }
 
 // Renew closes the workspace's idle connections now and those that are lent, or
@@ -27,15 +37,24 @@ func (s *Supervisor) Pause(ctx context.Context, share ShareIndex, id model.Works
 // connection that was there before. It waits until the server has let go of the
 // idle ones, and returns how many; it does not wait for leases. If ctx is done
 // first, the renewal is in force all the same.
-func (s *Supervisor) Renew(ctx context.Context, share ShareIndex, id model.WorkspaceID) (closed int, err error) {
-	return s.operate(ctx, share, func(op core.OperationID) core.Message { return core.Renew{Operation: op, Workspace: id} }, "renew", id)
+func (s *Supervisor) Renew(ctx context.Context, of ShareIndex, id model.WorkspaceID) (closed int, err error) {
+	closed, err = await(ctx, s, s.begin(of, func(sh *share, op core.OperationID) {
+		s.publish(model.Event{Kind: model.EventRenewed, System: sh.system, Workspace: id})
+		sh.ofWorkspace(id, s.makeStale)
+		s.tell(sh, core.Renew{Operation: op, Workspace: id})
+	}), notAllClosed)
+	return closed, about("renew", id, err)
 }
 
 // RenewAll is Renew for all workspaces of all shares.
 func (s *Supervisor) RenewAll(ctx context.Context) (closed int, err error) {
 	done := make([]<-chan int, len(s.shares))
 	for i := range s.shares {
-		done[i] = s.begin(ShareIndex(i), func(op core.OperationID) core.Message { return core.Renew{Operation: op, All: true} })
+		done[i] = s.begin(ShareIndex(i), func(sh *share, op core.OperationID) {
+			s.publish(model.Event{Kind: model.EventRenewed, System: sh.system})
+			sh.directory.all(s.makeStale)
+			s.tell(sh, core.Renew{Operation: op, All: true})
+		})
 	}
 	for _, each := range done {
 		n, err := await(ctx, s, each, notAllClosed)
@@ -47,107 +66,67 @@ func (s *Supervisor) RenewAll(ctx context.Context) (closed int, err error) {
 	return closed, nil
 }
 
-func (s *Supervisor) operate(ctx context.Context, share ShareIndex, message func(core.OperationID) core.Message, verb string, id model.WorkspaceID) (int, error) {
-	n, err := await(ctx, s, s.begin(share, message), notAllClosed)
-	if err != nil {
-		return 0, fmt.Errorf("%s workspace %q: %w", verb, id, err)
-	}
-	return n, nil
-}
-
-// begin tells a share's core of an operation. The channel gets the number closed.
-func (s *Supervisor) begin(share ShareIndex, message func(core.OperationID) core.Message) <-chan int {
-	done := make(chan int, 1)
-	id := core.OperationID(s.lastOperation.Add(1))
-	s.send(&operation{s.shares[share], id, message(id), done})
+// begin starts an operation of a share's core; OperationDone answers it with the number
+// closed.
+func (s *Supervisor) begin(of ShareIndex, start func(*share, core.OperationID)) <-chan int {
+	sh, done := s.shares[of], make(chan int, 1)
+	s.send(do(func() {
+		s.loop.lastOperation++
+		sh.operations[s.loop.lastOperation] = done
+		start(sh, s.loop.lastOperation)
+	}))
 	return done
 }
 
-// notAllClosed is what an operation has not waited for.
-const notAllClosed = "not all of its connections are closed yet"
+const (
+	// notAllClosed is what an operation has not waited for.
+	notAllClosed = "not all of its connections are closed yet"
+	// notAnswered is what a question has not waited for, and notDone a request that
+	// will be carried out.
+	notAnswered = "the supervisor has not answered"
+	notDone     = "the supervisor has not answered, but it will do so"
+)
 
-// await waits for the answer to a request. An answer counts even if ctx or the
-// supervisor ends at the same moment; without one, pending says what ctx did not
-// wait for.
-func await[T any](ctx context.Context, s *Supervisor, answers <-chan T, pending string) (answer T, err error) {
-	select {
-	case answer = <-answers:
-		return answer, nil
-	case <-s.stopped:
-	case <-ctx.Done():
-		err = fmt.Errorf("%s: %w", pending, ended(ctx))
+// about says what was asked.
+func about(verb string, id model.WorkspaceID, err error) error {
+	if err == nil {
+		return nil
 	}
-	select {
-	case <-s.stopped: // and with it every connection is closed
-		err = model.ErrClosed
-	default:
-	}
-	select {
-	case answer = <-answers:
-		return answer, nil
-	default:
-		return answer, err
-	}
+	return fmt.Errorf("%s workspace %q: %w", verb, id, err)
 }
 
 // Resume ends a Pause, and forgets the workspace's dial back-off. The waiters are
 // served again when it returns, or soon if ctx is done first.
-func (s *Supervisor) Resume(ctx context.Context, share ShareIndex, id model.WorkspaceID) error {
-	return s.resume(ctx, resumeRequest{share: s.shares[share], workspace: id}, "resume")
+func (s *Supervisor) Resume(ctx context.Context, of ShareIndex, id model.WorkspaceID) error {
+	_, err := ask(ctx, s, notDone, func() bool { return s.resume(s.shares[of], id) })
+	return about("resume", id, err)
 }
 
 // Retry forgets the workspace's dial back-off, as when its database was just
 // created, so that it is dialed at once. A Pause is not ended by it.
-func (s *Supervisor) Retry(ctx context.Context, share ShareIndex, id model.WorkspaceID) error {
-	return s.resume(ctx, resumeRequest{share: s.shares[share], workspace: id, butNotPaused: true}, "retry")
+func (s *Supervisor) Retry(ctx context.Context, of ShareIndex, id model.WorkspaceID) error {
+	sh := s.shares[of]
+	_, err := ask(ctx, s, notDone, func() bool { return sh.state.Paused(id) || s.resume(sh, id) })
+	return about("retry", id, err)
 }
 
-func (s *Supervisor) resume(ctx context.Context, r resumeRequest, verb string) error {
-	done := make(chan struct{}, 1)
-	r.done = done
-	s.send(r)
-	if _, err := await(ctx, s, done, "the supervisor has not answered, but it will do so"); err != nil {
-		return fmt.Errorf("%s workspace %q: %w", verb, r.workspace, err)
-	}
-	return nil
-}
-
-type resumeRequest struct {
-	share        *share
-	workspace    model.WorkspaceID
-	butNotPaused bool
-	done         chan<- struct{}
-}
-
-func (r resumeRequest) carryOut(s *Supervisor) {
-	if !r.butNotPaused || !r.share.state.Paused(r.workspace) {
-		s.notePause(r.share, r.workspace, false)
-		s.tell(r.share, core.Resume{Workspace: r.workspace})
-		s.setPaused(r.share, r.workspace, false)
-	}
-	r.done <- struct{}{}
+func (s *Supervisor) resume(sh *share, id model.WorkspaceID) bool {
+	s.notePause(sh, id, false)
+	s.tell(sh, core.Resume{Workspace: id})
+	sh.ofWorkspace(id, s.update)
+	return true
 }
 
 // Paused tells whether the workspace is paused; after the supervisor has stopped
 // nothing is.
-func (s *Supervisor) Paused(share ShareIndex, id model.WorkspaceID) bool {
-	answer := make(chan bool, 1)
-	s.send(pausedRequest{s.shares[share], id, answer})
-	paused, err := await(context.Background(), s, answer, "")
+func (s *Supervisor) Paused(of ShareIndex, id model.WorkspaceID) bool {
+	paused, err := ask(context.Background(), s, "", func() bool { return s.shares[of].state.Paused(id) })
 	return err == nil && paused
 }
 
 // Pauses is how many workspaces are paused. It does not ask the supervisor, and may be
 // older than a Pause that has not returned yet.
-func (s *Supervisor) Pauses(share ShareIndex) int { return int(s.shares[share].paused.Load()) }
-
-type pausedRequest struct {
-	share     *share
-	workspace model.WorkspaceID
-	answer    chan<- bool
-}
-
-func (r pausedRequest) carryOut(*Supervisor) { r.answer <- r.share.state.Paused(r.workspace) }
+func (s *Supervisor) Pauses(of ShareIndex) int { return int(s.shares[of].paused.Load()) }
 
 // SetLimits changes the budgets and the caps of all shares, one for each in their
 // order, at one moment: no Stats mix old limits and new ones. What is idle beyond
@@ -158,9 +137,19 @@ func (s *Supervisor) SetLimits(ctx context.Context, limits ...core.SetLimits) er
 	if len(limits) != len(s.shares) {
 		return fmt.Errorf("set limits: %d limits for %d shares", len(limits), len(s.shares))
 	}
-	answers := make(chan error, 1)
-	s.send(limitsRequest{limits, answers})
-	refused, err := await(ctx, s, answers, "the supervisor has not answered, but it will do so")
+	refused, err := ask(ctx, s, notDone, func() error {
+		if s.loop.draining > 0 {
+			return model.ErrClosed
+		}
+		s.noteLimits(limits)
+		for i, sh := range s.shares {
+			s.recallAll(sh)
+			s.tell(sh, limits[i])
+			sh.perWorkspace = limits[i].PerWorkspace
+			sh.directory.all(s.update)
+		}
+		return nil
+	})
 	if err == nil {
 		err = refused
 	}
@@ -170,104 +159,26 @@ func (s *Supervisor) SetLimits(ctx context.Context, limits ...core.SetLimits) er
 	return nil
 }
 
-type limitsRequest struct {
-	limits []core.SetLimits
-	answer chan<- error
-}
-
-func (r limitsRequest) carryOut(s *Supervisor) {
-	if s.loop.draining > 0 {
-		r.answer <- model.ErrClosed
-		return
-	}
-	s.noteLimits(r.limits)
-	for i, sh := range s.shares {
-		s.recallAll(sh)
-		s.tell(sh, r.limits[i])
-		sh.perWorkspace = r.limits[i].PerWorkspace
-		sh.directory.all(s.update)
-	}
-	r.answer <- nil
-}
-
-// Stats is a copy of the state of all shares at one moment.
-type Stats struct {
-	Shares []model.BudgetStats
-	// Saturation is which part of the time since the last Stats the supervisor
-	// was busy, from 0 to 1.
-	Saturation float64
-}
-
-// Stats returns a copy of the state of all shares at one moment. It waits for
-// the supervisor's answer, but no longer than ctx.
-func (s *Supervisor) Stats(ctx context.Context) (Stats, error) {
-	answers := make(chan Stats, 1)
-	s.send(statsRequest{answers})
-	st, err := await(ctx, s, answers, "the supervisor has not answered")
-	if err != nil {
-		return Stats{}, fmt.Errorf("stats: %w", err)
-	}
-	for i := range st.Shares {
-		st.Shares[i].SortActive() // here, not at the supervisor's expense
-	}
-	return st, nil
-}
-
-type statsRequest struct{ answer chan<- Stats }
-
-func (r statsRequest) carryOut(s *Supervisor) {
-	st := Stats{Shares: make([]model.BudgetStats, len(s.shares))}
-	for i, sh := range s.shares {
-		s.recallAll(sh)
-		st.Shares[i] = s.shareStats(sh)
-	}
-	now := s.now()
-	if busy, over := s.loop.busy+now-s.loop.wokeAt, now-s.loop.statsAt; over > 0 {
-		st.Saturation = min(1, busy.Seconds()/over.Seconds())
-	}
-	s.loop.busy, s.loop.statsAt, s.loop.wokeAt = 0, now, now
-	r.answer <- st
-}
-
-// shareStats adds to what the core knows what only the slots tell.
-func (s *Supervisor) shareStats(sh *share) model.BudgetStats {
-	now := s.loop.now
-	st := sh.state.Stats(now)
-	for _, c := range sh.leased {
-		sh.countSeatHits(c)
-	}
-	st.Counters.Acquires += sh.seatHits
-	st.Counters.Hits += sh.seatHits
-	st.Waits, st.DialTimes = sh.waits, sh.dialTimes
-	if oldest, since := sh.oldestLease(); oldest.slot != nil {
-		st.LongestLease, st.LongestLeaseWorkspace = max(0, now-since), oldest.slot.seats.workspace
-	}
-	for i := range st.Active {
-		w := &st.Active[i]
-		if ts := sh.directory.find(w.ID); ts != nil {
-			for _, c := range ts.slots {
-				if l, since := c.held(); l.slot != nil {
-					w.LastUsed = max(0, min(w.LastUsed, now-since))
-				}
-			}
-		}
-	}
-	return st
-}
-
 // Drain stops lending: waiters are refused with model.ErrClosed, dials are
 // called off, connections close as they come home. It waits until all shares are
 // empty and the supervisor has stopped. If ctx is done first it returns an error
 // that says what is still open; the draining goes on, and Drain may be called
 // again to wait for its end.
 func (s *Supervisor) Drain(ctx context.Context) error {
-	s.send(drainRequest{})
+	s.send(do(s.drain))
 	select {
 	case <-s.stopped:
 		return nil
 	case <-ctx.Done():
 	}
-	open := s.remaining()
+	var open model.Counts
+	st, _ := s.Stats(context.Background()) // fails when it has stopped: nothing is open
+	for _, sh := range st.Shares {
+		open.InUse += sh.InUse
+		open.Idle += sh.Idle
+		open.Dialing += sh.Dialing
+		open.Closing += sh.Closing
+	}
 	if open.Open() == 0 { // it has stopped meanwhile, or does so now
 		<-s.stopped
 		return nil
@@ -277,14 +188,25 @@ func (s *Supervisor) Drain(ctx context.Context) error {
 		open.InUse, open.Idle, open.Dialing, open.Closing, ended(ctx))
 }
 
-// remaining is what keeps a drain from its end.
-func (s *Supervisor) remaining() (open model.Counts) {
-	st, _ := s.Stats(context.Background()) // fails when it has stopped: nothing is open
-	for _, sh := range st.Shares {
-		open.InUse += sh.InUse
-		open.Idle += sh.Idle
-		open.Dialing += sh.Dialing
-		open.Closing += sh.Closing
+// drain begins with the first share; the others follow.
+func (s *Supervisor) drain() {
+	if s.loop.draining == 0 {
+		s.publish(model.Event{Kind: model.EventDraining})
+		s.drainNext()
 	}
-	return open
+}
+
+// drainNext starts to drain the first share that is not empty yet.
+func (s *Supervisor) drainNext() {
+	for s.loop.draining < len(s.shares) {
+		if s.loop.draining > 0 && !s.shares[s.loop.draining-1].drained {
+			return
+		}
+		sh := s.shares[s.loop.draining]
+		s.loop.draining++
+		sh.stopDials()
+		sh.short.Store(true) // and never lowered: the core stays short
+		s.recallAll(sh)
+		s.tell(sh, core.Drain{})
+	}
 }

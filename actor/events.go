@@ -24,40 +24,26 @@ type watcher struct {
 // or model.ErrClosed.
 func (s *Supervisor) Events(ctx context.Context, buffer int) (<-chan model.Event, error) {
 	events := make(chan model.Event, max(buffer, 1))
-	done := make(chan struct{}, 1)
 	w := &watcher{events: events}
-	s.send(watchRequest{w, done})
-	if _, err := await(ctx, s, done, "the supervisor has not answered"); err != nil {
-		s.send(unwatchRequest{w}) // it follows the watchRequest
+	watch := func() bool { s.loop.watchers[w] = true; return true }
+	unwatch := do(func() {
+		if s.loop.watchers[w] {
+			delete(s.loop.watchers, w)
+			close(events)
+		}
+	})
+	if _, err := ask(ctx, s, notAnswered, watch); err != nil {
+		s.send(unwatch) // it follows the other one
 		return nil, fmt.Errorf("events: %w", err)
 	}
 	go func() {
 		select {
 		case <-ctx.Done():
-			s.send(unwatchRequest{w})
+			s.send(unwatch)
 		case <-s.stopped:
 		}
 	}()
 	return events, nil
-}
-
-type watchRequest struct {
-	watcher *watcher
-	done    chan<- struct{}
-}
-
-func (r watchRequest) carryOut(s *Supervisor) {
-	s.loop.watchers[r.watcher] = true
-	r.done <- struct{}{}
-}
-
-type unwatchRequest struct{ watcher *watcher }
-
-func (r unwatchRequest) carryOut(s *Supervisor) {
-	if s.loop.watchers[r.watcher] {
-		delete(s.loop.watchers, r.watcher)
-		close(r.watcher.events)
-	}
 }
 
 // closeWatchers is the end of the loop.
@@ -67,12 +53,14 @@ func (s *Supervisor) closeWatchers() {
 	}
 }
 
-// publish tells the watchers. The event is made only if there are any.
-func (s *Supervisor) publish(event func() model.Event) {
-	if len(s.loop.watchers) == 0 {
+// watched tells whether an event is worth the words in it.
+func (s *Supervisor) watched() bool { return len(s.loop.watchers) > 0 }
+
+// publish tells the watchers.
+func (s *Supervisor) publish(e model.Event) {
+	if !s.watched() {
 		return
 	}
-	e := event()
 	e.At = time.Now()
 	for w := range s.loop.watchers {
 		e.Lost = w.lost
@@ -86,80 +74,52 @@ func (s *Supervisor) publish(event func() model.Event) {
 }
 
 func (s *Supervisor) noteDial(d *dialed) {
-	if d.err != nil && d.share.dialing.Err() != nil {
+	if !s.watched() || d.err != nil && d.share.dialing.Err() != nil {
 		return // called off by a drain: it says nothing about the server
 	}
-	s.publish(func() model.Event {
-		e := model.Event{Kind: model.EventDialed, System: d.share.system, Workspace: d.dial.Workspace, Took: d.took}
-		if d.err != nil {
-			e.Kind, e.Err = model.EventDialFailed, d.err.Error()
-		}
-		return e
-	})
+	e := model.Event{Kind: model.EventDialed, System: d.share.system, Workspace: d.dial.Workspace, Took: d.took}
+	if d.err != nil {
+		e.Kind, e.Err = model.EventDialFailed, d.err.Error()
+	}
+	s.publish(e)
 }
 
 func (s *Supervisor) noteClose(sh *share, c core.Close) {
-	s.publish(func() model.Event {
-		e := model.Event{Kind: model.EventClosed, System: sh.system, Workspace: c.Workspace, Reason: c.Reason, IdleFor: c.IdleFor, For: c.For}
-		switch c.Reason {
-		case model.MakeRoom, model.Yield, model.EvictAsked:
-			e.Kind = model.EventEvicted
-		}
-		return e
-	})
+	e := model.Event{Kind: model.EventClosed, System: sh.system, Workspace: c.Workspace, Reason: c.Reason, IdleFor: c.IdleFor, For: c.For}
+	switch c.Reason {
+	case model.MakeRoom, model.Yield, model.EvictAsked:
+		e.Kind = model.EventEvicted
+	}
+	s.publish(e)
 }
 
 func (s *Supervisor) noteReject(sh *share, err error) {
 	var limit *model.ConnectionLimitError
-	if len(s.loop.watchers) == 0 || !errors.As(err, &limit) {
-		return
+	if s.watched() && errors.As(err, &limit) {
+		s.publish(model.Event{Kind: model.EventLimitReached, System: sh.system, Workspace: limit.WorkspaceID, Err: limit.Error()})
 	}
-	s.publish(func() model.Event {
-		return model.Event{Kind: model.EventLimitReached, System: sh.system, Workspace: limit.WorkspaceID, Err: limit.Error()}
-	})
-}
-
-func (s *Supervisor) noteOverdue(sh *share, id model.WorkspaceID, age time.Duration) {
-	s.publish(func() model.Event {
-		return model.Event{Kind: model.EventLeaseOverdue, System: sh.system, Workspace: id, HeldFor: age}
-	})
 }
 
 // notePause is called before the core is told.
 func (s *Supervisor) notePause(sh *share, id model.WorkspaceID, pause bool) {
-	if sh.state.Paused(id) == pause {
-		return // nothing changes
-	}
-	if pause {
+	switch was := sh.state.Paused(id); {
+	case pause && !was:
 		sh.paused.Add(1)
-	} else {
+		s.publish(model.Event{Kind: model.EventPaused, System: sh.system, Workspace: id})
+	case !pause && was:
 		sh.paused.Add(-1)
+		s.publish(model.Event{Kind: model.EventResumed, System: sh.system, Workspace: id})
 	}
-	s.publish(func() model.Event {
-		e := model.Event{Kind: model.EventResumed, System: sh.system, Workspace: id}
-		if pause {
-			e.Kind = model.EventPaused
-		}
-		return e
-	})
-}
-
-func (s *Supervisor) noteRenew(sh *share, m core.Renew) {
-	s.publish(func() model.Event {
-		return model.Event{Kind: model.EventRenewed, System: sh.system, Workspace: m.Workspace}
-	})
 }
 
 // noteLimits sums up the shares. The cap is that of the workspaces.
 func (s *Supervisor) noteLimits(limits []core.SetLimits) {
-	s.publish(func() model.Event {
-		e := model.Event{Kind: model.EventLimitsSet}
-		for i, l := range limits {
-			e.MaxConnections += l.Budget
-			if !s.shares[i].system {
-				e.MaxConnectionsPerDB = l.PerWorkspace
-			}
+	e := model.Event{Kind: model.EventLimitsSet}
+	for i, l := range limits {
+		e.MaxConnections += l.Budget
+		if !s.shares[i].system {
+			e.MaxConnectionsPerDB = l.PerWorkspace
 		}
-		return e
-	})
+	}
+	s.publish(e)
 }

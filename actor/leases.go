@@ -23,7 +23,7 @@ type HeldLease struct {
 // Leases returns the leases of all shares, the oldest first. It waits for the
 // supervisor's answer, but no longer than ctx.
 func (s *Supervisor) Leases(ctx context.Context) ([]HeldLease, error) {
-	held, err := s.leases(ctx, leasesRequest{})
+	held, err := s.leases(ctx, false, 0)
 	return held.leases, err
 }
 
@@ -32,20 +32,8 @@ func (s *Supervisor) Leases(ctx context.Context) ([]HeldLease, error) {
 // other lease can become overdue before next has passed. It waits for the supervisor's
 // answer, but no longer than ctx.
 func (s *Supervisor) OverdueLeases(ctx context.Context, after time.Duration) (overdue []HeldLease, next time.Duration, err error) {
-	held, err := s.leases(ctx, leasesRequest{overdue: true, after: after})
+	held, err := s.leases(ctx, true, after)
 	return held.leases, held.next, err
-}
-
-func (s *Supervisor) leases(ctx context.Context, r leasesRequest) (heldLeases, error) {
-	answers := make(chan heldLeases, 1)
-	r.answer = answers
-	s.send(r)
-	held, err := await(ctx, s, answers, "the supervisor has not answered")
-	if err != nil {
-		return heldLeases{}, fmt.Errorf("leases: %w", err)
-	}
-	slices.SortStableFunc(held.leases, func(a, b HeldLease) int { return cmp.Compare(b.Age, a.Age) })
-	return held, nil
 }
 
 type heldLeases struct {
@@ -53,35 +41,39 @@ type heldLeases struct {
 	next   time.Duration
 }
 
-type leasesRequest struct {
-	overdue bool // only those held for at least after, and not reported yet
-	after   time.Duration
-	answer  chan<- heldLeases
+func (s *Supervisor) leases(ctx context.Context, overdue bool, after time.Duration) (heldLeases, error) {
+	held, err := ask(ctx, s, notAnswered, func() heldLeases { return s.heldLeases(overdue, after) })
+	if err != nil {
+		return heldLeases{}, fmt.Errorf("leases: %w", err)
+	}
+	slices.SortStableFunc(held.leases, func(a, b HeldLease) int { return cmp.Compare(b.Age, a.Age) })
+	return held, nil
 }
 
-// carryOut looks at the slots only; one that lies in a seat has an even turn.
-func (r leasesRequest) carryOut(s *Supervisor) {
-	held := heldLeases{next: r.after}
+// heldLeases looks at the slots only; one that lies in a seat has an even turn. Overdue:
+// only those held for at least after, and not reported yet.
+func (s *Supervisor) heldLeases(overdue bool, after time.Duration) heldLeases {
+	held := heldLeases{next: after}
 	now := s.now()
 	for i, sh := range s.shares {
 		for _, c := range sh.leased {
 			l, since := c.held()
-			if l.slot == nil || r.overdue && c.reported == l.turn {
+			if l.slot == nil || overdue && c.reported == l.turn {
 				continue
 			}
 			age := now - since
-			if r.overdue && age < r.after {
-				held.next = min(held.next, r.after-age)
+			if overdue && age < after {
+				held.next = min(held.next, after-age)
 				continue
 			}
 			held.leases = append(held.leases, HeldLease{ShareIndex(i), c.seats.workspace, age, l})
-			if r.overdue {
+			if overdue {
 				c.reported = l.turn
-				s.noteOverdue(sh, c.seats.workspace, age)
+				s.publish(model.Event{Kind: model.EventLeaseOverdue, System: sh.system, Workspace: c.seats.workspace, HeldFor: age})
 			}
 		}
 	}
-	r.answer <- held
+	return held
 }
 
 // held returns the lease that the slot is on, and since when; none if it lies in a

@@ -1,17 +1,54 @@
 package actor
 
 import (
+	"context"
+	"fmt"
 	"time"
 
 	"github.com/tenantpool/tenantpool/model"
 	"github.com/tenantpool/tenantpool/model/core"
 )
 
-// request is what the mailbox holds. Where somebody waits for the answer, it goes
-// into a channel with room for it.
+// request is what the mailbox holds.
 type request interface {
 	// carryOut runs on the supervisor's goroutine.
 	carryOut(*Supervisor)
+}
+
+// do is a request that is nothing more than what is to be done.
+type do func()
+
+func (f do) carryOut(*Supervisor) { f() }
+
+// ask has the supervisor carry f out, and waits for the answer, but no longer than
+// ctx; pending says what was not waited for then.
+func ask[T any](ctx context.Context, s *Supervisor, pending string, f func() T) (T, error) {
+	answers := make(chan T, 1)
+	s.send(do(func() { answers <- f() }))
+	return await(ctx, s, answers, pending)
+}
+
+// await waits for the answer to a request. An answer counts even if ctx or the
+// supervisor ends at the same moment; after its end it is model.ErrClosed.
+func await[T any](ctx context.Context, s *Supervisor, answers <-chan T, pending string) (answer T, err error) {
+	select {
+	case answer = <-answers:
+		return answer, nil
+	case <-s.stopped:
+	case <-ctx.Done():
+		err = fmt.Errorf("%s: %w", pending, ended(ctx))
+	}
+	select {
+	case <-s.stopped: // and with it every connection is closed
+		err = model.ErrClosed
+	default:
+	}
+	select {
+	case answer = <-answers:
+		return answer, nil
+	default:
+		return answer, err
+	}
 }
 
 // mailboxSize lets senders go on while the loop is busy; nothing depends on it.
@@ -103,46 +140,4 @@ func (d *dialed) carryOut(s *Supervisor) {
 		s.recallAll(sh) // what is idle is suspect
 	}
 	s.tell(sh, core.DialFailed{Conn: d.dial.Conn, Kind: kind, Err: d.err, SlotHeld: d.conn != nil})
-}
-
-// operation is an Evict, a Renew or a Pause; done gets the number closed.
-type operation struct {
-	share   *share
-	id      core.OperationID
-	message core.Message
-	done    chan<- int
-}
-
-func (o *operation) carryOut(s *Supervisor) {
-	sh := o.share
-	sh.operations[o.id] = o.done
-	of := func(id model.WorkspaceID, f func(*seats)) {
-		if ts := sh.directory.find(id); ts != nil {
-			f(ts)
-		}
-	}
-	switch m := o.message.(type) {
-	case core.Evict:
-		of(m.Workspace, s.recall)
-	case core.Renew:
-		s.noteRenew(sh, m)
-		if m.All {
-			sh.directory.all(s.renew)
-		} else {
-			of(m.Workspace, s.renew)
-		}
-	case core.Pause:
-		s.notePause(sh, m.Workspace, true)
-		of(m.Workspace, s.renew)
-		defer s.setPaused(sh, m.Workspace, true)
-	}
-	s.tell(sh, o.message)
-}
-
-// setPaused follows the core.
-func (s *Supervisor) setPaused(sh *share, id model.WorkspaceID, paused bool) {
-	if ts := sh.directory.find(id); ts != nil {
-		ts.paused = paused
-		s.update(ts)
-	}
 }

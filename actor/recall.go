@@ -120,11 +120,18 @@ func (sh *share) seatsOf(id model.WorkspaceID) *seats {
 	return ts
 }
 
+// ofWorkspace calls f with the workspace's seats, if it has any.
+func (sh *share) ofWorkspace(id model.WorkspaceID, f func(*seats)) {
+	if ts := sh.directory.find(id); ts != nil {
+		f(ts)
+	}
+}
+
 // update keeps closed in step with what it is made of, and forgets the seats of a
 // workspace that has neither connection nor waiter. When closed goes up, what lies
 // in the seats comes home.
 func (s *Supervisor) update(ts *seats) {
-	closed := ts.waiting > 0 || ts.paused || ts.stale > 0 || len(ts.slots) > ts.share.perWorkspace
+	closed := ts.waiting > 0 || ts.share.state.Paused(ts.workspace) || ts.stale > 0 || len(ts.slots) > ts.share.perWorkspace
 	if was := ts.closed.Swap(closed); closed && !was {
 		s.recall(ts)
 	}
@@ -133,10 +140,10 @@ func (s *Supervisor) update(ts *seats) {
 	}
 }
 
-// renew makes every slot of the workspace stale. While one of them is out, its
+// makeStale makes every slot of the workspace stale. While one of them is out, its
 // seats are closed, so that it comes home after its present lease; what lies in a
-// seat comes home now, before the core is told of the Renew.
-func (s *Supervisor) renew(ts *seats) {
+// seat comes home now, before the core is told why.
+func (s *Supervisor) makeStale(ts *seats) {
 	for _, c := range ts.slots {
 		c.stale = true
 	}

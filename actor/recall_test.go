@@ -37,11 +37,6 @@ func (c quickConn) Close(model.CloseReason) {
 	c.dialer.closed = append(c.dialer.closed, c.id)
 }
 
-// meanwhile holds the supervisor up.
-type meanwhile func()
-
-func (f meanwhile) carryOut(*Supervisor) { f() }
-
 func look(t *testing.T, budget int, f func(s *Supervisor, d *quickDialer, acquire func(model.WorkspaceID) *Lease)) {
 	synctest.Test(t, func(t *testing.T) {
 		d := &quickDialer{}
@@ -89,7 +84,7 @@ func TestAnAcquireFindsWhatWasLeftWhenItWasOnItsWay(t *testing.T) {
 func TestThoseThatComeHomeTogetherKeepTheirOrder(t *testing.T) {
 	look(t, 2, func(s *Supervisor, d *quickDialer, acquire func(model.WorkspaceID) *Lease) {
 		a, b := acquire("a"), acquire("b")
-		s.send(meanwhile(func() { time.Sleep(time.Second) }))
+		s.send(do(func() { time.Sleep(time.Second) })) // holds the supervisor up
 		synctest.Wait()
 		time.Sleep(time.Millisecond)
 		b.Release(core.Clean)

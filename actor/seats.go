@@ -28,8 +28,7 @@ type seats struct {
 	// Only the supervisor touches what follows; closed is made of it (update).
 	slots   []*slot // dialed and not told to close
 	waiting int     // acquires without an answer
-	paused  bool
-	stale   int // how many of the slots are stale
+	stale   int     // how many of the slots are stale
 }
 
 func newSeats(sh *share, id model.WorkspaceID) *seats {

@@ -23,9 +23,8 @@ type Supervisor struct {
 	// shares never change; each says which of its fields are the loop's.
 	shares []*share
 
-	// lastLease and lastOperation are the ids given out last.
-	lastLease     atomic.Uint64
-	lastOperation atomic.Uint64
+	// lastLease is the id given out last.
+	lastLease atomic.Uint64
 	// calls are those of Acquires that were answered, to be used again; see takeCall.
 	calls sync.Pool
 
@@ -36,13 +35,15 @@ type Supervisor struct {
 type loop struct {
 	// now is the core's time. It is read once for several requests, and never goes back.
 	now time.Duration
-	// timer sends a tickRequest at timerAt, which may be Never.
+	// timer asks for a tick at timerAt, which may be Never.
 	timer   *time.Timer
 	timerAt time.Duration
 	// draining is how many shares were told to drain, from the first one on.
 	draining int
 	// received counts requests.
 	received uint64
+	// lastOperation is the id given out last.
+	lastOperation core.OperationID
 	// busy is how long the loop has worked since statsAt, when Stats last asked, but
 	// for the work under way since wokeAt.
 	busy            time.Duration
@@ -130,7 +131,7 @@ func Start(shares ...Share) *Supervisor {
 		})
 	}
 	s.loop.watchers = make(map[*watcher]bool)
-	s.loop.timer = time.AfterFunc(core.Never, func() { s.send(tickRequest{}) })
+	s.loop.timer = time.AfterFunc(core.Never, func() { s.send(do(s.tick)) })
 	s.loop.timerAt = core.Never
 	go s.run()
 	return s
@@ -173,10 +174,8 @@ func (s *Supervisor) next() request {
 	return r
 }
 
-// tickRequest is what the timer sends.
-type tickRequest struct{}
-
-func (tickRequest) carryOut(s *Supervisor) {
+// tick is what the timer asks for.
+func (s *Supervisor) tick() {
 	s.loop.timerAt = core.Never
 	for _, sh := range s.shares {
 		if sh.recallAt <= s.loop.now {
@@ -204,30 +203,6 @@ func (s *Supervisor) tell(sh *share, m core.Message) {
 	}
 	if sh.drained {
 		s.drainNext()
-	}
-}
-
-type drainRequest struct{}
-
-func (drainRequest) carryOut(s *Supervisor) {
-	if s.loop.draining == 0 {
-		s.publish(func() model.Event { return model.Event{Kind: model.EventDraining} })
-		s.drainNext()
-	}
-}
-
-// drainNext starts to drain the first share that is not empty yet.
-func (s *Supervisor) drainNext() {
-	for s.loop.draining < len(s.shares) {
-		if s.loop.draining > 0 && !s.shares[s.loop.draining-1].drained {
-			return
-		}
-		sh := s.shares[s.loop.draining]
-		s.loop.draining++
-		sh.stopDials()
-		sh.short.Store(true) // and never lowered: the core stays short
-		s.recallAll(sh)
-		s.tell(sh, core.Drain{})
 	}
 }
 
