@@ -83,7 +83,8 @@ func (a *admin) serve(manager *pools.Manager, log logrus.FieldLogger, con *conso
 	con.println("dashboard       " + url + "/")
 	con.println("operator token  " + operator)
 	con.println("viewer token    " + viewer)
-	con.println("statistics      curl -sH 'Authorization: Bearer " + operator + "' " + url + "/api/admin.connectionStats")
+	// echo is the shell's own, so the token is on no command line, which everybody sees.
+	con.println("statistics      echo 'Authorization: Bearer " + operator + "' | curl -sH @- " + url + "/api/admin.connectionStats")
 	return nil
 }
 

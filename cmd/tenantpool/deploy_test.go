@@ -2,16 +2,19 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"maps"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"reflect"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"go.yaml.in/yaml/v3"
 
@@ -74,7 +77,7 @@ func TestDockerAndSystemdReadTheSameInTheExampleEnvironment(t *testing.T) {
 		}
 	}
 	t.Setenv("PASETO_PUBLIC_KEY", web.NewPrivateKey().Public().String())
-	if status, _, stderr := called(t, "serve", "--addr", "127.0.0.1:http2"); status != 1 || !strings.Contains(stderr, "tenantpool: serve: listen tcp: lookup tcp/http2") {
+	if status, _, stderr := called(t, "serve", "--addr", "127.0.0.1:http2"); status != 1 || !strings.Contains(whyEnded(t, stderr), "listen tcp: lookup tcp/http2") {
 		t.Errorf("exit status %d: %s", status, stderr)
 	}
 }
@@ -148,6 +151,7 @@ type composed struct {
 		Image       string
 		Environment map[string]any
 		Secrets     []string
+		Volumes     []string
 		Ports       []string
 		MemLimit    string `yaml:"mem_limit"`
 		PidsLimit   int    `yaml:"pids_limit"`
@@ -185,7 +189,8 @@ func TestComposeHidesItsSecretsAndBoundsEverybody(t *testing.T) {
 			if secret := regexp.MustCompile(`PASSWORD|METRICS_TOKEN|PRIVATE_KEY`).MatchString(variable); secret && !file {
 				t.Errorf("%s: %s shows a secret to whoever inspects the container", name, variable)
 			}
-			if mounted, ok := strings.CutPrefix(text, "/run/secrets/"); file && (!ok || !slices.Contains(service.Secrets, mounted)) {
+			mounted, ok := strings.CutPrefix(text, "/run/secrets/")
+			if file && (!ok || !slices.Contains(service.Secrets, mounted)) && !slices.Contains(service.Volumes, "./secrets/tenantpool:"+path.Dir(text)+":ro") {
 				t.Errorf("%s: %s is %q, which is not mounted", name, variable, value)
 			}
 			if name == "tenantpool" && variable != "GOMEMLIMIT" && !slices.Contains(known, variable) {
@@ -196,7 +201,7 @@ func TestComposeHidesItsSecretsAndBoundsEverybody(t *testing.T) {
 	for _, variable := range known { // what .env sets reaches the program
 		_, set := compose.Services["tenantpool"].Environment[variable]
 		_, asFile := compose.Services["tenantpool"].Environment[variable+"_FILE"]
-		ofAFile := strings.HasSuffix(variable, "_FILE") || variable == revocationsVariable // which would have to be mounted
+		ofAFile := strings.HasSuffix(variable, "_FILE") // which would have to be mounted
 		if !set && !asFile && !ofAFile && variable != privateKeyVariable {
 			t.Errorf("compose.yaml keeps %s from the program", variable)
 		}
@@ -213,8 +218,8 @@ func TestTheSystemdUnitIsSound(t *testing.T) {
 		if found[1] != "GOMEMLIMIT" && !slices.Contains(known, found[1]) {
 			t.Errorf("the program does not read %s", found[1])
 		}
-		if credential, ok := strings.CutPrefix(found[2], "%d/"); ok && !strings.Contains(unit, "\nLoadCredential="+credential+":") {
-			t.Errorf("%s is not loaded", credential)
+		if strings.HasSuffix(found[1], "_FILE") && path.Dir(found[2]) != "/run/tenantpool" {
+			t.Errorf("%s is %s, which a reload does not see change", found[1], found[2])
 		}
 	}
 	if !strings.Contains(unit, "\nExecReload=/bin/kill -HUP $MAINPID\n") {
@@ -229,7 +234,8 @@ func TestTheSystemdUnitIsSound(t *testing.T) {
 	if err := os.WriteFile(file, []byte(strings.Replace(unit, "/usr/local/bin/tenantpool", os.Args[0], 1)), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if said, err := exec.Command(analyze, "verify", "--man=no", file).CombinedOutput(); err != nil || len(said) > 0 {
+	// It looks at the units of this machine, too, which are none of ours.
+	if said, err := exec.Command(analyze, "verify", "--man=no", file).CombinedOutput(); err != nil || strings.Contains(string(said), "tenantpool.service") {
 		t.Errorf("%v: %s", err, said)
 	}
 	// The exposure level is in tenths: 0 is none, 100 is that of an ordinary service.
@@ -278,6 +284,7 @@ func TestTheKubernetesManifestIsSound(t *testing.T) {
 						VolumeMounts []struct {
 							Name      string
 							MountPath string `yaml:"mountPath"`
+							SubPath   string `yaml:"subPath"`
 						} `yaml:"volumeMounts"`
 					}
 					Volumes []struct {
@@ -285,6 +292,7 @@ func TestTheKubernetesManifestIsSound(t *testing.T) {
 						Secret struct {
 							SecretName string `yaml:"secretName"`
 						}
+						ConfigMap struct{ Name string } `yaml:"configMap"`
 					}
 				}
 			}
@@ -336,6 +344,56 @@ func TestTheKubernetesManifestIsSound(t *testing.T) {
 	}
 	if c.VolumeMounts[0].Name != pod.Volumes[0].Name || pod.Volumes[0].Secret.SecretName == "" {
 		t.Errorf("%+v", pod.Volumes)
+	}
+	// The ConfigMap is no object of the manifest, which would take back all revocations.
+	if c.VolumeMounts[1].Name != pod.Volumes[1].Name || pod.Volumes[1].ConfigMap.Name == "" || c.VolumeMounts[1].SubPath != "" {
+		t.Errorf("of the revocations: %+v, %+v", c.VolumeMounts, pod.Volumes)
+	}
+}
+
+// Whoever follows the section "A token was stolen" must not find that the list of
+// revocations has to be set up first.
+func TestTokensCanBeRevokedWhereverItIsDeployed(t *testing.T) {
+	for file, want := range map[string][]string{
+		"compose.yaml": {
+			"      TENANTPOOL_REVOCATIONS: /run/tenantpool/revoked\n",
+			"      - ./secrets/tenantpool:/run/tenantpool:ro\n", // the folder: mv is seen
+			"#   touch secrets/tenantpool/revoked ",
+		},
+		"deploy/tenantpool.service": {
+			"\nEnvironment=TENANTPOOL_REVOCATIONS=/run/tenantpool/revoked\n",
+			"\nBindReadOnlyPaths=/etc/tenantpool/files:/run/tenantpool\n",
+			"#   touch revoked ",
+		},
+		"deploy/kubernetes.yaml": {
+			"            - {name: TENANTPOOL_REVOCATIONS, value: /run/tenantpool/revoked}\n",
+			"            - {name: revoked, mountPath: /run/tenantpool, readOnly: true}\n",
+			"#   touch revoked && kubectl create configmap tenantpool-revoked --from-file=revoked\n",
+		},
+	} {
+		for _, line := range want {
+			if !strings.Contains(fileOf(t, file), line) {
+				t.Errorf("%s lacks %q", file, line)
+			}
+		}
+	}
+}
+
+// What stops the program waits for the longest that it may take.
+func TestWhatStopsServeWaitsForIt(t *testing.T) {
+	const delay = 20 * time.Second // there is room for one
+	for file, before := range map[string]time.Duration{"compose.yaml": 0, "deploy/tenantpool.service": 0, "deploy/kubernetes.yaml": 5 * time.Second} {
+		text, takes := fileOf(t, file), before+requestsWithin+drainWithin
+		waits := regexp.MustCompile(`(?m)^\s*(?:stop_grace_period: |TimeoutStopSec=|terminationGracePeriodSeconds: )(\d+)`).FindStringSubmatch(text)
+		if waits == nil {
+			t.Fatalf("%s does not say how long it waits", file)
+		}
+		if d, err := time.ParseDuration(waits[1] + "s"); err != nil || d <= takes+delay {
+			t.Errorf("%s waits for %v, and %v are needed", file, d, takes+delay)
+		}
+		if sum := fmt.Sprintf(" = %.0f s", takes.Seconds()); !strings.Contains(text, sum) {
+			t.Errorf("%s does not say that it takes %q", file, sum)
+		}
 	}
 }
 

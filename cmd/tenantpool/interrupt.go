@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -21,24 +22,57 @@ const exitInterrupted = 130
 // and a container's first process may each pass on the same one. Ctrl-C is a person's.
 const againAfter = time.Second
 
-// untilInterrupted returns a context that the first SIGINT or SIGTERM ends. A
-// later one ends the program on the spot: what the demo's server leaves behind
+// interruptedBy is the cause of a context that a signal has ended.
+type interruptedBy struct{ signal os.Signal }
+
+func (i interruptedBy) Error() string {
+	if i.signal == syscall.SIGTERM {
+		return "SIGTERM"
+	}
+	return "SIGINT"
+}
+
+// Unwrap: whoever is told is cancelled, as by any other context's end.
+func (interruptedBy) Unwrap() error { return context.Canceled }
+
+// lastWord says that the program ends on the spot. A command may have its own.
+type lastWord struct {
+	atomic.Pointer[func(interruptedBy)]
+}
+
+type lastWordKey struct{}
+
+// whenInterruptedAgain has say take the place of the line on standard error. ctx is, or
+// comes from, one of untilInterrupted; with any other it does nothing.
+func whenInterruptedAgain(ctx context.Context, say func(interruptedBy)) {
+	if w, ok := ctx.Value(lastWordKey{}).(*lastWord); ok {
+		w.Store(&say)
+	}
+}
+
+// untilInterrupted returns a context that the first SIGINT or SIGTERM ends, which is its
+// cause. A later one ends the program on the spot: what the demo's server leaves behind
 // is removed by localpg's watchdog.
 func untilInterrupted() (ctx context.Context, stop func()) {
-	ctx, cancel := context.WithCancel(context.Background())
+	last := &lastWord{}
+	ending, cancel := context.WithCancelCause(context.WithValue(context.Background(), lastWordKey{}, last))
+	whenInterruptedAgain(ending, func(interruptedBy) {
+		fmt.Fprintln(os.Stderr, "\ntenantpool: interrupted again: not waiting any longer")
+	})
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	go func() {
-		<-signals
+		cancel(interruptedBy{<-signals})
 		first := time.Now()
-		cancel()
-		for <-signals == syscall.SIGTERM && time.Since(first) < againAfter {
+		again := <-signals
+		for again == syscall.SIGTERM && time.Since(first) < againAfter {
+			again = <-signals
 		}
-		fmt.Fprintln(os.Stderr, "\ntenantpool: interrupted again: not waiting any longer")
+		(*last.Load())(interruptedBy{again})
 		os.Exit(exitInterrupted)
 	}()
-	return ctx, func() {
+	return ending, func() {
 		signal.Stop(signals)
-		cancel()
+		cancel(nil)
 	}
 }

@@ -18,9 +18,12 @@ const (
 
 // logFormats are what a line may look like.
 var logFormats = map[string]logrus.Formatter{
-	"json": &logrus.JSONFormatter{FieldMap: logrus.FieldMap{logrus.FieldKeyMsg: "message"}},
-	"text": &logrus.TextFormatter{DisableColors: true, FullTimestamp: true},
+	"json": &logrus.JSONFormatter{TimestampFormat: milliseconds, FieldMap: logrus.FieldMap{logrus.FieldKeyMsg: "message"}},
+	"text": &logrus.TextFormatter{TimestampFormat: milliseconds, DisableColors: true, FullTimestamp: true},
 }
+
+// milliseconds is RFC 3339 with as many digits as it takes to see what came first.
+const milliseconds = "2006-01-02T15:04:05.000Z07:00"
 
 // logFromEnv writes to out as the environment says: JSON lines from info on, unless it
 // says otherwise.

@@ -35,7 +35,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if err == nil {
 		return 0
 	}
-	fmt.Fprintf(stderr, "tenantpool: %v\n", err)
+	var told *toldError
+	if !errors.As(err, &told) {
+		fmt.Fprintf(stderr, "tenantpool: %v\n", err)
+	}
 	var misused *usageError
 	switch {
 	case errors.Is(err, errInterrupted):
@@ -48,6 +51,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 
 // exitMisused is the exit status of a program that was called in a wrong way.
 const exitMisused = 2
+
+// toldError stands in the command's log already.
+type toldError struct{ error }
+
+func (e *toldError) Unwrap() error { return e.error }
 
 // usageError says what is wrong with the command line, and where to read on.
 type usageError struct {

@@ -36,8 +36,8 @@ var (
 	}
 )
 
-// reload reads again what may change while the program runs. Each part is replaced, be
-// the other good or not: a key is withdrawn also while the server is down.
+// reload reads again what may change while the program runs. It replaces and logs each
+// part separately: keys must be reloaded even while PostgreSQL is down.
 func (s *serving) reload(ctx context.Context) {
 	ctx, stop := context.WithTimeout(ctx, reloadWithin)
 	defer stop()
@@ -46,19 +46,23 @@ func (s *serving) reload(ctx context.Context) {
 	if err == nil {
 		err = s.server.SetAccess(o.Keys, o.MetricsToken)
 	}
-	s.reloaded(reloadAccess, err)
+	s.reloaded(s.log, reloadAccess, err)
+	log := s.log
+	if !s.answered {
+		log = log.WithField("checked", "no: PostgreSQL has not answered yet, and tries them when it does")
+	}
 	cfg, err := pools.ConfigFromEnv()
 	if err == nil {
 		err = s.manager.SetCredentials(ctx, cfg.User, cfg.Password)
 	}
-	s.reloaded(reloadCredentials, err)
+	s.reloaded(log, reloadCredentials, err)
 }
 
 // reloaded tells which files were read, which of them say something else than before,
 // and what a reload cannot change. A file is named by its path, and only where it was
 // good: by mistake a variable may hold a secret.
-func (s *serving) reloaded(r reloadable, err error) {
-	log := s.log.WithField("what", r.what)
+func (s *serving) reloaded(to logrus.FieldLogger, r reloadable, err error) {
+	log := to.WithField("what", r.what)
 	if err != nil {
 		log.WithField("error", err.Error()).Error("Not reloaded: it stays as it was")
 		return

@@ -55,7 +55,8 @@ func TestASecondSIGTERMEndsServeAlthoughAStatementHangs(t *testing.T) {
 	})
 	s.signal(syscall.SIGTERM)
 	s.insist(syscall.SIGTERM) // those of the first second do not count
-	if status := s.ended(); status != exitInterrupted || strings.Contains(s.stderr(), "Draining") {
+	status, again := s.ended(), s.with("Interrupted again: not waiting any longer")
+	if status != exitInterrupted || len(again) != 1 || again[0]["signal"] != "SIGTERM" || again[0]["level"] != "error" || strings.Contains(s.stderr(), "Draining") {
 		t.Errorf("exit status %d:\n%s", status, s.stderr())
 	}
 	<-asked

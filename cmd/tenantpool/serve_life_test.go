@@ -105,6 +105,38 @@ func TestServeAnswersBeforePostgreSQLDoes(t *testing.T) {
 	}
 }
 
+func TestAReloadSaysThatNobodyHasCheckedTheCredentials(t *testing.T) {
+	pg := ownServer(t)
+	if err := pg.Shutdown(t.Context(), localpg.Fast); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("DB_ACQUIRE_TIMEOUT", "100ms") // a reload waits for an attempt to meet the server
+	t.Setenv("TENANTPOOL_SERVER_WAIT", patience.String())
+	s := serveOn(t, pg, "Listening")
+	reloads := func(want string) {
+		t.Helper()
+		before := len(s.stderr())
+		s.signal(syscall.SIGHUP)
+		eventually(t, "the credentials are reloaded", func() bool { return strings.Contains(s.stderr()[before:], `"what":"credentials"`) })
+		if !strings.Contains(s.stderr()[before:], want) {
+			t.Errorf("it does not say %s:\n%s", want, s.stderr()[before:])
+		}
+	}
+	reloads(`{"changed":[],"checked":"no: PostgreSQL has not answered yet, and tries them when it does","level":"info","message":"Reloaded"`)
+	if err := pg.Resume(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "it serves", func() bool { return strings.Contains(s.stderr(), `"message":"Serving"`) })
+	reloads(`"unchanged":[],"variables_as_at_start":["DB_USER","DB_PASSWORD"],"what":"credentials"`)
+	if n := strings.Count(s.stderr(), `"checked":`); n != 1 {
+		t.Errorf("it says %d times that nothing was checked:\n%s", n, s.stderr())
+	}
+	s.signal(syscall.SIGTERM)
+	if status := s.ended(); status != 0 {
+		t.Errorf("exit status %d:\n%s", status, s.stderr())
+	}
+}
+
 func TestServeDoesNotWaitForPostgreSQLForEver(t *testing.T) {
 	pg := ownServer(t)
 	if err := pg.Shutdown(t.Context(), localpg.Fast); err != nil {
@@ -113,18 +145,35 @@ func TestServeDoesNotWaitForPostgreSQLForEver(t *testing.T) {
 	t.Setenv("TENANTPOOL_SERVER_WAIT", "200ms")
 	t.Setenv("TENANTPOOL_SHUTDOWN_DELAY", "1h") // for nobody was served
 	s := serveOn(t, pg, "Listening")
-	if status := s.ended(); status != 1 || !strings.Contains(s.stderr(), "within 200ms (TENANTPOOL_SERVER_WAIT)") || !strings.Contains(s.stderr(), "connection refused") {
+	status, why := s.ended(), whyEnded(t, s.stderr())
+	if status != 1 || !strings.Contains(why, "within 200ms (TENANTPOOL_SERVER_WAIT)") || !strings.Contains(why, "connection refused") {
+		t.Errorf("exit status %d:\n%s", status, s.stderr())
+	}
+	t.Setenv("TENANTPOOL_SERVER_WAIT", "0s")
+	t.Setenv("DB_ACQUIRE_TIMEOUT", "300ms")
+	s = serveOn(t, pg, "Listening")
+	status, why = s.ended(), whyEnded(t, s.stderr())
+	if status != 1 || !strings.Contains(why, "within 300ms (the one attempt of TENANTPOOL_SERVER_WAIT=0s)") || !strings.Contains(why, "connection refused") {
 		t.Errorf("exit status %d:\n%s", status, s.stderr())
 	}
 	// One that refuses the login is not waited for.
 	if err := pg.Resume(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+	t.Setenv("DB_ACQUIRE_TIMEOUT", "")
+	t.Setenv("TENANTPOOL_SHUTDOWN_DELAY", "")
+	s = serveOn(t, pg, "Serving") // one attempt was enough
+	s.signal(syscall.SIGTERM)
+	if status := s.ended(); status != 0 {
+		t.Errorf("exit status %d:\n%s", status, s.stderr())
+	}
 	t.Setenv("TENANTPOOL_SERVER_WAIT", "1h")
+	t.Setenv("TENANTPOOL_SHUTDOWN_DELAY", "1h")
 	wrong := *pg
 	wrong.Password = "not-the-password"
 	s = serveOn(t, &wrong, "Listening")
-	if status := s.ended(); status != 1 || !strings.Contains(s.stderr(), "check DB_USER, DB_PASSWORD") || strings.Contains(s.stderr(), "within") {
+	status, why = s.ended(), whyEnded(t, s.stderr())
+	if status != 1 || !strings.Contains(why, "check DB_USER, DB_PASSWORD") || strings.Contains(why, "within") {
 		t.Errorf("exit status %d:\n%s", status, s.stderr())
 	}
 	s.keptItsSecrets()
@@ -182,6 +231,9 @@ func TestServeEndsByItselfWhenItIsDrained(t *testing.T) {
 	}
 	if status := s.ended(); status != 0 {
 		t.Errorf("exit status %d:\n%s", status, s.stderr())
+	}
+	if n := len(s.with("Drained")); n != 1 {
+		t.Errorf("it says %d times that it is drained:\n%s", n, s.stderr())
 	}
 }
 

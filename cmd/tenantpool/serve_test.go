@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -49,7 +50,7 @@ func TestServeSaysAllThatIsWrong(t *testing.T) {
 		`TENANTPOOL_MAX_TOKEN_TTL is "9000h"`, malformed + ": line 1: it must begin with token",
 		`TENANTPOOL_SHUTDOWN_DELAY is "-1s"`, `TENANTPOOL_SERVER_WAIT is "soon"`,
 		`TENANTPOOL_MAX_QUERIES is "0": it must be a number from 1 to`, `TENANTPOOL_MAX_STREAMS_PER_SUBJECT is "many"`} {
-		if !strings.Contains(stderr, want) {
+		if !strings.Contains(whyEnded(t, stderr), want) {
 			t.Errorf("it does not say %q: %s", want, stderr)
 		}
 	}
@@ -72,7 +73,7 @@ func TestServeSaysThatItsPortIsTaken(t *testing.T) {
 	defer taken.Close()
 	t.Setenv("TENANTPOOL_ADDR", taken.Addr().String())
 	status, _, stderr := called(t, "serve")
-	if status != 1 || !strings.Contains(stderr, taken.Addr().String()) || !strings.Contains(stderr, "in use") {
+	if why := whyEnded(t, stderr); status != 1 || !strings.Contains(why, taken.Addr().String()) || !strings.Contains(why, "in use") {
 		t.Errorf("exit status %d, %s", status, stderr)
 	}
 	// The flag goes before the environment.
@@ -301,6 +302,9 @@ func TestServeServesDrainsAndExitsWith0(t *testing.T) {
 	if !strings.Contains(s.said[len(s.said)-1], `"message":"Drained"`) {
 		t.Errorf("its last word is %s", s.said[len(s.said)-1])
 	}
+	if end := s.with("Shutting down"); len(end) != 1 || end[0]["signal"] != "SIGTERM" || end[0]["delay"] != "0s" || end[0]["requests_within"] != "35s" || end[0]["connections_within"] != "20s" {
+		t.Errorf("of its end it says %v", end)
+	}
 	first := s.with("Starting")
 	if len(first) != 1 || !strings.Contains(s.said[0], `"message":"Starting"`) || first[0]["go"] != runtime.Version() ||
 		first[0]["version"] == nil || first[0]["revision"] == nil {
@@ -398,8 +402,13 @@ func TestTheDemoSaysHowToReachItsAdminServer(t *testing.T) {
 		}
 	}
 	address := strings.TrimSuffix(said["dashboard"], "/")
-	if want := "curl -sH 'Authorization: Bearer " + said["operator token"] + "' " + address + "/api/admin.connectionStats"; said["statistics"] != want {
+	if want := "echo 'Authorization: Bearer " + said["operator token"] + "' | curl -sH @- " + address + "/api/admin.connectionStats"; said["statistics"] != want {
 		t.Errorf("the curl line is %q, want %q", said["statistics"], want)
+	}
+	if _, err := exec.LookPath("curl"); err == nil {
+		if answer, err := exec.Command("sh", "-c", said["statistics"]).Output(); err != nil || !strings.Contains(string(answer), `"workspacePools":`) {
+			t.Errorf("the curl line: %v, %.200s", err, answer)
+		}
 	}
 	for token, status := range map[string]int{said["operator token"]: 200, said["viewer token"]: 403, "": 401} {
 		r, err := http.NewRequest("POST", address+"/api/admin.evictWorkspace", strings.NewReader(`{"workspaceId":"customer-01"}`))

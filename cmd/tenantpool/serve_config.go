@@ -1,0 +1,148 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"time"
+
+	"github.com/tenantpool/tenantpool/model"
+	"github.com/tenantpool/tenantpool/pools"
+	"github.com/tenantpool/tenantpool/pools/secret"
+	"github.com/tenantpool/tenantpool/web"
+)
+
+// The variables of serve besides those of the pool (DB_...) and the public key.
+const (
+	addrVariable             = "TENANTPOOL_ADDR"
+	metricsTokenVariable     = "METRICS_TOKEN"
+	workspaceMetricsVariable = "TENANTPOOL_WORKSPACE_METRICS"
+	maxTokenTTLVariable      = "TENANTPOOL_MAX_TOKEN_TTL"
+	revocationsVariable      = "TENANTPOOL_REVOCATIONS"
+	dumpDirVariable          = "TENANTPOOL_DUMP_DIR"
+	dumpAfterVariable        = "TENANTPOOL_DUMP_AFTER"
+	shutdownDelayVariable    = "TENANTPOOL_SHUTDOWN_DELAY"
+	serverWaitVariable       = "TENANTPOOL_SERVER_WAIT"
+	instanceVariable         = "TENANTPOOL_INSTANCE"
+	queriesVariable          = "TENANTPOOL_MAX_QUERIES"
+	ownQueriesVariable       = "TENANTPOOL_MAX_QUERIES_PER_SUBJECT"
+	streamsVariable          = "TENANTPOOL_MAX_STREAMS"
+	ownStreamsVariable       = "TENANTPOOL_MAX_STREAMS_PER_SUBJECT"
+)
+
+// defaultAddr is reached from this machine only: the server speaks plain HTTP.
+const defaultAddr = "127.0.0.1:8080"
+
+// defaultServerWait is as long as a PostgreSQL that starts beside the program takes, and
+// short enough that a failed start shows up in the pod's status.
+const defaultServerWait = time.Minute
+
+// defaultDumpAfter is a wait that people notice, and shorter than DB_ACQUIRE_TIMEOUT.
+const defaultDumpAfter = 2 * time.Second
+
+// serveSettings is what the environment says.
+type serveSettings struct {
+	pool       model.Config
+	web        web.Options
+	dumps      []pools.Option
+	serverWait time.Duration
+}
+
+// serveConfig reads the environment, and says all that is wrong with it.
+func serveConfig() (set serveSettings, err error) {
+	set.pool, err = pools.ConfigFromEnv()
+	wrong := []error{err}
+	note := func(err error) { wrong = append(wrong, err) }
+	o := &set.web
+	note(accessFromEnv(o))
+	o.ShutdownTimeout = requestsWithin
+	note(durationFromEnv(maxTokenTTLVariable, &o.MaxTokenTTL, web.MinTTL, web.MaxTTL))
+	if path := os.Getenv(revocationsVariable); path != "" {
+		if o.Revocations, err = web.ReadRevocations(path); err != nil {
+			note(fmt.Errorf("%s: %w: mend it, or create it empty", revocationsVariable, err))
+		}
+	}
+	if given := os.Getenv(workspaceMetricsVariable); given != "" {
+		if o.WorkspaceMetrics, err = strconv.ParseBool(given); err != nil {
+			note(fmt.Errorf("%s is %q: it must be true or false", workspaceMetricsVariable, given))
+		}
+	}
+	note(durationFromEnv(shutdownDelayVariable, &o.ShutdownDelay, 0, longest))
+	set.serverWait = defaultServerWait
+	note(durationFromEnv(serverWaitVariable, &set.serverWait, 0, longest))
+	for variable, into := range map[string]*int{
+		queriesVariable: &o.Query.Concurrent, ownQueriesVariable: &o.Query.ConcurrentPerSubject,
+		streamsVariable: &o.Streams, ownStreamsVariable: &o.StreamsPerSubject,
+	} {
+		note(countFromEnv(variable, into))
+	}
+	set.dumps, err = dumpConfig()
+	note(err)
+	return set, errors.Join(wrong...)
+}
+
+// accessFromEnv reads whom the server lets in.
+func accessFromEnv(o *web.Options) error {
+	var wrong []error
+	var err error
+	if o.MetricsToken, err = secret.FromEnv(metricsTokenVariable); err != nil {
+		wrong = append(wrong, err)
+	} else if n := len(o.MetricsToken); n > 0 && n < web.MinMetricsToken {
+		wrong = append(wrong, fmt.Errorf("%s has %d bytes: use at least %d, so that it is not guessed", metricsTokenVariable, n, web.MinMetricsToken))
+	}
+	if keys, err := secret.FromEnv(publicKeyVariable); err != nil {
+		wrong = append(wrong, err)
+	} else if keys == "" {
+		wrong = append(wrong, errors.New(publicKeyVariable+" is not set, so no token could be checked: make a key pair with tenantpool keygen"))
+	} else if o.Keys, err = web.ParsePublicKeys(keys); err != nil {
+		wrong = append(wrong, fmt.Errorf("%s: %w", publicKeyVariable, err))
+	}
+	return errors.Join(wrong...)
+}
+
+// longest is of durations that have no bound of their own: longer is a slip.
+const longest = 24 * time.Hour
+
+// durationFromEnv leaves the default where nothing is set.
+func durationFromEnv(variable string, into *time.Duration, least, most time.Duration) error {
+	given := os.Getenv(variable)
+	if given == "" {
+		return nil
+	}
+	d, err := time.ParseDuration(given)
+	if err != nil || d < least || d > most {
+		return fmt.Errorf("%s is %q: it must be a duration with its unit, such as 500ms, 30s or 12h, from %v to %v", variable, given, least, most)
+	}
+	*into = d
+	return nil
+}
+
+// mostAtOnce is more requests than one process serves.
+const mostAtOnce = 100_000
+
+// countFromEnv leaves the default, 0, where nothing is set.
+func countFromEnv(variable string, into *int) error {
+	given := os.Getenv(variable)
+	if given == "" {
+		return nil
+	}
+	n, err := strconv.Atoi(given)
+	if err != nil || n < 1 || n > mostAtOnce {
+		return fmt.Errorf("%s is %q: it must be a number from 1 to %d", variable, given, mostAtOnce)
+	}
+	*into = n
+	return nil
+}
+
+// dumpConfig is the option that the environment asks for, or none.
+func dumpConfig() ([]pools.Option, error) {
+	after := defaultDumpAfter
+	if err := durationFromEnv(dumpAfterVariable, &after, time.Millisecond, longest); err != nil {
+		return nil, err
+	}
+	if dir := os.Getenv(dumpDirVariable); dir != "" {
+		return []pools.Option{pools.WithDumps(dir, after)}, nil
+	}
+	return nil, nil
+}
