@@ -2,13 +2,10 @@ package pools_test
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"log"
-	"net/http"
 	"os"
-	"os/signal"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -17,160 +14,165 @@ import (
 	"github.com/tenantpool/tenantpool/pools"
 )
 
-// A program opens one Manager at its start, and closes it after its server.
+// A program opens one Manager when it starts and closes it after its server.
 func ExampleOpen() {
-	cfg, err := pools.ConfigFromEnv()
-	if err != nil {
-		log.Fatal(err) // names every variable that is wrong, and its range
-	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
+	ctx := context.Background()
+	cfg := exampleConfig() // in a program: pools.ConfigFromEnv()
+
 	manager, err := pools.Open(ctx, cfg)
+	if err != nil {
+		log.Fatal(err) // the server is down or refuses the login
+	}
+	defer manager.Close(ctx)
+
+	fmt.Println(manager.Ping(ctx))
+	// Output: <nil>
+}
+
+// The error names each variable that is wrong, and what it accepts.
+func ExampleConfigFromEnv() {
+	os.Setenv("DB_MAX_CONNECTIONS", "5")
+	defer os.Unsetenv("DB_MAX_CONNECTIONS")
+
+	_, err := pools.ConfigFromEnv()
+	fmt.Println(err)
+	// Output: configuration: DB_MAX_CONNECTIONS is 5: it must be from 20 to 10000
+}
+
+// A request that makes several calls borrows one connection for all of them.
+func ExampleManager_Acquire() {
+	ctx := context.Background()
+	manager := exampleManager()
+	defer manager.Close(ctx)
+
+	conn, err := manager.Acquire(ctx, "customer-42")
 	if err != nil {
 		log.Fatal(err)
 	}
-	<-ctx.Done() // serve requests until then
+	defer conn.Release()
 
-	ending, done := context.WithTimeout(context.Background(), 10*time.Second)
-	defer done()
-	if err := manager.Close(ending); err != nil {
-		log.Print(err) // which leases are still out
+	if _, err := conn.Exec(ctx, `CREATE TEMPORARY TABLE basket (item text)`); err != nil {
+		log.Fatal(err)
 	}
-}
-
-// A handler that needs several queries borrows one connection for all of them.
-func ExampleManager_Acquire() {
-	var manager *pools.Manager // of pools.Open
-
-	http.HandleFunc("POST /orders", func(w http.ResponseWriter, r *http.Request) {
-		id, err := model.ParseWorkspaceID(r.Header.Get("X-Workspace"))
-		if err != nil {
-			http.Error(w, err.Error(), http.StatusBadRequest)
-			return
-		}
-		conn, err := manager.Acquire(r.Context(), id)
-		if err != nil {
-			http.Error(w, "try again later", http.StatusServiceUnavailable)
-			return
-		}
-		defer conn.Release()
-
-		err = pgx.BeginFunc(r.Context(), conn, func(tx pgx.Tx) error {
-			if _, err := tx.Exec(r.Context(), `INSERT INTO orders (item) VALUES ($1)`, r.FormValue("item")); err != nil {
-				return err
-			}
-			_, err := tx.Exec(r.Context(), `UPDATE stock SET left = left - 1 WHERE item = $1`, r.FormValue("item"))
-			return err
-		})
-		if err != nil {
-			http.Error(w, "the order failed", http.StatusInternalServerError)
-		}
-	})
-}
-
-// For a single query there is nothing to give back.
-func ExampleManager_Workspace() {
-	var (
-		ctx     = context.Background()
-		manager *pools.Manager // of pools.Open
-	)
-	orders := manager.Workspace("customer-42")
-
-	var n int
-	if err := orders.QueryRow(ctx, `SELECT count(*) FROM orders`).Scan(&n); err != nil {
-		log.Print(err)
-	}
-	rows, err := orders.Query(ctx, `SELECT item FROM orders`)
-	if err != nil {
-		log.Print(err)
-	}
-	items, err := pgx.CollectRows(rows, pgx.RowTo[string]) // closes the rows
-	fmt.Println(n, items, err)
-}
-
-// Code written for database/sql runs on the same connections.
-func ExampleWorkspace_DB() {
-	var (
-		ctx     = context.Background()
-		manager *pools.Manager // of pools.Open
-	)
-	db := manager.Workspace("customer-42").DB() // not to be closed
-
-	tx, err := db.BeginTx(ctx, nil)
-	if err != nil {
-		log.Print(err)
-		return
-	}
-	defer tx.Rollback()
-	if _, err := tx.ExecContext(ctx, `INSERT INTO orders (item) VALUES ($1)`, "tea"); err != nil {
-		log.Print(err)
-		return
-	}
-	if err := tx.Commit(); err != nil {
-		log.Print(err)
-	}
-}
-
-// A tool that closes what it is given gets a *sql.DB of its own.
-func ExampleWorkspace_Connector() {
-	var (
-		manager *pools.Manager                       // of pools.Open
-		migrate func(context.Context, *sql.DB) error // as goose or golang-migrate would
-	)
-	db := sql.OpenDB(manager.Workspace("customer-42").Connector())
-	defer db.Close()
-	if err := migrate(context.Background(), db); err != nil {
-		log.Print(err)
-	}
-}
-
-// pgx beneath a database/sql connection.
-func ExampleWorkspace_DB_raw() {
-	var (
-		ctx     = context.Background()
-		manager *pools.Manager // of pools.Open
-	)
-	conn, err := manager.Workspace("customer-42").DB().Conn(ctx)
-	if err != nil {
-		log.Print(err)
-		return
-	}
-	defer conn.Close()
-	err = conn.Raw(func(driverConn any) error {
-		pgxConn := driverConn.(interface{ Conn() *pgx.Conn }).Conn()
-		_, err := pgxConn.CopyFrom(ctx, pgx.Identifier{"orders"}, []string{"item"}, pgx.CopyFromRows([][]any{{"tea"}, {"salt"}}))
+	err = pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
+		_, err := tx.Exec(ctx, `INSERT INTO basket VALUES ($1), ($2)`, "tea", "salt")
 		return err
 	})
 	if err != nil {
-		log.Print(err)
+		log.Fatal(err)
 	}
+	var database string
+	var items int
+	err = conn.QueryRow(ctx, `SELECT current_database(), count(*) FROM basket`).Scan(&database, &items)
+	fmt.Println(database, items, err)
+	// Output: shop_ws_customer-42 2 <nil>
 }
 
-// An acquire that fails says which limit it was, so that the answer fits.
+// An acquire that a limit turns away says which limit it was and how full it is.
 func ExampleManager_Acquire_limit() {
-	var manager *pools.Manager // of pools.Open
+	ctx := context.Background()
+	manager := exampleManager(func(cfg *model.Config) {
+		cfg.MaxConnectionsPerDB = 1
+		cfg.AcquireTimeout = 0 // wait for a dial, but for nobody's lease
+	})
+	defer manager.Close(ctx)
 
-	status := func(ctx context.Context, id model.WorkspaceID) int {
-		err := manager.Workspace(id).Ping(ctx)
-		var (
-			limit *model.ConnectionLimitError
-			dial  *model.DialError
-		)
-		switch {
-		case err == nil:
-			return http.StatusOK
-		case errors.Is(err, context.Canceled):
-			return 499 // the client went away
-		case errors.As(err, &limit) && limit.Limit == model.WorkspaceLimit:
-			log.Printf("workspace %s holds %d of its %d connections", limit.WorkspaceID, limit.CurrentWorkspace, limit.MaxPerWorkspace)
-			return http.StatusTooManyRequests
-		case errors.As(err, &limit):
-			log.Printf("%d of %d connections are taken, %d requests wait", limit.CurrentConnections, limit.MaxConnections, limit.Waiting)
-			return http.StatusServiceUnavailable
-		case errors.As(err, &dial) && dial.Kind == model.Permanent:
-			return http.StatusNotFound // there is no such database, or no right to connect
-		}
-		return http.StatusInternalServerError
+	conn, err := manager.Acquire(ctx, "customer-42")
+	if err != nil {
+		log.Fatal(err)
 	}
-	_ = status
+	defer conn.Release()
+
+	_, err = manager.Acquire(ctx, "customer-42")
+	var limit *model.ConnectionLimitError
+	if errors.As(err, &limit) {
+		fmt.Println(limit.Limit, limit.CurrentWorkspace, "of", limit.MaxPerWorkspace) // for HTTP, a 503 with Retry-After
+	}
+	// Output: workspace 1 of 1
+}
+
+// A workspace without a database is refused at once, and costs nobody a connection.
+func ExampleManager_Acquire_noWorkspace() {
+	ctx := context.Background()
+	manager := exampleManager()
+	defer manager.Close(ctx)
+
+	_, err := manager.Acquire(ctx, "customer-404")
+	fmt.Println(errors.Is(err, model.ErrNoWorkspace))
+
+	var dial *model.DialError
+	if errors.As(err, &dial) {
+		fmt.Println(dial.WorkspaceID, dial.Kind, dial.Attempts)
+	}
+	// Output:
+	// true
+	// customer-404 permanent 0
+}
+
+// System lends connections to the system database, out of a share of their own.
+func ExampleManager_System() {
+	ctx := context.Background()
+	manager := exampleManager()
+	defer manager.Close(ctx)
+
+	var tenants int
+	err := manager.System().QueryRow(ctx, `SELECT count(*) FROM pg_database WHERE datname LIKE 'shop\_ws\_%'`).Scan(&tenants)
+	fmt.Println(tenants, err)
+	// Output: 2 <nil>
+}
+
+// Close waits for the leases that are out. When its context ends first, it says what
+// is still open, and can be called again.
+func ExampleManager_Close() {
+	ctx := context.Background()
+	manager := exampleManager()
+	conn, err := manager.Acquire(ctx, "customer-42")
+	if err != nil {
+		log.Fatal(err)
+	}
+
+	soon, stop := context.WithTimeout(ctx, 10*time.Millisecond)
+	defer stop()
+	err = manager.Close(soon)
+	fmt.Println(errors.Is(err, context.DeadlineExceeded))
+
+	conn.Release()
+	fmt.Println(manager.Close(ctx))
+
+	_, err = manager.Acquire(ctx, "customer-42")
+	fmt.Println(errors.Is(err, model.ErrClosed))
+	// Output:
+	// true
+	// <nil>
+	// true
+}
+
+// exampleConfig is the configuration of the examples: a server of the tests, on which
+// customer-42 and customer-43 have a database.
+func exampleConfig() model.Config {
+	cfg := config(20)
+	cfg.Prefix = "shop"
+	if !exampleDatabases {
+		if err := server.CreateDatabases(context.Background(), "shop_ws_customer-42", "shop_ws_customer-43"); err != nil {
+			log.Fatal(err)
+		}
+		exampleDatabases = true
+	}
+	return cfg
+}
+
+// exampleDatabases: the databases of the examples, which run after all tests, are there.
+var exampleDatabases bool
+
+// exampleManager opens a Manager with the configuration of the examples.
+func exampleManager(changes ...func(*model.Config)) *pools.Manager {
+	cfg := exampleConfig()
+	for _, change := range changes {
+		change(&cfg)
+	}
+	manager, err := pools.Open(context.Background(), cfg, pools.WithLogger(nil))
+	if err != nil {
+		log.Fatal(err)
+	}
+	return manager
 }
