@@ -253,7 +253,7 @@ func TestTheManagersWorkOverTheSystemDatabaseIsInACleanSession(t *testing.T) {
 		t.Errorf("%d workspaces, %v", len(ids), err)
 	}
 	spoil()
-	if err := m.SetLimits(t.Context(), 20, 3); err != nil {
+	if _, err := m.SetLimits(t.Context(), 20, 3); err != nil {
 		t.Error(err)
 	}
 	spoil()

@@ -111,21 +111,22 @@ func (m *Manager) Events(ctx context.Context, buffer int) (<-chan model.Event, e
 // connections that are lent stay until they are released, and nothing is dialed
 // until there is room.
 //
-// It warns in the log when the server grants less, as Open does. The error is a
-// joined list of *model.ConfigError, and then nothing has changed; it wraps
-// model.ErrClosed after Close.
-func (m *Manager) SetLimits(ctx context.Context, maxConnections, maxConnectionsPerDB int) error {
+// It returns how many connections the server grants the role, or 0 if the server did not
+// say so, and warns in the log when that is less, as Open does. The error is a joined list
+// of *model.ConfigError, and then nothing has changed; it wraps model.ErrClosed after
+// Close.
+func (m *Manager) SetLimits(ctx context.Context, maxConnections, maxConnectionsPerDB int) (granted int, err error) {
 	cfg := m.config
 	cfg.MaxConnections, cfg.MaxConnectionsPerDB = maxConnections, maxConnectionsPerDB
 	if err := cfg.Validate(); err != nil {
-		return fmt.Errorf("set limits: %w", err)
+		return 0, fmt.Errorf("set limits: %w", err)
 	}
 	workspaces, system := cfg.WorkspaceLimits(), cfg.SystemLimits()
-	err := m.supervisor.SetLimits(ctx,
+	err = m.supervisor.SetLimits(ctx,
 		core.SetLimits{Budget: workspaces.Budget, PerWorkspace: workspaces.PerWorkspace},
 		core.SetLimits{Budget: system.Budget, PerWorkspace: system.PerWorkspace})
 	if err != nil {
-		return err
+		return 0, err
 	}
 	m.log.WithFields(logrus.Fields{
 		"max_connections":        cfg.MaxConnections,
@@ -137,13 +138,13 @@ func (m *Manager) SetLimits(ctx context.Context, maxConnections, maxConnectionsP
 	defer stop()
 	conn, err := m.acquireOwn(ctx)
 	if err == nil {
-		err = m.checkServer(ctx, conn, maxConnections)
+		granted, err = m.checkServer(ctx, conn, maxConnections)
 		conn.Release()
 	}
 	if err != nil {
 		m.log.WithField("error", err.Error()).Warn("The limits are changed, but the server did not say what it grants")
 	}
-	return nil
+	return granted, nil
 }
 
 // grantsAtMost bounds asking the server about limits that are in force already.

@@ -81,7 +81,7 @@ func TestEventsAreToldWithWhatPostgreSQLSays(t *testing.T) {
 	if e := <-events; e.Kind != model.EventDialFailed || e.Workspace != "dropped" || !strings.Contains(e.Err, `"test_ws_dropped" does not exist`) {
 		t.Errorf("%+v", e)
 	}
-	if err := m.SetLimits(t.Context(), 40, 2); err != nil {
+	if _, err := m.SetLimits(t.Context(), 40, 2); err != nil {
 		t.Error(err)
 	}
 	e := <-events
@@ -105,8 +105,8 @@ func TestNewLimitsAreInForceAtOnceAndStatsShowThem(t *testing.T) {
 		{300, 1, 280, 20, 1},
 		{40, 3, 35, 5, 3},
 	} {
-		if err := m.SetLimits(t.Context(), test.connections, test.perDB); err != nil {
-			t.Fatal(err)
+		if granted, err := m.SetLimits(t.Context(), test.connections, test.perDB); err != nil || granted != serverGrants {
+			t.Fatal(granted, err)
 		}
 		st := stats(t, m)
 		if st.MaxConnections != test.connections || st.MaxConnectionsPerDB != test.cap ||
@@ -136,7 +136,7 @@ func TestLimitsOutOfRangeChangeNothing(t *testing.T) {
 		{20, 51, []string{"DB_MAX_CONNECTIONS_PER_DB"}},
 		{-1, -1, []string{"DB_MAX_CONNECTIONS", "DB_MAX_CONNECTIONS_PER_DB"}},
 	} {
-		err := m.SetLimits(t.Context(), test.connections, test.perDB)
+		_, err := m.SetLimits(t.Context(), test.connections, test.perDB)
 		var joined interface{ Unwrap() []error }
 		if !errors.As(err, &joined) {
 			t.Fatalf("%+v: %v", test, err)
@@ -169,7 +169,7 @@ func TestALoweredLimitClosesWhatIsIdleAndWaitsForLeases(t *testing.T) {
 		held = append(held, conn)
 	}
 	release(held[20:])
-	if err := m.SetLimits(t.Context(), 20, 3); err != nil {
+	if _, err := m.SetLimits(t.Context(), 20, 3); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "the idle ones are gone", func() bool {
@@ -219,7 +219,7 @@ func TestAClosedManagerSaysSo(t *testing.T) {
 		"Pause":           second(m.Pause(ctx, "w1")),
 		"Resume":          m.Resume(ctx, "w1"),
 		"Events":          second(m.Events(ctx, 1)),
-		"SetLimits":       m.SetLimits(ctx, 20, 3),
+		"SetLimits":       second(m.SetLimits(ctx, 20, 3)),
 		"Ping":            m.Ping(ctx),
 		"Query":           second(m.Query(ctx, model.Query{Workspace: "w1", SQL: "SELECT 1"})),
 		"CreateWorkspace": m.CreateWorkspace(ctx, "new"),

@@ -99,7 +99,7 @@ func ExampleManager_SetLimits() {
 	manager := exampleManager()
 	defer manager.Close(ctx)
 
-	if err := manager.SetLimits(ctx, 40, 5); err != nil {
+	if _, err := manager.SetLimits(ctx, 40, 5); err != nil {
 		log.Fatal(err)
 	}
 	stats, err := manager.Stats(ctx)

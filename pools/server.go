@@ -65,7 +65,7 @@ func (m *Manager) meetServer(ctx context.Context) error {
 	defer conn.Release()
 	asking, stop := context.WithDeadline(ctx, deadline)
 	defer stop()
-	err = m.checkServer(asking, conn, m.config.MaxConnections)
+	_, err = m.checkServer(asking, conn, m.config.MaxConnections)
 	if err == nil {
 		err = m.learnCheckInterval(asking, conn)
 	}
@@ -93,14 +93,14 @@ func (m *Manager) takeTurn(ctx context.Context) error {
 
 func (m *Manager) endTurn() { <-m.turn }
 
-// checkServer asks the server what it grants, and warns when that is less than
+// checkServer asks the server what it grants our role, and warns when that is less than
 // maxConnections.
-func (m *Manager) checkServer(ctx context.Context, conn *Conn, maxConnections int) error {
+func (m *Manager) checkServer(ctx context.Context, conn *Conn, maxConnections int) (granted int, err error) {
 	var g grants
-	err := conn.QueryRow(ctx, askGrants).Scan(
+	err = conn.QueryRow(ctx, askGrants).Scan(
 		&g.maxConnections, &g.superuserReserved, &g.reserved, &g.superuser, &g.mayUseReserved, &g.roleLimit)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	if maxConnections > g.available() {
 		m.log.WithFields(logrus.Fields{
@@ -113,7 +113,7 @@ func (m *Manager) checkServer(ctx context.Context, conn *Conn, maxConnections in
 		}).Warn("DB_MAX_CONNECTIONS is more than the server grants this role: " +
 			"lower it, or raise max_connections or the role's connection limit")
 	}
-	return nil
+	return g.available(), nil
 }
 
 // met refuses who comes before the server has been met.

@@ -114,7 +114,7 @@ func (p brokenPool) Pause(ctx context.Context, _ model.WorkspaceID) (int, error)
 	return 0, p.err(ctx)
 }
 func (p brokenPool) Resume(ctx context.Context, _ model.WorkspaceID) error { return p.err(ctx) }
-func (p brokenPool) SetLimits(ctx context.Context, _, _ int) error         { return p.err(ctx) }
+func (p brokenPool) SetLimits(ctx context.Context, _, _ int) (int, error)  { return 0, p.err(ctx) }
 func (p brokenPool) Dump(ctx context.Context, _ io.Writer) error           { return p.err(ctx) }
 func (p brokenPool) Query(ctx context.Context, _ model.Query) (model.QueryResult, error) {
 	return model.QueryResult{}, p.err(ctx)

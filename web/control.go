@@ -56,6 +56,8 @@ type limitsRequest struct {
 type limitsAnswer struct {
 	MaxConnections      int `json:"maxConnections"`
 	MaxConnectionsPerDB int `json:"maxConnectionsPerDB"`
+	// Warning says why there will be fewer connections.
+	Warning string `json:"warning,omitempty"`
 }
 
 func (l limitsAnswer) String() string {
@@ -207,14 +209,24 @@ func (s *Server) changeLimits(ctx context.Context, r limitsRequest) (limitsAnswe
 	if err != nil {
 		return limitsAnswer{}, err
 	}
-	limits := limitsAnswer{st.MaxConnections, st.MaxConnectionsPerDB}
+	limits := limitsAnswer{MaxConnections: st.MaxConnections, MaxConnectionsPerDB: st.MaxConnectionsPerDB}
 	if r.MaxConnections != nil {
 		limits.MaxConnections = *r.MaxConnections
 	}
 	if r.MaxConnectionsPerDB != nil {
 		limits.MaxConnectionsPerDB = *r.MaxConnectionsPerDB
 	}
-	return limits, namingFields(s.pool.SetLimits(ctx, limits.MaxConnections, limits.MaxConnectionsPerDB))
+	granted, err := s.pool.SetLimits(ctx, limits.MaxConnections, limits.MaxConnectionsPerDB)
+	switch {
+	case err != nil:
+		return limits, namingFields(err)
+	case granted == 0:
+		limits.Warning = "the database server did not say how many connections it grants"
+	case granted < limits.MaxConnections:
+		limits.Warning = fmt.Sprintf("the database server grants %d connections, fewer than maxConnections: "+
+			"lower it, or raise max_connections or the role's connection limit", granted)
+	}
+	return limits, nil
 }
 
 // limitFields are the fields that set what is otherwise set by a variable.

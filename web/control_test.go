@@ -154,6 +154,17 @@ func TestALimitThatIsNotGivenStays(t *testing.T) {
 	}
 }
 
+func TestAnAnswerWarnsOfALimitThatTheServerDoesNotGrant(t *testing.T) {
+	rig := newHandlersRig(t)
+	rig.pool.granted = 87
+	rig.want(Operator, "/api/admin.setLimits", `{"maxConnections":87}`, http.StatusOK, `{"maxConnections":87,"maxConnectionsPerDB":3}`)
+	rig.want(Operator, "/api/admin.setLimits", `{"maxConnections":88}`, http.StatusOK, `{"maxConnections":88,"maxConnectionsPerDB":3,`+
+		`"warning":"the database server grants 87 connections, fewer than maxConnections: lower it, or raise max_connections or the role's connection limit"}`)
+	rig.pool.granted = 0
+	rig.want(Operator, "/api/admin.setLimits", `{"maxConnections":70}`, http.StatusOK, `{"maxConnections":70,"maxConnectionsPerDB":3,`+
+		`"warning":"the database server did not say how many connections it grants"}`)
+}
+
 func TestTwoWhoEachChangeOneLimitDoNotUndoTheOther(t *testing.T) {
 	rig := newHandlersRig(t)
 	begun, goOn := make(chan struct{}, 2), make(chan struct{})

@@ -25,7 +25,8 @@ type fakePool struct {
 	close func(context.Context) error
 	query func(context.Context, model.Query) (model.QueryResult, error)
 
-	inUse bool // the databases, by other processes
+	inUse   bool // the databases, by other processes
+	granted int  // by the server
 
 	mu         sync.Mutex
 	state      model.Stats
@@ -38,7 +39,7 @@ type fakePool struct {
 
 // newFakePool has the state of exampleStats.
 func newFakePool() *fakePool {
-	p := &fakePool{state: exampleStats(), paused: map[model.WorkspaceID]bool{}, watchers: map[chan model.Event]*uint64{}}
+	p := &fakePool{granted: 10_000, state: exampleStats(), paused: map[model.WorkspaceID]bool{}, watchers: map[chan model.Event]*uint64{}}
 	for _, w := range p.state.Workspaces.Active {
 		p.workspaces = append(p.workspaces, w.ID)
 	}
@@ -204,22 +205,22 @@ func (p *fakePool) Resume(_ context.Context, id model.WorkspaceID) error {
 	return nil
 }
 
-func (p *fakePool) SetLimits(ctx context.Context, maxConnections, maxConnectionsPerDB int) error {
+func (p *fakePool) SetLimits(ctx context.Context, maxConnections, maxConnectionsPerDB int) (int, error) {
 	p.did("set limits")
 	if p.limit != nil {
 		if err := p.limit(ctx, maxConnections, maxConnectionsPerDB); err != nil {
-			return err
+			return 0, err
 		}
 	}
 	cfg := model.DefaultConfig()
 	cfg.MaxConnections, cfg.MaxConnectionsPerDB = maxConnections, maxConnectionsPerDB
 	if err := cfg.Validate(); err != nil {
-		return err
+		return 0, err
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.state.MaxConnections, p.state.MaxConnectionsPerDB = maxConnections, maxConnectionsPerDB
-	return nil
+	return p.granted, nil
 }
 
 func (p *fakePool) Dump(ctx context.Context, w io.Writer) error {

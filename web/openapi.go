@@ -354,6 +354,8 @@ func (d description) bounds(field string) object {
 		return object{"minimum": 20, "maximum": 10_000}
 	case "limitsRequest.maxConnectionsPerDB":
 		return object{"minimum": 1, "maximum": 50}
+	case "limitsAnswer.warning":
+		return object{"description": "The limits are set all the same, but the database server grants fewer connections, or did not say how many within a second."}
 	case "drainRequest.confirm":
 		return object{"const": "drain"}
 	}

@@ -32,9 +32,10 @@ type Pool interface {
 	// connections close. If ctx is done first it stays paused all the same.
 	Pause(ctx context.Context, id model.WorkspaceID) (closed int, err error)
 	Resume(ctx context.Context, id model.WorkspaceID) error
-	// SetLimits changes the budget and the cap of each workspace. The error is a
-	// joined list of *model.ConfigError.
-	SetLimits(ctx context.Context, maxConnections, maxConnectionsPerDB int) error
+	// SetLimits changes the budget and the cap of each workspace, and returns how many
+	// connections the server grants; 0: it did not say. The error is a joined list of
+	// *model.ConfigError.
+	SetLimits(ctx context.Context, maxConnections, maxConnectionsPerDB int) (granted int, err error)
 	// Dump writes what is needed to find out afterwards what happened, as a zip
 	// archive that holds no secret.
 	Dump(ctx context.Context, w io.Writer) error

@@ -59,7 +59,7 @@ func (s *snapshots) take() (*snapshot, time.Time) {
 	at := time.Now()
 	var answer connectionStats
 	if t.err == nil {
-		s.limits.Store(&limitsAnswer{t.stats.MaxConnections, t.stats.MaxConnectionsPerDB})
+		s.limits.Store(&limitsAnswer{MaxConnections: t.stats.MaxConnections, MaxConnectionsPerDB: t.stats.MaxConnectionsPerDB})
 		answer = newConnectionStats(t.stats, firstPage)
 	} else {
 		answer = missingConnectionStats(s.limits.Load(), t.err)

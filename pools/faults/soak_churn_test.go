@@ -187,9 +187,9 @@ func (c *churn) operator(n int) {
 		_, err = c.manager.Pause(ctx, id)
 		err = errors.Join(err, c.manager.Resume(ctx, id))
 	case 2:
-		err = c.manager.SetLimits(ctx, connections, perDB-1)
+		_, err = c.manager.SetLimits(ctx, connections, perDB-1)
 	case 3:
-		err = c.manager.SetLimits(ctx, soakConnections, perDB)
+		_, err = c.manager.SetLimits(ctx, soakConnections, perDB)
 	}
 	if err != nil {
 		c.t.Errorf("an operator's work: %v", err)

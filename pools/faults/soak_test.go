@@ -108,7 +108,8 @@ func soak(t *testing.T, lasts time.Duration) (soaked, []sample) {
 	samples := takeSamples(t, tr, lasts)
 	ch.stop()
 	counted := tr.stop(t)
-	must(t, m.SetLimits(t.Context(), soakConnections, config().MaxConnectionsPerDB))
+	_, err := m.SetLimits(t.Context(), soakConnections, config().MaxConnectionsPerDB)
+	must(t, err)
 	result := soaked{
 		Lasted: lasts, Requests: counted.requests, Failed: counted.failed, Causes: counted.causes, WrongAnswers: counted.wrong,
 		LongestStall: counted.longest, Terminated: ch.terminated, Early: medians(quarter(samples, 1)), Late: medians(quarter(samples, 3)),

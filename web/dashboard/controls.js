@@ -90,7 +90,7 @@ function askLimits() {
       el('label', { for: 'limit-each' }, 'Connections per workspace'), each],
     yes: 'Change',
     act: () => post('admin.setLimits', { maxConnections: most.valueAsNumber, maxConnectionsPerDB: each.valueAsNumber }),
-    done: (answer) => `The limits are ${answer.maxConnections} in all and ${answer.maxConnectionsPerDB} per workspace.`,
+    done: (answer) => `The limits are ${answer.maxConnections} in all and ${answer.maxConnectionsPerDB} per workspace.${answer.warning ? ` But ${answer.warning}.` : ''}`,
   });
 }
 
