@@ -82,8 +82,11 @@ func (s *Server) authorized(r route) echo.HandlerFunc {
 			}
 			c.Set(identityKey, who)
 			if !slices.Contains(r.roles, who.Role) {
-				return &failure{status: http.StatusForbidden, message: "your role may not do this", alone: true}
+				return &failure{status: http.StatusForbidden, message: "your role may not do this"}
 			}
+		}
+		if most := r.maxBody(s.options.Query); r.takes != nil && c.Request().ContentLength > most {
+			return &http.MaxBytesError{Limit: most}
 		}
 		return r.serve(s, c)
 	}
@@ -92,11 +95,11 @@ func (s *Server) authorized(r route) echo.HandlerFunc {
 func (s *Server) authenticate(c echo.Context, r route) (identity, error) {
 	headers := c.Request().Header.Values(echo.HeaderAuthorization)
 	if len(headers) == 0 {
-		return identity{}, unauthorized(c, "Authorization header is required")
+		return identity{}, unauthorized(c, &failure{message: "Authorization header is required", alone: true})
 	}
 	scheme, token, _ := strings.Cut(headers[0], " ")
 	if len(headers) > 1 || !strings.EqualFold(scheme, "Bearer") {
-		return identity{}, unauthorized(c, errTokenInvalid.Error())
+		return identity{}, unauthorized(c, &failure{message: errTokenInvalid.Error()})
 	}
 	token = strings.TrimSpace(token)
 	if r.path == metricsPath && s.metricsToken(token) {
@@ -104,14 +107,16 @@ func (s *Server) authenticate(c echo.Context, r route) (identity, error) {
 	}
 	who, err := s.access.Load().verifier.verify(token)
 	if err != nil {
-		return identity{}, unauthorized(c, err.Error())
+		c.Set(refusedKey, who)
+		return identity{}, unauthorized(c, &failure{message: err.Error()})
 	}
 	return who, nil
 }
 
-func unauthorized(c echo.Context, reason string) error {
+func unauthorized(c echo.Context, why *failure) error {
 	c.Response().Header().Set(echo.HeaderWWWAuthenticate, "Bearer")
-	return &failure{status: http.StatusUnauthorized, message: reason, alone: true}
+	why.status = http.StatusUnauthorized
+	return why
 }
 
 // metricsToken takes as long for a good guess as for a bad one.
@@ -127,6 +132,7 @@ func (s *Server) metricsToken(token string) bool {
 // The keys of what a request carries along.
 const (
 	identityKey  = "tenantpool.identity"
+	refusedKey   = "tenantpool.refused" // whose token was refused, for the log
 	requestIDKey = "tenantpool.requestID"
 	routeKey     = "tenantpool.route" // its path, without a prefix
 	workspaceKey = "tenantpool.workspace"

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"aidanwoods.dev/go-paseto"
 	"github.com/labstack/echo/v4"
 )
 
@@ -37,9 +38,9 @@ var permitted = map[string][]Role{
 
 const (
 	missing   = `{"error":"Authorization header is required"}`
-	invalid   = `{"error":"the token is not valid"}`
-	expired   = `{"error":"the token has expired"}`
-	forbidden = `{"error":"your role may not do this"}`
+	invalid   = `{"error":"the token is not valid","requestId":"r1"}`
+	expired   = `{"error":"the token has expired","requestId":"r1"}`
+	forbidden = `{"error":"your role may not do this","requestId":"r1"}`
 )
 
 // Each registered route, with everything that somebody could hold.
@@ -88,7 +89,7 @@ func TestWhoMayCallWhat(t *testing.T) {
 			continue
 		}
 		for what, it := range refused {
-			w := s.do(r.Method, r.Path+"?token="+issued(t, s.key, good, now), "", it.headers...)
+			w := s.do(r.Method, r.Path+"?token="+issued(t, s.key, good, now), "", append(it.headers, "X-Request-Id", "r1")...)
 			switch {
 			case may == nil:
 				if w.Code == 401 || w.Code == 403 {
@@ -99,7 +100,7 @@ func TestWhoMayCallWhat(t *testing.T) {
 			}
 		}
 		for _, role := range []Role{Viewer, Operator, Service} {
-			w := s.do(r.Method, r.Path, "", bearer(s.token(t, role))...)
+			w := s.do(r.Method, r.Path, "", append(bearer(s.token(t, role)), "X-Request-Id", "r1")...)
 			switch {
 			case may == nil || slices.Contains(may, role):
 				if slices.Contains([]int{401, 403, 404, 405, 500}, w.Code) && name != "GET /assets/*" {
@@ -216,6 +217,62 @@ func TestAccessIsReplacedWhileItServes(t *testing.T) {
 	for token, status := range map[string]int{"scrape-scrape-scrape": 401, "another-metrics-token": 200} {
 		if w := s.do("GET", "/metrics", "", "Authorization", "Bearer "+token); w.Code != status {
 			t.Errorf("%s: %d, want %d", token, w.Code, status)
+		}
+	}
+}
+
+// Whoever looks at the log can revoke the token that did it.
+func TestTheLogNamesTheToken(t *testing.T) {
+	rig := newHandlersRig(t)
+	who, err := rig.server.access.Load().verifier.verify(rig.tokens[Operator])
+	if err != nil || !ownTokenID.MatchString(who.TokenID) {
+		t.Fatal(who, err)
+	}
+	rig.do(Operator, "/api/admin.evictWorkspace", `{"workspaceId":"ws_001"}`)
+	for _, message := range []string{"Operator's action", "Request"} {
+		soon(t, message, func() bool { return len(rig.log.with(t, message)) == 1 })
+		if got := rig.log.with(t, message)[0]; got["token_id"] != who.TokenID || got["subject"] != "the operator" {
+			t.Errorf("%v", got)
+		}
+	}
+}
+
+// Of a token whose signature is good the log says whose it is, though it opens nothing.
+func TestTheLogNamesATokenThatIsRefused(t *testing.T) {
+	s := startShell(t)
+	access := *s.access.Load()
+	access.verifier.revocations = newRevocationsFile(t, "token "+ids[1]).read()
+	s.access.Store(&access)
+	now := time.Now()
+	token := func(key PrivateKey, id string, iat, exp time.Time) string {
+		return forged(key, func(token *paseto.Token) {
+			token.SetSubject("anna")
+			token.SetJti(id)
+			token.SetIssuedAt(iat)
+			token.SetNotBefore(iat)
+			token.SetExpiration(exp)
+		})
+	}
+	undated := forged(s.key, func(token *paseto.Token) {
+		without("iat")(token)
+		token.SetSubject("anna")
+		token.SetJti(ids[3])
+		token.SetNotBefore(now)
+		token.SetExpiration(now.Add(time.Hour))
+	})
+	for i, test := range []struct{ token, why, id string }{
+		{token(s.key, ids[1], now, now.Add(time.Hour)), "has been revoked", ids[1]},
+		{token(s.key, ids[2], now.Add(-2*time.Hour), now.Add(-time.Hour)), "has expired", ids[2]},
+		{token(s.key, ids[3], now, now.Add(9000*time.Hour)), "for too long", ids[3]},
+		{undated, "does not say when", ids[3]},
+		{token(NewPrivateKey(), ids[3], now, now.Add(time.Hour)), "is not valid", ""},
+	} {
+		w := s.do("GET", statsPath, "", "Authorization", "Bearer "+test.token)
+		line := s.log.with(t, "Request")[i]
+		subject, _ := line["subject"].(string)
+		id, _ := line["token_id"].(string)
+		if said, _ := line["error"].(string); w.Code != 401 || id != test.id || (subject == "anna") != (test.id != "") || !strings.Contains(said, test.why) {
+			t.Errorf("%d %v", w.Code, line)
 		}
 	}
 }

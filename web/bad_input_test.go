@@ -124,6 +124,13 @@ func (rig *handlersRig) holdsNoSecret() {
 	}
 }
 
+func TestABodyThatIsNullIsNoObject(t *testing.T) {
+	rig := newHandlersRig(t)
+	for path := range goodBodies {
+		rig.refused(caller(path), path, " null\n", http.StatusBadRequest, "the body must be a JSON object, not null")
+	}
+}
+
 func TestWrongFieldsAreNamed(t *testing.T) {
 	rig := newHandlersRig(t)
 	for _, wrong := range []struct{ path, body, word string }{
@@ -153,6 +160,10 @@ func TestABodyThatIsTooLargeIsRefused(t *testing.T) {
 			rig.refused(caller(path), path, large, http.StatusRequestEntityTooLarge, "larger than 1000 bytes")
 		}
 	}
+	// Nobody reads these either, and the client sees why.
+	large := strings.Repeat(" ", 10_000_000)
+	rig.refused("", queryPath, large, http.StatusUnauthorized, "Authorization header is required")
+	rig.refused(Viewer, queryPath, large, http.StatusForbidden, "your role may not do this")
 	if calls := rig.pool.done(); len(calls) != 0 {
 		t.Errorf("%q", calls)
 	}

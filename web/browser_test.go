@@ -452,6 +452,12 @@ func saysWhatIsWrong(t *testing.T, rig *dashboardRig) {
 		defer mu.Unlock()
 		failure = err
 	}
+	var ping error
+	rig.pool.ping = func(context.Context) error {
+		mu.Lock()
+		defer mu.Unlock()
+		return ping
+	}
 	own := rig.pool.state
 	rig.pool.stats = func(context.Context) (model.Stats, error) {
 		mu.Lock()
@@ -470,6 +476,23 @@ func saysWhatIsWrong(t *testing.T, rig *dashboardRig) {
 	rig.change(func(st *model.Stats) { st.Workspaces.ServerDown = errors.New("dial 10.0.0.7:5432: connection refused") })
 	page.AwaitText(`[data-banner="server-down"]`, "PostgreSQL cannot be reached. dial 10.0.0.7:5432: connection refused")
 	calm()
+
+	// The figures of a server that is frozen look well.
+	answers := func(err error) {
+		mu.Lock()
+		defer mu.Unlock()
+		ping = err
+	}
+	answers(context.DeadlineExceeded)
+	page.AwaitText(`[data-banner="server-down"]`, "PostgreSQL is not ready. It does not answer.")
+	page.AwaitText("#pulse", "Not ready")
+	rig.screenshot("frozen")
+	answers(refusal{"53300"})
+	page.AwaitText(`[data-banner="server-down"]`, "PostgreSQL is not ready. It refuses connections: too many clients.")
+	answers(nil)
+	calm()
+	page.AwaitText("#pulse", "Live")
+
 	rig.change(func(st *model.Stats) { st.Workspaces.Draining = true })
 	page.AwaitText(`[data-banner="draining"]`, "10 are still in use")
 	calm()

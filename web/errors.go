@@ -96,7 +96,7 @@ func replyTo(err error) (_ reply, known bool) {
 	case errors.Is(err, model.ErrConnectionLost): // it may wrap what the server said last
 		return reply{
 			status: http.StatusServiceUnavailable, retryAfter: retryLater, detail: err.Error(), warn: true,
-			message: "the connection to the database was lost, and the statement may have been carried out: look before you send it again",
+			message: "the connection to the database was lost, and the statement may have run: check before you retry",
 		}, true
 	case errors.As(err, &sql):
 		return reply{status: http.StatusUnprocessableEntity, message: sqlMessage(sql), code: sql.Code}, true
@@ -134,7 +134,7 @@ func replyTo(err error) (_ reply, known bool) {
 	case errors.Is(err, model.ErrNoWorkspace):
 		return reply{status: http.StatusNotFound, message: model.ErrNoWorkspace.Error()}, true
 	case errors.Is(err, context.DeadlineExceeded):
-		return reply{status: http.StatusGatewayTimeout, message: "it took longer than it may; if it changes something, that may have been done: look before you send it again"}, true
+		return reply{status: http.StatusGatewayTimeout, message: "the request timed out; any change may have been applied: check before you retry"}, true
 	case errors.Is(err, context.Canceled):
 		return reply{status: statusClientGone, message: clientGone}, true
 	case errors.As(err, &framework):
@@ -157,8 +157,12 @@ func sqlMessage(e *model.SQLError) string {
 	return s
 }
 
-// invalidCatalogName: there is no such database.
-const invalidCatalogName = "3D000"
+// SQLSTATEs, from appendix A of PostgreSQL's manual.
+const (
+	invalidCatalogName = "3D000" // there is no such database
+	tooManyConnections = "53300"
+	cannotConnectNow   = "57P03" // the server starts, ends or recovers
+)
 
 func dialReply(err error, dial *model.DialError) reply {
 	r := reply{
@@ -201,12 +205,19 @@ func frameworkMessage(e *echo.HTTPError) string {
 func (r reply) ended(c echo.Context, err error) reply {
 	left := c.Request().Context().Err() != nil
 	switch {
-	case left && errors.Is(err, context.Canceled):
+	case left && errors.Is(err, context.Canceled), leftInTheMiddle(c, err):
 		return reply{status: statusClientGone, message: clientGone}
 	case !left && r.status == statusClientGone:
 		r.status, r.retryAfter = http.StatusServiceUnavailable, retrySoon // the client is there, and wants an answer
 	}
 	return r
+}
+
+// leftInTheMiddle tells whether the answer had begun when the client went away, or did not
+// take it in time: net/http ends the request's context when a write fails.
+func leftInTheMiddle(c echo.Context, err error) bool {
+	var panicked *crash
+	return err != nil && c.Response().Committed && c.Request().Context().Err() != nil && !errors.As(err, &panicked)
 }
 
 // writeReply answers, unless the answer has begun: then the stream just ends.

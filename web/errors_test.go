@@ -47,7 +47,7 @@ var poolErrors = []struct {
 	{"server down", &model.DialError{WorkspaceID: "a", Kind: model.ServerDown, Err: errors.New("dial tcp db.internal:5432: connection refused")},
 		503, "5", "the workspace's database cannot be reached at the moment: try again", ""},
 	{"lost", fmt.Errorf("secret-customer: %w: %w", model.ErrConnectionLost, refusal{"57P01"}),
-		503, "5", "the connection to the database was lost, and the statement may have been carried out: look before you send it again", ""},
+		503, "5", "the connection to the database was lost, and the statement may have run: check before you retry", ""},
 	{"sql", fmt.Errorf("secret-customer: %w", &model.SQLError{Code: "42P01", Message: `relation "x" does not exist`, Hint: "look again", Position: 15}),
 		422, "", `relation "x" does not exist; look again (at character 15)`, "42P01"},
 	{"workspace id", fmt.Errorf("secret-customer: %w", model.WorkspaceID("a b").Validate()),
@@ -94,7 +94,7 @@ func TestOperatorsSeeMoreThanServices(t *testing.T) {
 
 func TestTheEndOfARequestsTimeIsA504(t *testing.T) {
 	s := startShell(t, open("GET", "/x", func(*Server, echo.Context) error { return fmt.Errorf("secret: %w", context.DeadlineExceeded) }))
-	if w := s.do("GET", "/x", "", "X-Request-Id", "r1"); w.Code != 504 || w.Body.String() != `{"error":"it took longer than it may; if it changes something, that may have been done: look before you send it again","requestId":"r1"}`+"\n" {
+	if w := s.do("GET", "/x", "", "X-Request-Id", "r1"); w.Code != 504 || w.Body.String() != `{"error":"the request timed out; any change may have been applied: check before you retry","requestId":"r1"}`+"\n" {
 		t.Errorf("%d %s", w.Code, w.Body)
 	}
 }

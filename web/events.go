@@ -148,7 +148,7 @@ func (o *eventStream) event(e model.Event) {
 	o.last++
 	data, err := json.Marshal(newEventAnswer(e))
 	if err != nil { // a time far out of range
-		o.server.log.WithField("error", err.Error()).Error("An event cannot be told")
+		o.server.log.WithField("error", err.Error()).Error("Event could not be encoded")
 		return
 	}
 	fmt.Fprintf(&o.buffer, "id: %d\nevent: %s\ndata: %s\n\n", o.last, e.Kind, data)

@@ -17,8 +17,9 @@ type handlers struct {
 	limitsTurn chan struct{}
 	// dumping holds one token while a dump is made and sent.
 	dumping chan struct{}
-	// streams are the open event streams, queries the statements under way.
-	streams, queries *turns
+	// streams are the open event streams, bodies the large ones that are being read,
+	// queries the statements under way.
+	streams, bodies, queries *turns
 	// draining: a drain that a request asked for is under way or done.
 	draining atomic.Bool
 }
@@ -30,6 +31,7 @@ func newHandlers(pool Pool, o Options) *handlers {
 		limitsTurn: make(chan struct{}, 1),
 		dumping:    make(chan struct{}, 1),
 		streams:    newTurns(o.streamBounds()),
+		bodies:     newTurns(2*o.Query.Concurrent, o.Query.ConcurrentPerSubject),
 		queries:    newTurns(o.Query.Concurrent, o.Query.ConcurrentPerSubject),
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -41,13 +42,14 @@ func (s *Server) healthz(c echo.Context) error {
 func (s *Server) drainWaits(ctx context.Context) string {
 	ctx, stop := context.WithTimeout(ctx, readyTimeout)
 	defer stop()
-	st, err := s.pool.Stats(ctx)
+	t, err := s.snapshots.get(ctx)
 	switch {
-	case errors.Is(err, model.ErrClosed):
+	case err == nil && errors.Is(t.err, model.ErrClosed):
 		return "pool: it is drained and closed"
-	case err != nil:
+	case err != nil, t.err != nil:
 		return "supervisor: it does not answer"
 	}
+	st := t.stats
 	return fmt.Sprintf("pool: it is draining: connections are lent (%d), being opened (%d) or closed (%d)",
 		st.Workspaces.InUse+st.System.InUse, st.Workspaces.Dialing+st.System.Dialing, st.Workspaces.Closing+st.System.Closing)
 }
@@ -89,6 +91,37 @@ func (s *Server) isReady(ctx context.Context) bool {
 	return err == nil && len(answer.Failed) == 0
 }
 
+// said is what the database server said to a ping that failed, without its words, which may
+// name hosts and roles.
+func said(err error, system model.BudgetStats) string {
+	var (
+		limit   *model.ConnectionLimitError
+		refusal interface{ SQLState() string }
+		code    string
+	)
+	if errors.As(err, &refusal) || errors.As(system.ServerDown, &refusal) {
+		code = refusal.SQLState()
+	}
+	full := code == tooManyConnections
+	switch { // nobody dials while the server is known to be full
+	case errors.As(err, &limit):
+		full = full || limit.EffectiveBudget < limit.MaxConnections && limit.Lingering == 0
+	case system.ServerDown == nil && !errors.Is(err, context.DeadlineExceeded):
+		full = full || system.EffectiveBudget < system.Budget
+	}
+	switch {
+	case full:
+		return "it refuses connections: too many clients"
+	case code == cannotConnectNow:
+		return "it refuses connections: it is starting or shutting down"
+	case strings.HasPrefix(code, "28"):
+		return "it refuses the login"
+	case code != "":
+		return "it refuses connections: SQLSTATE " + code
+	}
+	return "it does not answer"
+}
+
 // checkReady asks all parts at once. What went wrong stands in the log; the
 // answer, which anybody may read, says only where.
 func (s *Server) checkReady() healthAnswer {
@@ -112,7 +145,7 @@ func (s *Server) checkReady() healthAnswer {
 		failed = append(failed, "pool: it is draining")
 	}
 	if err := <-pinged; err != nil && !errors.Is(err, model.ErrClosed) {
-		fail("database server: it does not answer", err)
+		fail("database server: "+said(err, stats.System), err)
 	}
 	if len(failed) > 0 {
 		return healthAnswer{"not ready", failed}

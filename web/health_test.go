@@ -56,6 +56,43 @@ func TestReadinessSaysWhichPartFails(t *testing.T) {
 	}
 }
 
+// What it says has no name in it: anybody may read it.
+func TestReadinessSaysWhatTheDatabaseServerSaid(t *testing.T) {
+	dial := func(code string) error {
+		return &model.DialError{WorkspaceID: "secret", Kind: model.Permanent, Err: refusal{code}}
+	}
+	limit := func(effective, lingering int) error {
+		return &model.ConnectionLimitError{MaxConnections: 5, EffectiveBudget: effective, Lingering: lingering, Cause: context.DeadlineExceeded}
+	}
+	const full = "it refuses connections: too many clients"
+	for _, test := range []struct {
+		err    error
+		system model.BudgetStats
+		says   string
+	}{
+		{dial("53300"), model.BudgetStats{}, full},
+		{dial("57P03"), model.BudgetStats{}, "it refuses connections: it is starting or shutting down"},
+		{dial("28P01"), model.BudgetStats{}, "it refuses the login"},
+		{dial("58030"), model.BudgetStats{}, "it refuses connections: SQLSTATE 58030"},
+		{limit(0, 0), model.BudgetStats{}, full},
+		{limit(5, 0), model.BudgetStats{}, "it does not answer"}, // it is we who have no connection free
+		{limit(4, 5), model.BudgetStats{}, "it does not answer"}, // not even that they are closed
+		{errors.New("it has not answered yet"), model.BudgetStats{Budget: 5, EffectiveBudget: 4}, full},
+		{context.DeadlineExceeded, model.BudgetStats{Budget: 5, EffectiveBudget: 4}, "it does not answer"}, // any more
+		{errors.New("refused"), model.BudgetStats{Budget: 5, EffectiveBudget: 4, ServerDown: errors.New("refused")}, "it does not answer"},
+		{context.DeadlineExceeded, model.BudgetStats{Budget: 5, EffectiveBudget: 5, ServerDown: refusal{"57P03"}}, "it refuses connections: it is starting or shutting down"},
+	} {
+		s := startShell(t)
+		pool := s.pool.(*fakePool)
+		pool.state.System = test.system
+		pool.ping = func(context.Context) error { return test.err }
+		want := `{"status":"not ready","failed":["database server: ` + test.says + `"]}`
+		if w := s.do("GET", "/readyz", ""); w.Code != 503 || strings.TrimSpace(w.Body.String()) != want {
+			t.Errorf("%v: %d %s, want %s", test.err, w.Code, w.Body, want)
+		}
+	}
+}
+
 func TestTheHealthOfAProcessThatEndsSaysWhatItWaitsFor(t *testing.T) {
 	s := startShell(t)
 	pool := s.pool.(*fakePool)
@@ -66,6 +103,7 @@ func TestTheHealthOfAProcessThatEndsSaysWhatItWaitsFor(t *testing.T) {
 		t.Errorf("%d %s", w.Code, w.Body)
 	}
 	pool.stats = func(context.Context) (model.Stats, error) { return model.Stats{}, model.ErrClosed }
+	s.snapshots.forget()
 	if w := s.do("GET", "/healthz", ""); w.Code != 200 || !strings.Contains(w.Body.String(), "pool: it is drained and closed") {
 		t.Errorf("%d %s", w.Code, w.Body)
 	}
@@ -90,6 +128,9 @@ func TestBeforeItShutsDownTheProcessIsNotReadyAndSaysWhy(t *testing.T) {
 				t.Errorf("%s: %d %s", path, w.Code, w.Body)
 			}
 		}
+		if w := s.do("GET", "/metrics", "", "Authorization", "Bearer scrape-scrape-scrape"); !strings.Contains(w.Body.String(), "\ntenantpool_draining 1\n") {
+			t.Errorf("the metrics do not say that it drains: %s", w.Body)
+		}
 		if err := <-ended; err != nil || time.Since(began) != time.Minute {
 			t.Errorf("it ends after %v: %v", time.Since(began), err)
 		}
@@ -110,6 +151,25 @@ func TestTheHealthOfADrainDoesNotWaitForAPoolThatHangs(t *testing.T) {
 		w := s.do("GET", "/healthz", "")
 		if took := time.Since(began); w.Code != 200 || strings.TrimSpace(w.Body.String()) != want || took != time.Second {
 			t.Errorf("%d %s after %v", w.Code, w.Body, took)
+		}
+		time.Sleep(snapshotTimeout) // of the bubble's time: until nobody asks any more
+	})
+}
+
+func TestTheHealthOfADrainIsASnapshot(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := startShell(t)
+		s.draining.Store(true)
+		var asked atomic.Int32
+		s.pool.(*fakePool).stats = func(context.Context) (model.Stats, error) {
+			asked.Add(1)
+			return exampleStats(), nil
+		}
+		for range 100 {
+			s.do("GET", "/healthz", "")
+		}
+		if n := asked.Load(); n != 1 {
+			t.Errorf("the supervisor was asked %d times for 100 who asked at once", n)
 		}
 	})
 }

@@ -7,9 +7,8 @@ import (
 )
 
 // knownTokens remembers the tokens that were found good, because to check a
-// signature costs more than to answer. A token is good until it expires, whose
-// keys are the server's for as long as it runs. Nobody else's token is kept, and
-// of a good one only the hash.
+// signature costs more than to answer. The map belongs to one set of keys. Only good
+// tokens are kept, and of each only the hash.
 //
 // There is no lock: the map is never changed, but replaced.
 type knownTokens struct {

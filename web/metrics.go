@@ -62,7 +62,7 @@ var (
 	perWorkspaceDesc   = metric("max_connections_per_workspace", "How many connections one workspace may hold.")
 	activeDesc         = metric("active_workspaces", "Workspaces that have a connection or a waiter, or are paused.")
 	saturationDesc     = metric("supervisor_saturation_ratio", "Which part of its time the supervisor was busy since it was last asked.")
-	drainingDesc       = metric("draining", "1 once nothing is lent any more.")
+	drainingDesc       = metric("draining", "1 while the process is about to end, from the beginning of its shutdown delay on, and once nothing is lent any more.")
 
 	connectionsDesc  = metric("connections", "Open connections by state.", "share", "state")
 	budgetDesc       = metric("budget_connections", "How many connections the share may hold.", "share")
@@ -99,6 +99,8 @@ type collector struct {
 	workspaces bool
 	// ready asks what /readyz asks, for readyTimeout at most.
 	ready func(context.Context) bool
+	// leaves tells whether the process is about to end.
+	leaves func() bool
 }
 
 // Describe tells nothing: the collector is an unchecked one, because which series
@@ -124,7 +126,7 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	to.gauge(perWorkspaceDesc, float64(st.MaxConnectionsPerDB))
 	to.gauge(activeDesc, float64(len(st.Workspaces.Active)))
 	to.gauge(saturationDesc, st.Saturation)
-	to.gauge(drainingDesc, one(st.Workspaces.Draining || st.System.Draining))
+	to.gauge(drainingDesc, one(st.Workspaces.Draining || st.System.Draining || c.leaves()))
 	to.share("workspaces", st.Workspaces)
 	to.share("system", st.System)
 	if c.workspaces {

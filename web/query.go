@@ -124,13 +124,17 @@ func argumentOf(value jsontext.Value) (any, error) {
 // statement is cancelled.
 func (s *Server) query(c echo.Context) error {
 	began := time.Now()
+	body, err := s.readLarge(c)
+	if err != nil {
+		return err
+	}
 	giveBack, err := s.queries.take(s.identity(c).Subject, "statements")
 	if err != nil {
 		return err
 	}
 	defer giveBack()
 	var r queryRequest
-	if err := s.readJSON(c, &r); err != nil {
+	if err := s.decode(body, &r); err != nil {
 		return err
 	}
 	wrongID := namesWorkspace(c, r.WorkspaceID)
@@ -163,6 +167,20 @@ func (s *Server) query(c echo.Context) error {
 		return queryFailed(ctx, c, err, timeout)
 	}
 	return writeQuery(c, result)
+}
+
+// readLarge reads a body that may be large. Of such ones so many are read at once: a client
+// that is slow takes no statement's turn, and one that says that its body is short takes
+// none at all.
+func (s *Server) readLarge(c echo.Context) ([]byte, error) {
+	if length := c.Request().ContentLength; length < 0 || length > controlBody {
+		giveBack, err := s.bodies.take(s.identity(c).Subject, "large bodies under way")
+		if err != nil {
+			return nil, err
+		}
+		defer giveBack()
+	}
+	return s.readBody(c)
 }
 
 // check says what is wrong with the request, and how long it may take.

@@ -182,7 +182,7 @@ func TestALostConnectionIsA503AndAWarning(t *testing.T) {
 		return model.QueryResult{}, fmt.Errorf("query workspace %q: %w: %w", "ws_001", model.ErrConnectionLost,
 			&model.SQLError{Code: "57P01", Message: "terminating connection due to administrator command"})
 	}
-	rig.refused(Service, queryPath, `{"workspaceId":"ws_001","sql":"insert ..."}`, http.StatusServiceUnavailable, "may have been carried out")
+	rig.refused(Service, queryPath, `{"workspaceId":"ws_001","sql":"insert ..."}`, http.StatusServiceUnavailable, "may have run")
 	lost := rig.log.with(t, "Request lost its database connection")
 	if len(lost) != 1 || lost[0]["level"] != "warning" || lost[0]["request_id"] == nil || lost[0]["path"] != queryPath {
 		t.Errorf("logged %v", lost)
@@ -218,6 +218,26 @@ func TestTheLogTellsAClientThatLeftFromATimeThatIsOver(t *testing.T) {
 				t.Errorf("%v", line)
 			}
 		})
+	}
+}
+
+// What fails to be written then is no failure of ours.
+func TestAClientThatLeavesInTheMiddleOfItsAnswerIsNoError(t *testing.T) {
+	rig := newHandlersRig(t)
+	rig.pool.query = func(context.Context, model.Query) (model.QueryResult, error) {
+		return model.QueryResult{Rows: [][]any{{strings.Repeat("a", 32<<20)}}, Columns: []model.Column{{Name: "a", Type: "text"}}}, nil
+	}
+	response, err := http.DefaultClient.Do(rig.request(Service, queryPath, `{"workspaceId":"ws_001","sql":"select 1"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	response.Body.Close()
+	soon(t, "it is logged", func() bool { return len(rig.log.with(t, "Request")) > 0 })
+	if line := rig.log.with(t, "Request")[0]; line["status"] != 499.0 || response.StatusCode != http.StatusOK {
+		t.Errorf("%d %v", response.StatusCode, line)
+	}
+	if strings.Contains(rig.log.String(), `"level":"error"`) {
+		t.Errorf("an error is logged: %s", rig.log)
 	}
 }
 

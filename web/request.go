@@ -1,6 +1,7 @@
 package web
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -21,26 +22,46 @@ import (
 // another case, text that is no Unicode, an encoding or a charset. What is read is what
 // was sent.
 func (s *Server) readJSON(c echo.Context, into any) error {
-	if err := plainJSON(c); err != nil {
+	body, err := s.readBody(c)
+	if err != nil {
 		return err
 	}
-	body := c.Request().Body
-	if err := json.UnmarshalRead(body, into, json.RejectUnknownMembers(true)); err != nil {
-		// A client that is not done sending does not see an answer.
-		if _, worse := io.Copy(io.Discard, body); worse != nil {
-			err = worse
-		}
-		return s.badBody(err)
+	return s.decode(body, into)
+}
+
+// readBody reads all of the body, before anything is made of it: a client that is not done
+// sending does not see an answer, and one that is slow costs no more than what it has sent.
+func (s *Server) readBody(c echo.Context) ([]byte, error) {
+	if err := plainJSON(c); err != nil {
+		return nil, err
+	}
+	var body bytes.Buffer
+	if length := c.Request().ContentLength; length > 0 {
+		body.Grow(int(min(length, s.options.Query.MaxBody)) + bytes.MinRead)
+	}
+	if _, err := body.ReadFrom(c.Request().Body); err != nil {
+		return nil, s.badBody(err)
 	}
 	deadlines{c}.body(time.Time{}) // all is read
+	return body.Bytes(), nil
+}
+
+func (s *Server) decode(body []byte, into any) error {
+	if err := json.Unmarshal(body, into, json.RejectUnknownMembers(true)); err != nil {
+		return s.badBody(err)
+	}
+	if jsontext.Value(body).Kind() == jsontext.KindNull {
+		return badRequest("the body must be a JSON object, not null")
+	}
 	return nil
 }
 
 // plainJSON refuses what the headers say of the body.
 func plainJSON(c echo.Context) error {
 	header := c.Request().Header
-	kind, params, err := mime.ParseMediaType(header.Get("Content-Type"))
-	if charset, given := params["charset"]; err != nil || kind != "application/json" || given && !strings.EqualFold(charset, "utf-8") {
+	kinds := header.Values(echo.HeaderContentType)
+	kind, params, err := mime.ParseMediaType(strings.Join(kinds, ","))
+	if charset, given := params["charset"]; err != nil || len(kinds) > 1 || kind != "application/json" || given && !strings.EqualFold(charset, "utf-8") {
 		return &failure{status: http.StatusUnsupportedMediaType, message: "the body must be JSON in UTF-8: set Content-Type to application/json"}
 	}
 	for _, encoding := range header.Values(echo.HeaderContentEncoding) {
@@ -57,32 +78,22 @@ func (s *Server) readNothing(c echo.Context) error {
 	if c.Request().Body == http.NoBody {
 		return nil
 	}
-	var r *emptyRequest
-	if err := s.readJSON(c, &r); err != nil {
-		return err
-	}
-	if r == nil {
-		return badRequest("the body must be a JSON object, not null")
-	}
-	return nil
+	return s.readJSON(c, &emptyRequest{})
 }
 
 // badBody says what is wrong in the words of the API.
 func (s *Server) badBody(err error) error {
 	var (
-		own      *failure
-		tooLarge *http.MaxBytesError
-		meaning  *json.SemanticError
-		syntax   *jsontext.SyntacticError
+		own     *failure
+		large   *http.MaxBytesError
+		meaning *json.SemanticError
+		syntax  *jsontext.SyntacticError
 	)
 	switch {
 	case errors.As(err, &own):
 		return own
-	case errors.As(err, &tooLarge):
-		return &failure{
-			status:  http.StatusRequestEntityTooLarge,
-			message: fmt.Sprintf("the body is larger than %d bytes", tooLarge.Limit),
-		}
+	case errors.As(err, &large):
+		return large
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return &failure{status: http.StatusRequestTimeout, message: fmt.Sprintf("the body did not come within %v", bodyTimeout)}
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
@@ -157,8 +168,10 @@ func (b *requestBody) giveUp(c echo.Context) {
 	if b.ended || c.Request().ProtoMajor != 1 {
 		return
 	}
-	c.Response().Header().Set("Connection", "close")
 	deadlines{c}.body(time.Now().Add(lingerTimeout))
+	// To read past a limit is how net/http is told to close the connection, and to wait
+	// with that for a moment: with what was sent unread, a close takes back the answer, too.
+	_, _ = http.MaxBytesReader(c.Response().Writer, io.NopCloser(strings.NewReader("x")), 0).Read(make([]byte, 1))
 }
 
 // deadlines bound how long a client may take over one request. On a response

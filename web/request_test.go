@@ -107,6 +107,17 @@ func TestABodyThatIsNotSaidToBeJSONIsRefused(t *testing.T) {
 	}
 }
 
+func TestABodyThatIsSaidToBeOfTwoKindsIsRefused(t *testing.T) {
+	s := startReader(t)
+	for _, second := range []string{"text/plain", "application/json", ""} {
+		for _, kinds := range [][]string{{"Content-Type", "application/json", "Content-Type", second}, {"Content-Type", second, "Content-Type", "application/json"}} {
+			if w := s.do("POST", "/read", `{"name":"a"}`, kinds...); w.Code != 415 || !strings.Contains(w.Body.String(), "set Content-Type to application/json") {
+				t.Errorf("%q: %d %s", kinds, w.Code, w.Body)
+			}
+		}
+	}
+}
+
 func TestABodyThatIsSaidToBeEncodedIsRefused(t *testing.T) {
 	s := startReader(t)
 	for _, encoding := range []string{"gzip", "br", "GZIP", "identity, gzip", "aes128gcm"} {

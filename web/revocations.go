@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
+	"regexp"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -19,17 +21,20 @@ import (
 // file, one a line:
 //
 //	# what is revoked, and why
-//	token 5NWG6QDPOVZXGZJAMJSXI5DFOI
+//	token 5NWG6QDPOVZXGZJAMJSXI5DFOI  # stolen
 //	subject 2026-05-01T03:10:00Z anna
 //	all 2026-05-01T03:10:00Z
 //
-// The first is the token of that id (its claim jti). The second are all tokens of
-// the subject that were issued until then (their claim iat), the third those of all
-// subjects. Empty lines and lines that begin with # say nothing.
+// The first is the token of that id (its claim jti), as Issue makes them. The second are
+// all tokens of the subject that were issued until then (their claim iat), the third
+// those of all subjects. A # at the beginning of a line or after a space begins a
+// comment.
 //
 // The file is looked at again when somebody asks, at most once a second, and read
-// when it has changed. A file that cannot be read changes nothing: what was revoked
-// before stays so, and the log says what is wrong.
+// when it has changed. What it revokes is refused from then on; what it revokes no
+// more is let in again only after the next look has found the same file, which may
+// have been empty because somebody was just writing it. A file that cannot be read
+// changes nothing: what was revoked before stays so, and the log says what is wrong.
 //
 // There is no lock: what was read is never changed, but replaced.
 type Revocations struct {
@@ -49,11 +54,20 @@ const (
 	// century, by a slip, would lock everybody out who asks for a new token.
 	revocationsAhead = 24 * time.Hour
 	maxTokenID       = 128 // bytes
+	comment          = " #"
 )
+
+// ownTokenID is what rand.Text makes, which Issue calls. A token of another id cannot be
+// revoked by it: any word could be one, so a slip in the file could not be told from it.
+var ownTokenID = regexp.MustCompile(`^[A-Z2-7]{26}$`)
 
 // revocationState is never changed.
 type revocationState struct {
+	// revoked is in force.
 	revoked revoked
+	// next is what the file says, if that is less than revoked: in force once another
+	// look has found the same file. nil: nothing is to change.
+	next *revoked
 	// seen is the file that was last read, good or bad; nil: there was none.
 	seen fs.FileInfo
 	// problem is why revoked is older than the file; nil: it is not.
@@ -74,54 +88,60 @@ func (r revoked) holds(who identity) bool {
 		!r.all.IsZero() && !who.Issued.After(r.all)
 }
 
+// and is all that either of the two revokes.
+func (r revoked) and(other revoked) revoked {
+	both := revoked{maps.Clone(r.tokens), maps.Clone(r.subjects), r.all}
+	maps.Copy(both.tokens, other.tokens)
+	for subject, until := range other.subjects {
+		both.subjects[subject] = later(until, both.subjects[subject])
+	}
+	both.all = later(other.all, r.all)
+	return both
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
 // ReadRevocations reads the file. It must be there, even if it is empty: a path
 // with a slip in it would revoke nothing.
 func ReadRevocations(path string) (*Revocations, error) {
 	r := &Revocations{path: path}
-	r.state.Store(&revocationState{})
-	if err := r.Reload(); err != nil {
-		return nil, err
+	now, seen, err := r.read()
+	if err != nil {
+		return nil, fmt.Errorf("revocations: %w", err)
 	}
+	r.state.Store(&revocationState{revoked: now, seen: seen})
 	return r, nil
 }
 
-// Reload reads the file now. When that fails, all stays as it was.
-func (r *Revocations) Reload() error {
-	state := r.read()
-	r.state.Store(state)
-	if state.problem != nil {
-		return fmt.Errorf("revocations: %w", state.problem)
-	}
-	return nil
-}
-
-// read returns what is in the file now, or the present state with a problem.
-func (r *Revocations) read() *revocationState {
-	old := *r.state.Load()
+// read returns what is in the file now. seen is nil if it could not be opened.
+func (r *Revocations) read() (now revoked, seen fs.FileInfo, err error) {
 	if about, err := os.Stat(r.path); err == nil && !about.Mode().IsRegular() {
-		return &revocationState{old.revoked, nil, fmt.Errorf("%s is no regular file", r.path)} // to open it may block
+		return revoked{}, nil, fmt.Errorf("%s is no regular file", r.path) // to open it may block
 	}
 	file, err := os.Open(r.path)
 	if err != nil {
-		return &revocationState{old.revoked, nil, err}
+		return revoked{}, nil, err
 	}
 	defer func() { _ = file.Close() }()
-	seen, err := file.Stat() // before it is read: what is written meanwhile is a change
-	if err != nil {
-		return &revocationState{old.revoked, nil, err}
+	if seen, err = file.Stat(); err != nil { // before it is read: what is written meanwhile is a change
+		return revoked{}, nil, err
 	}
 	content, err := io.ReadAll(io.LimitReader(file, maxRevocations+1))
 	if err == nil && len(content) > maxRevocations {
 		err = fmt.Errorf("it has more than %d bytes: remove the tokens that have expired", maxRevocations)
 	}
-	var now revoked
 	if err == nil {
 		now, err = parseRevocations(content, time.Now())
 	}
 	if err != nil {
-		return &revocationState{old.revoked, seen, fmt.Errorf("%s: %w", r.path, err)}
+		err = fmt.Errorf("%s: %w", r.path, err)
 	}
-	return &revocationState{now, seen, nil}
+	return now, seen, err
 }
 
 // look reads the file if it has changed, at most once in revocationsLook.
@@ -130,21 +150,26 @@ func (r *Revocations) look(log logrus.FieldLogger) {
 	if now.UnixNano() < next || !r.next.CompareAndSwap(next, now.Add(revocationsLook).UnixNano()) {
 		return
 	}
-	old := r.state.Load()
+	old := *r.state.Load()
 	info, err := os.Stat(r.path)
 	if err == nil && old.seen != nil && os.SameFile(info, old.seen) && info.ModTime().Equal(old.seen.ModTime()) && info.Size() == old.seen.Size() {
+		if old.next != nil {
+			r.state.Store(&revocationState{revoked: *old.next, seen: old.seen})
+		}
 		return
 	}
-	state := r.read()
-	r.state.Store(state)
-	switch {
-	case state.problem == nil:
-		log.WithFields(logrus.Fields{
-			"tokens": len(state.revoked.tokens), "subjects": len(state.revoked.subjects), "all": !state.revoked.all.IsZero(),
-		}).Info("Revocations read")
-	case old.problem == nil || state.problem.Error() != old.problem.Error():
-		log.WithField("error", state.problem.Error()).Error("Revocations cannot be read: those from before stay in force")
+	says, seen, err := r.read()
+	if err != nil {
+		r.state.Store(&revocationState{revoked: old.revoked, seen: seen, problem: err})
+		if old.problem == nil || err.Error() != old.problem.Error() {
+			log.WithField("error", err.Error()).Error("Revocations cannot be read: those from before stay in force")
+		}
+		return
 	}
+	r.state.Store(&revocationState{revoked: says.and(old.revoked), next: &says, seen: seen})
+	log.WithFields(logrus.Fields{
+		"tokens": len(says.tokens), "subjects": len(says.subjects), "all": !says.all.IsZero(),
+	}).Info("Revocations read")
 }
 
 // holds tells whether the token is revoked; nil revokes none.
@@ -161,8 +186,9 @@ func parseRevocations(content []byte, now time.Time) (revoked, error) {
 	r := revoked{tokens: map[string]bool{}, subjects: map[string]time.Time{}}
 	lines := bufio.NewScanner(bytes.NewReader(content))
 	for at := 1; lines.Scan(); at++ {
-		line := strings.TrimSpace(lines.Text())
-		if line == "" || line[0] == '#' {
+		line, _, _ := strings.Cut(" "+strings.TrimSpace(lines.Text()), comment)
+		line = strings.TrimSpace(line)
+		if line == "" {
 			continue
 		}
 		if err := r.add(line, now); err != nil {
@@ -181,8 +207,8 @@ func (r *revoked) add(line string, now time.Time) error {
 	of = strings.TrimSpace(of)
 	switch what {
 	case "token":
-		if of == "" || !goodTokenID(of) {
-			return errors.New("token wants the id of one: tenantpool token inspect prints it")
+		if !ownTokenID.MatchString(of) {
+			return errors.New("token wants the id of one, 26 of A-Z and 2-7: tenantpool token inspect prints the line")
 		}
 		r.tokens[of] = true
 	case "subject":
@@ -194,17 +220,13 @@ func (r *revoked) add(line string, now time.Time) error {
 		if subject = strings.TrimSpace(subject); !goodSubject(subject) {
 			return errors.New("subject wants a time and a subject, as: subject 2026-05-01T03:10:00Z anna")
 		}
-		if until.After(r.subjects[subject]) {
-			r.subjects[subject] = until
-		}
+		r.subjects[subject] = later(until, r.subjects[subject])
 	case "all":
 		until, err := revocationTime(of, now)
 		if err != nil {
 			return err
 		}
-		if until.After(r.all) {
-			r.all = until
-		}
+		r.all = later(until, r.all)
 	default:
 		return errors.New("it must begin with token, subject, all or #")
 	}

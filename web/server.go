@@ -69,7 +69,9 @@ type QueryLimits struct {
 	MaxBytes int           // how large the answer may get (8 MiB)
 	MaxBody  int64         // how large its body may be (1 MiB); any other: 16 KiB, or this if it is less
 	// How many statements may be under way at once (100), and of one subject (50, or
-	// Concurrent if that is less). The next is refused, before its body is read.
+	// Concurrent if that is less), once their bodies were read. Of bodies of more than
+	// 16 KiB, twice as many may be on their way, and of one subject as many. The next is
+	// refused.
 	Concurrent, ConcurrentPerSubject int
 }
 
@@ -166,7 +168,7 @@ func newServer(pool Pool, o Options, routes []route) (*Server, error) {
 		handlers:    newHandlers(pool, o),
 	}
 	s.access.Store(access)
-	s.exporter = newExporter(&collector{snapshots: s.snapshots, workspaces: o.WorkspaceMetrics, ready: s.isReady}, o.Log)
+	s.exporter = newExporter(&collector{snapshots: s.snapshots, workspaces: o.WorkspaceMetrics, ready: s.isReady, leaves: s.leaves}, o.Log)
 	return s, nil
 }
 

@@ -61,7 +61,7 @@ func (s *Server) finish(c echo.Context, began time.Time, err error) {
 	status := c.Response().Status
 	if err != nil {
 		r, known := replyTo(err)
-		if !known {
+		if !known && !leftInTheMiddle(c, err) {
 			s.logUnknown(c, err)
 		}
 		r = r.ended(c, err)
@@ -75,7 +75,7 @@ func (s *Server) finish(c echo.Context, began time.Time, err error) {
 		if who := s.identity(c); r.detail != "" && (who.Role == Viewer || who.Role == Operator) {
 			message = r.detail
 		}
-		if !c.Response().Committed {
+		if !c.Response().Committed || leftInTheMiddle(c, err) {
 			status = r.status
 		}
 		if err := writeReply(c, r, message, requestID(c)); err != nil {
@@ -122,9 +122,13 @@ func (s *Server) logAccess(c echo.Context, began time.Time, status int, err erro
 	entry.Info("Request")
 }
 
-// logIdentity adds whose token it is, and which: its id is what revokes it.
+// logIdentity adds whose token it is, and which: its id is what revokes it. It may be one
+// that opens nothing more.
 func (s *Server) logIdentity(c echo.Context, fields logrus.Fields) {
-	who := s.identity(c)
+	who, refused := c.Get(refusedKey).(identity)
+	if !refused {
+		who = s.identity(c)
+	}
 	if who.Subject != "" {
 		fields["subject"] = who.Subject
 	}

@@ -2,10 +2,12 @@ package web
 
 import (
 	"cmp"
+	"maps"
 	"net/url"
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/tenantpool/tenantpool/model"
 )
@@ -26,7 +28,7 @@ type statsPage struct {
 	offset, limit int
 }
 
-// firstPage is the answer to who asks for nothing in particular.
+// firstPage is the answer to a request without parameters.
 var firstPage = statsPage{by: byID, limit: maxStatsWorkspaces}
 
 func by[T cmp.Ordered](of func(model.WorkspaceStats) T) func(a, b model.WorkspaceStats) int {
@@ -102,11 +104,14 @@ func readStatsPage(query url.Values) (statsPage, error) {
 			if len(value) > maxStatsSearch {
 				return p, badRequest("search has %d bytes: it may have %d", len(value), maxStatsSearch)
 			}
+			if !utf8.ValidString(value) {
+				return p, badRequest("search is no text in UTF-8")
+			}
 			p.search = strings.ToLower(value)
 		case "sort":
 			order, back := strings.CutPrefix(value, "-")
 			if p.by, p.descending = statsOrders[order], back; p.by == nil {
-				return p, badRequest("sort is %q: it must be id, open, inUse, idle, waiting, lastUsed, dials, evictions or paused, or one of these with a - before it", shortened(value))
+				return p, badRequest("sort is %q: it must be one of %s, or one of these with a - before it", shortened(value), strings.Join(slices.Sorted(maps.Keys(statsOrders)), ", "))
 			}
 		case "limit":
 			n, err := strconv.Atoi(value)

@@ -100,11 +100,12 @@ func TestAPageThatCannotBeIsRefused(t *testing.T) {
 		"limit=":                             `limit is ""`,
 		"offset=-1":                          `offset is "-1"`,
 		"offset=1e3":                         `offset is "1e3"`,
-		"sort=name":                          `sort is "name": it must be id, open`,
+		"sort=name":                          `sort is "name": it must be one of dials, evictions, id, idle, inUse, lastUsed, open, paused, waiting, or one of these with a -`,
 		"sort=--id":                          `sort is "--id"`,
 		"limit=1&limit=2":                    `the parameter "limit" is given 2 times`,
 		"Limit=1":                            `there is no parameter "Limit" here`,
 		"search=" + strings.Repeat("a", 257): "search has 257 bytes",
+		"search=a%ff":                        "search is no text in UTF-8",
 		url.QueryEscape(strings.Repeat("x", 500)) + "=1": `xxx...`,
 	} {
 		rig.refused(Viewer, statsPath+"?"+query, "", 400, want)

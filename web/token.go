@@ -66,7 +66,7 @@ func (c Claims) validate() error {
 	case !slices.Contains(roles, c.Role):
 		return fmt.Errorf("the role %q is unknown: it must be viewer, operator or service", c.Role)
 	case !goodSubject(c.Subject):
-		return fmt.Errorf("the subject must have 1 to %d bytes, all of them printable, and no space around them: it stands in the audit log", maxSubject)
+		return fmt.Errorf("the subject must have 1 to %d bytes, all of them printable, no space around them and no # after a space: it stands in the audit log, and in the file of revocations", maxSubject)
 	case c.Role == Service && len(c.Workspaces) == 0:
 		return errors.New("the role service needs at least one workspace: it may run statements in those only")
 	case c.Role != Service && len(c.Workspaces) > 0:
@@ -82,9 +82,10 @@ func (c Claims) validate() error {
 	return nil
 }
 
-// goodSubject: a space around it would not be seen, in a log or in the file of revocations.
+// goodSubject: a space around it would not be seen, in a log or in the file of revocations,
+// and what looks like a comment could not be revoked there.
 func goodSubject(s string) bool {
-	return s != "" && len(s) <= maxSubject && printable(s) && strings.TrimSpace(s) == s
+	return s != "" && len(s) <= maxSubject && printable(s) && strings.TrimSpace(s) == s && !strings.Contains(" "+s, comment)
 }
 
 // goodTokenID: a token need not have one.
@@ -154,6 +155,15 @@ func InspectToken(token string) (Inspected, error) {
 		return Inspected{}, errors.New("it is damaged, or no token of this server's kind")
 	}
 	return Inspected{c.TokenID, c.Subject, c.Role, c.Workspaces, c.Issued, c.Expires}, nil
+}
+
+// Revocation is the line that revokes the token in the file of Revocations: by its id or,
+// if that is not of a token of Issue, by its subject, with all that it holds until now.
+func (i Inspected) Revocation() string {
+	if ownTokenID.MatchString(i.ID) {
+		return "token " + i.ID
+	}
+	return fmt.Sprintf("subject %s %s", time.Now().UTC().Format(time.RFC3339), i.Subject)
 }
 
 const publicHeader = "v4.public."
@@ -249,7 +259,8 @@ func newVerifier(o Options) verifier {
 	return v
 }
 
-// verify returns one of the errors above for a token that is no good.
+// verify returns one of the errors above for a token that is no good, and whose it is if
+// its signature is.
 func (v verifier) verify(token string) (identity, error) {
 	if len(token) > maxToken {
 		return identity{}, errTokenInvalid
@@ -259,20 +270,20 @@ func (v verifier) verify(token string) (identity, error) {
 	if !ok {
 		var err error
 		if who, err = v.check(token); err != nil {
-			return identity{}, err
+			return who, err
 		}
 		v.known.add(hash, who)
 	}
 	switch {
 	case !v.now().Before(who.Until):
-		return identity{}, errTokenExpired
+		return who, errTokenExpired
 	case v.revoked(who):
-		return identity{}, errTokenRevoked
+		return who, errTokenRevoked
 	}
 	return who, nil
 }
 
-// revoked tells whether a token that was good is so no more.
+// revoked tells whether a token that was good has since been revoked.
 func (v verifier) revoked(who identity) bool { return v.revocations.holds(who, v.log) }
 
 // withdrawn tells whether a token that was good is revoked, or its key not accepted any
@@ -305,13 +316,15 @@ func (v verifier) check(token string) (identity, error) {
 		v.now().Add(clockLeeway).Before(c.NotBefore),
 		v.now().Add(clockLeeway).Before(c.Issued):
 		return identity{}, errTokenInvalid
-	case c.Issued.IsZero():
-		return identity{}, errTokenUndated
+	}
+	who := identity{c.Subject, c.Role, c.Workspaces, c.TokenID, c.Issued, c.Expires, key.id}
+	if c.Issued.IsZero() {
+		return who, errTokenUndated
 	}
 	if ttl := c.Expires.Sub(c.Issued); ttl > v.maxTTL {
-		return identity{}, fmt.Errorf("%w: for %v, and this server takes tokens of %v at most", errTokenTooLong, ttl, v.maxTTL)
+		return who, fmt.Errorf("%w: for %v, and this server takes tokens of %v at most", errTokenTooLong, ttl, v.maxTTL)
 	}
-	return identity{c.Subject, c.Role, c.Workspaces, c.TokenID, c.Issued, c.Expires, key.id}, nil
+	return who, nil
 }
 
 // keyOf is the key id in the token's footer, which nobody has vouched for yet:

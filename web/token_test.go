@@ -247,6 +247,7 @@ func TestATokenThatNobodyCouldUseIsNotIssued(t *testing.T) {
 		`the role "public" is unknown`:         {Subject: "a", Role: public, TTL: time.Hour},
 		"the subject must have":                {Role: Viewer, TTL: time.Hour},
 		"all of them printable":                {Subject: "a\nb", Role: Viewer, TTL: time.Hour},
+		"no # after a space":                   {Subject: "a #b", Role: Viewer, TTL: time.Hour},
 		"service needs at least one workspace": {Subject: "a", Role: Service, TTL: time.Hour},
 		"the role operator is not bound":       {Subject: "a", Role: Operator, TTL: time.Hour, Workspaces: []model.WorkspaceID{"a"}},
 		`workspace id "a b"`:                   {Subject: "a", Role: Service, TTL: time.Hour, Workspaces: []model.WorkspaceID{"a", "a b"}},
@@ -344,4 +345,43 @@ func signed(key PrivateKey, claims, footer string) string {
 	}
 	encode := base64.RawURLEncoding.EncodeToString
 	return publicHeader + encode(append([]byte(claims), ed25519.Sign(key.key.ExportBytes(), message)...)) + "." + encode([]byte(footer))
+}
+
+func TestATokenThatIsGoodForLongerThanTheServerTakesIsRefused(t *testing.T) {
+	key := NewPrivateKey()
+	v := verifierAt(midnight, key)
+	v.maxTTL = time.Hour
+	at := func(issued, expires time.Duration) string {
+		return forged(key, func(token *paseto.Token) {
+			token.SetIssuedAt(midnight.Add(issued))
+			token.SetExpiration(midnight.Add(expires))
+		})
+	}
+	for token, want := range map[string]error{
+		at(0, time.Hour):                        nil,
+		at(0, time.Hour+time.Second):            errTokenTooLong,
+		at(-time.Hour, time.Second):             errTokenTooLong, // although it ends soon
+		at(30*time.Second, time.Hour):           nil,
+		at(31*time.Second, time.Hour):           errTokenInvalid, // issued tomorrow
+		at(-2*time.Hour, -time.Hour):            errTokenExpired,
+		forged(key, without("iat")):             errTokenUndated,
+		forged(key, set("jti", "a\nb")):         errTokenInvalid,
+		forged(key, set("jti", "a long one")):   nil,
+		forged(key, set("iat", "yesterday")):    errTokenInvalid,
+		forged(NewPrivateKey(), without("iat")): errTokenInvalid,
+	} {
+		if _, err := v.verify(token); !errors.Is(err, want) {
+			t.Errorf("%v, want %v", err, want)
+		}
+	}
+	_, err := v.verify(at(0, 2*time.Hour))
+	if want := "for 2h0m0s, and this server takes tokens of 1h0m0s at most"; err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("%v, want %s", err, want)
+	}
+	for _, ttl := range []time.Duration{-time.Second, time.Millisecond, MaxTTL + 1} {
+		_, err := New(newFakePool(), Options{Keys: []PublicKey{key.Public()}, MaxTokenTTL: ttl})
+		if err == nil || !strings.Contains(err.Error(), fmt.Sprint(ttl)) {
+			t.Errorf("%v: %v", ttl, err)
+		}
+	}
 }

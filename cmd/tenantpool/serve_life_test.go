@@ -59,6 +59,34 @@ func (s *served) header(path, name string) string {
 	return response.Header.Get(name)
 }
 
+func TestReadyzSaysThatPostgreSQLIsFull(t *testing.T) {
+	pg := ownServer(t)
+	operator := asSuperuser(t, pg, "full").System()
+	allow := func(connections int) {
+		t.Helper()
+		if _, err := operator.Exec(t.Context(), fmt.Sprintf("ALTER ROLE %q CONNECTION LIMIT %d", pg.User, connections)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	allow(0)
+	t.Setenv("TENANTPOOL_SERVER_WAIT", patience.String())
+	s := serveOn(t, pg, "Listening")
+	const full = `{"status":"not ready","failed":["database server: it refuses connections: too many clients"]}`
+	eventually(t, "it says so", func() bool {
+		status, body := s.ask("", "/readyz", "")
+		return status == http.StatusServiceUnavailable && strings.TrimSpace(body) == full
+	})
+	allow(-1)
+	eventually(t, "it is ready", func() bool {
+		status, _ := s.ask("", "/readyz", "")
+		return status == http.StatusOK
+	})
+	s.signal(syscall.SIGTERM)
+	if status := s.ended(); status != 0 {
+		t.Errorf("exit status %d:\n%s", status, s.stderr())
+	}
+}
+
 func TestServeAnswersBeforePostgreSQLDoes(t *testing.T) {
 	pg := ownServer(t)
 	if err := pg.Shutdown(t.Context(), localpg.Fast); err != nil {

@@ -34,12 +34,8 @@ the server's ` + revocationsVariable + ` names.`,
 			if err != nil {
 				return fmt.Errorf("token inspect: %w", err)
 			}
-			revokes := "token " + said.ID
-			if said.ID == "" { // another program's
-				revokes = fmt.Sprintf("subject %s %s", time.Now().UTC().Format(time.RFC3339), said.Subject)
-			}
 			out := cmd.OutOrStdout()
-			fmt.Fprintln(out, revokes)
+			fmt.Fprintln(out, said.Revocation())
 			fmt.Fprintf(out, "# subject %s, role %s\n", said.Subject, said.Role)
 			for _, id := range said.Workspaces {
 				fmt.Fprintf(out, "# workspace %s\n", id)

@@ -38,6 +38,13 @@ async function refusalOf(response) {
 
 export const get = async (call, { signal, timeoutMs = 10_000 } = {}) => (await request(call, { signal }, timeoutMs)).json();
 
+// unready are the parts that keep requests from being served, in the words of /readyz; none
+// when all is well.
+export async function unready(signal) {
+  const response = await fetch(new URL('readyz', document.baseURI), { signal, credentials: 'omit', cache: 'no-store', redirect: 'error', referrerPolicy: 'no-referrer' });
+  return (await response.json()).failed ?? [];
+}
+
 export const post = async (call, body, { timeoutMs = 30_000 } = {}) => (await request(call, {
   method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(body),
 }, timeoutMs)).json();

@@ -26,9 +26,14 @@ export function clearBanners() {
   for (const name of [...shown.keys()]) banner(name, null);
 }
 
-// statsBanners says what the statistics themselves complain about.
-export function statsBanners(stats) {
-  banner('server-down', stats.serverDown, { title: 'PostgreSQL cannot be reached.', level: 'error' });
+const server = 'database server: ';
+
+// statsBanners says what the statistics themselves complain about, and what the check of
+// PostgreSQL has found, which sees more: a server that is frozen is not down.
+export function statsBanners(stats, unready) {
+  const found = unready.find((part) => part.startsWith(server))?.slice(server.length);
+  banner('server-down', stats.serverDown || found && `${found[0].toUpperCase()}${found.slice(1)}.`,
+    { title: stats.serverDown ? 'PostgreSQL cannot be reached.' : 'PostgreSQL is not ready.', level: 'error' });
   banner('draining', stats.draining && `No connection is lent any more; ${integer(stats.totalInUseConnections)} are still in use.`, { title: 'Draining.', level: 'error' });
   banner('lowered', stats.effectiveWorkspaceBudget < stats.workspaceBudget &&
     `Of the workspaces’ ${integer(stats.workspaceBudget)} connections it grants ${integer(stats.effectiveWorkspaceBudget)} at the moment: others use it too, or its limit is lower. More are tried for step by step.`,

@@ -1,5 +1,5 @@
 // The dashboard: from the token form to the live page and back.
-import { get, Refusal } from './api.js';
+import { get, Refusal, unready } from './api.js';
 import { banner, clearBanners, statsBanners } from './banners.js';
 import { showBudget } from './budget.js';
 import { addPoint, buildCharts, clearCharts } from './charts.js';
@@ -15,7 +15,9 @@ import { buildWorkspaces, listenToTable, showWorkspaces, wantedPage } from './wo
 const pollMs = 1000, pollHiddenMs = 10_000, pollFailingMs = 15_000, pollSlowMs = 5000;
 const typingMs = 100; // between two searches
 
-let session = null; // {stop: AbortController, claims, stats, failures, timer}
+// {stop: AbortController, claims, stats, failures, timer}; unready is what /readyz said
+// last, live whether the last answer had figures.
+let session = null;
 
 function signIn(token) {
   const claims = claimsOf(token);
@@ -24,7 +26,7 @@ function signIn(token) {
     return;
   }
   keepToken(token);
-  session = { stop: new AbortController(), claims, stats: null, failures: 0, timer: 0, polling: false, again: false };
+  session = { stop: new AbortController(), claims, stats: null, failures: 0, timer: 0, polling: false, again: false, asking: false, unready: [], live: false };
   $('sign-in').hidden = true;
   $('page').hidden = false;
   $('token').value = '';
@@ -82,6 +84,7 @@ async function poll(current) {
   }
   current.polling = true;
   clearTimeout(current.timer);
+  askReadiness(current);
   const started = performance.now();
   try {
     const query = wantedPage();
@@ -120,23 +123,45 @@ function show(current, stats, query) {
   if (!stats.workspaceBudget) {
     // There are no figures at all: the last ones stay, and say so.
     banner('missing', `${missing}.${lastFigures(current)}`, { title: 'The supervisor gives no figures:', level: 'error' });
+    current.live = false;
     pulse('late', current.stats ? `Figures of ${clock(new Date(current.stats.at))}` : 'No figures yet');
     return;
   }
   banner('missing', missing, { title: 'Some figures are missing:' });
-  statsBanners(stats);
-  pulse('live', 'Live');
   showBudget(stats);
   showWorkspaces(stats, query);
   addPoint(Date.parse(stats.at), between(current.stats, stats));
   current.stats = stats;
+  current.live = true;
+  showState(current);
   document.title = `${stats.totalInUseConnections}/${stats.maxConnections} in use${stats.totalWaiting ? `, ${stats.totalWaiting} waiting` : ''} · tenantpool`;
+}
+
+// askReadiness does not hold up the figures: of a server that is frozen the check takes a
+// second.
+async function askReadiness(current) {
+  if (current.asking) return;
+  current.asking = true;
+  try {
+    current.unready = await unready(current.stop.signal);
+  } catch {
+    current.unready = []; // whether there are figures says more
+  }
+  current.asking = false;
+  if (session === current && current.live) showState(current);
+}
+
+function showState(current) {
+  statsBanners(current.stats, current.unready);
+  if (current.unready.length) pulse('late', 'Not ready');
+  else pulse('live', 'Live');
 }
 
 const lastFigures = (current) => (current.stats ? ` The figures below are of ${clock(new Date(current.stats.at))}.` : '');
 
 function failed(current, error) {
   current.failures++;
+  current.live = false;
   const last = lastFigures(current);
   if (error instanceof Refusal) {
     banner('unreachable', null);
