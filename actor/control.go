@@ -27,7 +27,6 @@ func (s *Supervisor) Pause(ctx context.Context, of ShareIndex, id model.Workspac
 		s.notePause(sh, id, true)
 		sh.ofWorkspace(id, s.makeStale)
 		s.tell(sh, core.Pause{Operation: op, Workspace: id})
-		sh.ofWorkspace(id, s.update)
 	}), notAllClosed)
 	return closed, about("pause", id, err)
 }
@@ -113,7 +112,6 @@ func (s *Supervisor) Retry(ctx context.Context, of ShareIndex, id model.Workspac
 func (s *Supervisor) resume(sh *share, id model.WorkspaceID) bool {
 	s.notePause(sh, id, false)
 	s.tell(sh, core.Resume{Workspace: id})
-	sh.ofWorkspace(id, s.update)
 	return true
 }
 

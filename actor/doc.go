@@ -60,8 +60,8 @@
 // For the core a connection in a seat is still in use.
 //
 // Two flags send every release to the supervisor instead: closed, of a workspace
-// (somebody waits for a connection of it, it is paused, it has more than its cap, or
-// one of its connections was dialed before a Renew or Pause, or is in exclusive use),
+// (somebody waits for a connection of it, it has more than its cap, or one of its
+// connections was dialed before a Renew or Pause, or is in exclusive use),
 // and short, of a share (the core wants a slot that is neither free nor on its way,
 // or the share drains).
 //

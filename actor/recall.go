@@ -131,7 +131,7 @@ func (sh *share) ofWorkspace(id model.WorkspaceID, f func(*seats)) {
 // workspace that has neither connection nor waiter. When closed goes up, what lies
 // in the seats comes home.
 func (s *Supervisor) update(ts *seats) {
-	closed := ts.waiting > 0 || ts.share.state.Paused(ts.workspace) || ts.stale > 0 || len(ts.slots) > ts.share.perWorkspace
+	closed := ts.waiting > 0 || ts.stale > 0 || len(ts.slots) > ts.share.perWorkspace
 	if was := ts.closed.Swap(closed); closed && !was {
 		s.recall(ts)
 	}

@@ -37,7 +37,7 @@ func (c quickConn) Close(model.CloseReason) {
 	c.dialer.closed = append(c.dialer.closed, c.id)
 }
 
-func look(t *testing.T, budget int, f func(s *Supervisor, d *quickDialer, acquire func(model.WorkspaceID) *Lease)) {
+func recalling(t *testing.T, budget int, f func(s *Supervisor, d *quickDialer, acquire func(model.WorkspaceID) *Lease)) {
 	synctest.Test(t, func(t *testing.T) {
 		d := &quickDialer{}
 		s := Start(Share{Dialer: d, Limits: model.Limits{
@@ -63,7 +63,7 @@ func look(t *testing.T, budget int, f func(s *Supervisor, d *quickDialer, acquir
 
 // The holder left it when the acquire was on its way.
 func TestAnAcquireFindsWhatWasLeftWhenItWasOnItsWay(t *testing.T) {
-	look(t, 2, func(s *Supervisor, d *quickDialer, acquire func(model.WorkspaceID) *Lease) {
+	recalling(t, 2, func(s *Supervisor, d *quickDialer, acquire func(model.WorkspaceID) *Lease) {
 		acquire("a").Release(core.Clean)
 		c := s.takeCall()
 		c.share, c.workspace, c.lease = s.shares[0], "a", core.LeaseID(s.lastLease.Add(1))
@@ -82,7 +82,7 @@ func TestAnAcquireFindsWhatWasLeftWhenItWasOnItsWay(t *testing.T) {
 
 // The supervisor reads the clock once for all that has arrived.
 func TestThoseThatComeHomeTogetherKeepTheirOrder(t *testing.T) {
-	look(t, 2, func(s *Supervisor, d *quickDialer, acquire func(model.WorkspaceID) *Lease) {
+	recalling(t, 2, func(s *Supervisor, d *quickDialer, acquire func(model.WorkspaceID) *Lease) {
 		a, b := acquire("a"), acquire("b")
 		s.send(do(func() { time.Sleep(time.Second) })) // holds the supervisor up
 		synctest.Wait()
@@ -99,13 +99,34 @@ func TestThoseThatComeHomeTogetherKeepTheirOrder(t *testing.T) {
 
 // Somebody took it, and then saw that the supervisor must be told.
 func TestWhoMayNotTakeASeatGivesItToTheSupervisor(t *testing.T) {
-	look(t, 1, func(s *Supervisor, d *quickDialer, acquire func(model.WorkspaceID) *Lease) {
+	recalling(t, 1, func(s *Supervisor, d *quickDialer, acquire func(model.WorkspaceID) *Lease) {
 		acquire("a").Release(core.Clean)
 		c := s.shares[0].directory.find("a").take() // as in lend
 		waiter := make(chan *Lease)
 		go func() { waiter <- acquire("b") }()
 		synctest.Wait() // all are in use, it seems
 		s.sendHome(c, core.Clean)
+		<-waiter
+		if len(d.closed) != 1 || d.closed[0] != "a" {
+			t.Errorf("%q gave way", d.closed)
+		}
+	})
+}
+
+// Somebody who saw short down put it into a seat when short was up, and has not looked
+// at the flag again yet.
+func TestWhatWasPutIntoASeatLateIsStillTheLeastRecentlyUsed(t *testing.T) {
+	recalling(t, 2, func(s *Supervisor, d *quickDialer, acquire func(model.WorkspaceID) *Lease) {
+		a, b := acquire("a"), acquire("b")
+		waiter := make(chan *Lease)
+		go func() { waiter <- acquire("c") }()
+		synctest.Wait() // short is up
+		c := a.slot
+		c.turn.Add(1)
+		c.freed = s.now()
+		c.seats.put(c) // as in leave
+		time.Sleep(time.Millisecond)
+		b.Release(core.Clean)
 		<-waiter
 		if len(d.closed) != 1 || d.closed[0] != "a" {
 			t.Errorf("%q gave way", d.closed)

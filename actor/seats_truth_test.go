@@ -86,6 +86,46 @@ func TestTheLongestLeaseIsThatOfOneHolder(t *testing.T) {
 	})
 }
 
+func TestTheLongestLeaseIsTheOldestThatLasts(t *testing.T) {
+	test(t, few(3, 1), func(w *world) {
+		longest := func(want time.Duration, of model.WorkspaceID) {
+			w.Helper()
+			if st := w.stats(); st.LongestLease != want || st.LongestLeaseWorkspace != of {
+				w.Errorf("it is %v of %q, want %v of %q", st.LongestLease, st.LongestLeaseWorkspace, want, of)
+			}
+		}
+		longest(0, "")
+		a := w.acquire("a")
+		time.Sleep(time.Second)
+		b := w.acquire("b")
+		longest(time.Second+w.server.dialTakes, "a")
+		time.Sleep(time.Second)
+		a.Release(core.Clean)
+		longest(time.Second, "b")
+		a = w.acquire("a")
+		time.Sleep(time.Second)
+		longest(2*time.Second, "b")
+		b.Release(core.Clean)
+		longest(time.Second, "a")
+		a.Release(core.Clean)
+		longest(0, "")
+	})
+}
+
+func TestAWorkspaceInUseThroughASeatIsNotCalledIdle(t *testing.T) {
+	test(t, few(2, 1), func(w *world) {
+		w.RecallSeldom()
+		l := w.acquire("a")
+		l.Release(core.Clean)
+		time.Sleep(time.Minute)
+		w.seated("a")
+		time.Sleep(time.Second)
+		if a := w.stats().Active; len(a) != 1 || a[0].LastUsed != time.Second {
+			w.Errorf("%+v", a)
+		}
+	})
+}
+
 func TestALimitErrorTellsTheAgeOfALeaseThatCameThroughASeat(t *testing.T) {
 	test(t, few(3, 2), func(w *world) {
 		w.RecallSeldom()
