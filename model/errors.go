@@ -72,8 +72,12 @@ type ConnectionLimitError struct {
 	EffectiveBudget int
 	// Lingering is how many of them were told to close some time ago, and the server
 	// has not let go of them yet: it, or the network, does not answer.
-	Lingering   int
-	WorkspaceID WorkspaceID
+	Lingering int
+	// ServerSilent: of late the server, or the network before it, has answered none of the
+	// manager's own questions, so that connections are held for longer than their holders
+	// mean to.
+	ServerSilent bool
+	WorkspaceID  WorkspaceID
 	// Limit is which limit it was.
 	Limit Limit
 	// MaxPerWorkspace is the cap, CurrentWorkspace what this workspace held.
@@ -110,9 +114,9 @@ func (e *ConnectionLimitError) Error() string {
 		if e.Lingering > 0 {
 			limit += fmt.Sprintf(", and of %d of them, which were closed, the server has not said that they are gone", e.Lingering)
 		}
-		if 2*e.Lingering > e.CurrentConnections {
-			remedy = "find out why the server, or the network before it, does not answer"
-		}
+	}
+	if e.ServerSilent || e.Limit == BudgetLimit && 2*e.Lingering > e.CurrentConnections {
+		remedy = "find out why the server, or the network before it, does not answer"
 	}
 	s := fmt.Sprintf("acquire workspace %q: connection limit reached: %s; %d waiting (%d for this workspace)",
 		e.WorkspaceID, limit, e.Waiting, e.WaitingWorkspace)

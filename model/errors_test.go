@@ -46,6 +46,13 @@ func TestALimitErrorSaysWhoAskedWhatIsFullAndWhatToDo(t *testing.T) {
 	if closed.Lingering = 45; !strings.Contains(closed.Error(), "find out why the server, or the network before it, does not answer") {
 		t.Errorf("what to do is missing in: %v", &closed)
 	}
+	for _, limit := range []model.Limit{model.BudgetLimit, model.WorkspaceLimit, model.QueueLimit} {
+		silent := full
+		silent.Limit, silent.ServerSilent = limit, true
+		if said := silent.Error(); !strings.Contains(said, "find out why the server, or the network before it, does not answer") || strings.Contains(said, "raise") {
+			t.Errorf("%v: a limit is blamed for a silent server: %s", limit, said)
+		}
+	}
 	none := model.ConnectionLimitError{WorkspaceID: "w42"}
 	if strings.Contains(none.Error(), "longest lease") {
 		t.Errorf("there is no lease: %v", &none)

@@ -152,4 +152,8 @@ const grantsAtMost = time.Second
 
 // Ping makes a round trip to the server, over the system database. It blocks and
 // fails as Acquire does.
-func (m *Manager) Ping(ctx context.Context) error { return m.System().Ping(ctx) }
+func (m *Manager) Ping(ctx context.Context) error {
+	err := m.System().Ping(ctx)
+	m.unanswered.heard(err)
+	return err
+}

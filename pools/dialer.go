@@ -30,6 +30,8 @@ type dialer struct {
 	leftovers *atomic.Pointer[leftovers]
 	// failed is told of a database that cannot be dialed.
 	failed func(database string)
+	// unanswered is told of each dial that was not called off.
+	unanswered *unanswered
 
 	// mayBeReadOnly: Config.TargetSessionAttrs asks for a server that may be read-only,
 	// so becoming read-only is no reason to close a connection.
@@ -85,6 +87,7 @@ func (d *dialer) Dial(calledOff context.Context, id model.WorkspaceID) (actor.Co
 	defer stop()
 	b, err := d.login(ctx, database)
 	if err == nil {
+		d.unanswered.heard(nil)
 		d.log.succeeded()
 		return b, nil
 	}
@@ -100,6 +103,7 @@ func (d *dialer) Dial(calledOff context.Context, id model.WorkspaceID) (actor.Co
 		if failure.kind == model.Permanent {
 			d.failed(database)
 		}
+		d.unanswered.heard(failure)
 		d.log.failed(id, failure)
 	}
 	if conn := b.network.last(); conn == nil || conn.endsCleanlyWithin(0) || b.pgx == nil && within(conn.ended, 0) {

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -81,6 +82,43 @@ func freeze(t *testing.T, pid int) (thaw func()) {
 	thaw = sync.OnceFunc(func() { _ = syscall.Kill(pid, syscall.SIGCONT) })
 	t.Cleanup(thaw)
 	return thaw
+}
+
+// Raising a limit does not help where holders wait for the server.
+func TestALimitIsNotBlamedWhileTheServerIsSilent(t *testing.T) {
+	cfg := config(20)
+	cfg.MaxConnectionsPerDB = 1
+	m := open(t, cfg)
+	conn, err := m.Acquire(t.Context(), "w0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Release()
+	refused := func() string {
+		t.Helper()
+		ctx, stop := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		defer stop()
+		_, err := m.Acquire(ctx, "w0")
+		var limit *model.ConnectionLimitError
+		if !errors.As(err, &limit) {
+			t.Fatal(err)
+		}
+		return limit.Error()
+	}
+	thaw := freeze(t, idle(t, m.System(), 1)[0])
+	ctx, stop := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer stop()
+	if err := m.Ping(ctx); err == nil {
+		t.Fatal("a frozen server answers")
+	}
+	if said := refused(); !strings.Contains(said, "does not answer") || strings.Contains(said, "raise") {
+		t.Errorf("it blames the limit: %s", said)
+	}
+	thaw()
+	eventually(t, "the server answers", func() bool { return m.Ping(t.Context()) == nil })
+	if said := refused(); !strings.Contains(said, "raise DB_MAX_CONNECTIONS_PER_DB") {
+		t.Errorf("the server answers, and the limit is not blamed: %s", said)
+	}
 }
 
 func TestAQueryOutlivesItsTimeOnAFrozenServerByOneCancelOnly(t *testing.T) {

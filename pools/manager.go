@@ -44,7 +44,8 @@ type Manager struct {
 	configs  [2]template
 	identity identity
 	// leftovers are those of an earlier run of this instance, once they are known.
-	leftovers atomic.Pointer[leftovers]
+	leftovers  atomic.Pointer[leftovers]
+	unanswered unanswered
 	// answered is closed when the server has said what it grants.
 	answered chan struct{}
 	// turn has room for one: whoever meets the server, or has it try new credentials.
@@ -119,13 +120,14 @@ func Open(ctx context.Context, cfg model.Config, opts ...Option) (*Manager, erro
 		limits.Seed = rand.Uint64()
 		m.configs[index].Store(base)
 		return actor.Share{Limits: limits, System: system, Dialer: &dialer{
-			config:  &m.configs[index],
-			naming:  naming,
-			timeout: cfg.DialTimeout,
-			closer:  &closer{ask: m.terminateBackend, system: system, overdue: m.overdue},
-			log:     dialLog,
-			traced:  cfg.LeaseTracing,
-			failed:  m.catalogue.forget,
+			config:     &m.configs[index],
+			naming:     naming,
+			timeout:    cfg.DialTimeout,
+			closer:     &closer{ask: m.terminateBackend, system: system, overdue: m.overdue},
+			log:        dialLog,
+			traced:     cfg.LeaseTracing,
+			failed:     m.catalogue.forget,
+			unanswered: &m.unanswered,
 
 			leftovers:     &m.leftovers,
 			mayBeReadOnly: slices.Contains([]string{"read-only", "standby", "prefer-standby"}, cfg.TargetSessionAttrs),
@@ -268,10 +270,12 @@ func (m *Manager) verify(ctx context.Context, conn *Conn, deadline time.Time) er
 	return err
 }
 
-// noteLimit logs that a limit turned a request away.
+// noteLimit logs that a limit turned a request away, and says so where the limit is not
+// to blame.
 func (m *Manager) noteLimit(id model.WorkspaceID, err error) {
 	var limit *model.ConnectionLimitError
 	if errors.As(err, &limit) {
+		limit.ServerSilent = m.unanswered.lately()
 		m.limitLog.warn("Connection limit reached", func() logrus.Fields {
 			return logrus.Fields{"workspace_id": id, "error": limit.Error()}
 		})
