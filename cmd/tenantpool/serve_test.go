@@ -281,6 +281,7 @@ func TestServeServesDrainsAndExitsWith0(t *testing.T) {
 			t.Errorf("%s: %d %.300s, want %d %s", step.path, status, body, step.status, step.want)
 		}
 	}
+	_, metrics := s.ask(web.Viewer, "/metrics", "")
 	// SIGTERM in the middle of a statement.
 	giveUp, answered := s.holdStatement()
 	if err := s.cmd.Process.Signal(syscall.SIGTERM); err != nil {
@@ -306,9 +307,17 @@ func TestServeServesDrainsAndExitsWith0(t *testing.T) {
 		t.Errorf("of its end it says %v", end)
 	}
 	first := s.with("Starting")
-	if len(first) != 1 || !strings.Contains(s.said[0], `"message":"Starting"`) || first[0]["go"] != runtime.Version() ||
-		first[0]["version"] == nil || first[0]["revision"] == nil {
-		t.Errorf("its first word is %s", s.said[0])
+	if len(first) != 1 || !strings.Contains(s.said[0], `"message":"Starting"`) || first[0]["go"] != runtime.Version() {
+		t.Fatalf("its first word is %s", s.said[0])
+	}
+	// The log, the metrics and --version agree on what this is.
+	version, revision := first[0]["version"], first[0]["revision"]
+	if want := fmt.Sprintf("tenantpool_build_info{goversion=%q,revision=%q,version=%q} 1\n", runtime.Version(), revision, version); !strings.Contains(metrics, want) {
+		t.Errorf("the metrics have no %s", want)
+	}
+	want := fmt.Sprintf("tenantpool version %s (revision %s, %s)\n", version, revision, runtime.Version())
+	if status, stdout, stderr := called(t, "--version"); status != 0 || stdout != want || stderr != "" {
+		t.Errorf("--version: %d %s%s, want %s", status, stdout, stderr, want)
 	}
 	if s.stdout.Len() > 0 {
 		t.Errorf("standard output: %s", &s.stdout)
