@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/jackc/pgerrcode"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/sirupsen/logrus"
@@ -85,7 +86,7 @@ func cannotTell(err error) bool {
 	var dial *model.DialError
 	var said *pgconn.PgError
 	return errors.Is(err, errOtherNames) ||
-		!errors.As(err, &dial) && errors.As(err, &said) && said.Code == noPrivilege
+		!errors.As(err, &dial) && errors.As(err, &said) && said.Code == pgerrcode.InsufficientPrivilege
 }
 
 // catalogue answers whether a database can be dialed. One goroutine owns what it
@@ -285,7 +286,7 @@ func (m *Manager) lookUp(ctx context.Context, names []string) (map[string]*dialF
 	}
 	refused := make(map[string]*dialFailure)
 	for _, name := range names {
-		refused[name] = saidOf(name, noSuchDatabase, `database %q does not exist`)
+		refused[name] = saidOf(name, pgerrcode.InvalidCatalogName, `database %q does not exist`)
 	}
 	namesAreOurs := false
 	var d database
@@ -322,13 +323,13 @@ const invalidDatabase = -2
 func (d database) refuses() *dialFailure {
 	switch {
 	case d.limit == invalidDatabase:
-		return saidOf(d.name, notAccepting, `cannot connect to invalid database %q`)
+		return saidOf(d.name, pgerrcode.ObjectNotInPrerequisiteState, `cannot connect to invalid database %q`)
 	case !d.takesConnections:
-		return saidOf(d.name, notAccepting, `database %q is not currently accepting connections`)
+		return saidOf(d.name, pgerrcode.ObjectNotInPrerequisiteState, `database %q is not currently accepting connections`)
 	case !d.mayConnect:
-		return saidOf(d.name, noPrivilege, `permission denied for database %q`)
+		return saidOf(d.name, pgerrcode.InsufficientPrivilege, `permission denied for database %q`)
 	case d.limit == 0 && !d.superuser:
-		f := saidOf(d.name, tooManyConnections, `too many connections for database %q`)
+		f := saidOf(d.name, pgerrcode.TooManyConnections, `too many connections for database %q`)
 		f.kind = model.Permanent // with any other limit a connection may come free
 		return f
 	}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 
+	"github.com/jackc/pgerrcode"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgtype"
@@ -26,7 +27,7 @@ func (b *backend) because(ctx context.Context, err error) error {
 		return nil
 	case b.lostBy(ctx, err):
 		return fmt.Errorf("%w: %w", model.ErrConnectionLost, err)
-	case ctx.Err() != nil && errors.As(err, &said) && said.Code == "57014" && !errors.Is(err, ctx.Err()):
+	case ctx.Err() != nil && errors.As(err, &said) && said.Code == pgerrcode.QueryCanceled && !errors.Is(err, ctx.Err()):
 		return fmt.Errorf("%w: %w", ctx.Err(), err)
 	}
 	return err

@@ -128,12 +128,7 @@ func (m *Manager) SetLimits(ctx context.Context, maxConnections, maxConnectionsP
 	if err != nil {
 		return 0, err
 	}
-	m.log.WithFields(logrus.Fields{
-		"max_connections":        cfg.MaxConnections,
-		"max_connections_per_db": cfg.MaxConnectionsPerDB,
-		"workspace_budget":       cfg.WorkspaceBudget(),
-		"system_share":           cfg.SystemShare(),
-	}).Info("Connection limits changed")
+	m.log.WithFields(aboutLimits(cfg)).Info("Connection limits changed")
 	ctx, stop := context.WithTimeout(ctx, grantsAtMost)
 	defer stop()
 	conn, err := m.acquireOwn(ctx)
@@ -145,6 +140,15 @@ func (m *Manager) SetLimits(ctx context.Context, maxConnections, maxConnectionsP
 		m.log.WithField("error", err.Error()).Warn("The limits are changed, but the server did not say what it grants")
 	}
 	return granted, nil
+}
+
+func aboutLimits(cfg model.Config) logrus.Fields {
+	return logrus.Fields{
+		"max_connections":        cfg.MaxConnections,
+		"max_connections_per_db": cfg.MaxConnectionsPerDB,
+		"workspace_budget":       cfg.WorkspaceBudget(),
+		"system_share":           cfg.SystemShare(),
+	}
 }
 
 // grantsAtMost bounds asking the server about limits that are in force already.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 
+	"github.com/jackc/pgerrcode"
 	"github.com/sirupsen/logrus/hooks/test"
 )
 
@@ -16,7 +17,7 @@ func StartCatalogue(look func(context.Context, []string) (missing []string, err 
 		missing, err := look(ctx, slices.Clone(names))
 		refused := make(map[string]*dialFailure)
 		for _, name := range missing {
-			refused[name] = saidOf(name, noSuchDatabase, "%q is missing")
+			refused[name] = saidOf(name, pgerrcode.InvalidCatalogName, "%q is missing")
 		}
 		return refused, err
 	}, newSparseLog(log))}

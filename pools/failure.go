@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"unicode"
 
+	"github.com/jackc/pgerrcode"
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/tenantpool/tenantpool/model"
@@ -48,7 +49,7 @@ func (e *dialFailure) FailureKind() model.FailureKind { return e.kind }
 // Is makes a missing database a model.ErrNoWorkspace.
 func (e *dialFailure) Is(target error) bool {
 	var refused *pgconn.PgError
-	return target == model.ErrNoWorkspace && errors.As(e.err, &refused) && refused.Code == noSuchDatabase
+	return target == model.ErrNoWorkspace && errors.As(e.err, &refused) && refused.Code == pgerrcode.InvalidCatalogName
 }
 
 // newDialFailure sorts a failed dial. connected tells whether there was a
@@ -102,40 +103,40 @@ var refusals = []struct {
 	remedy        string
 }{
 	// The database. 57P04 is a standby's word for one that is being dropped.
-	{noSuchDatabase, "", model.Permanent, "create the database first"},
-	{"57P04", "", model.Permanent, "the database was dropped: create it again"},
-	{notAccepting, "", model.Permanent, "ALTER DATABASE ... ALLOW_CONNECTIONS true; one whose DROP was interrupted can only be dropped and created again"},
-	{tooManyConnections, checkMyDatabase, model.Transient, "raise the database's CONNECTION LIMIT"},
-	{"XX000", checkMyDatabase, model.Permanent, "install the database's locale on the server, or create the database again with another"},
-	{"XX001", "", model.Permanent, "restore the database: its files are damaged"},
-	{"XX002", "", model.Permanent, "rebuild or restore the database: an index is damaged"},
-	{"58P01", "", model.Permanent, "the server misses a file, of the database or of a library in session_preload_libraries: look at its log"},
+	{pgerrcode.InvalidCatalogName, "", model.Permanent, "create the database first"},
+	{pgerrcode.DatabaseDropped, "", model.Permanent, "the database was dropped: create it again"},
+	{pgerrcode.ObjectNotInPrerequisiteState, "", model.Permanent, "ALTER DATABASE ... ALLOW_CONNECTIONS true; one whose DROP was interrupted can only be dropped and created again"},
+	{pgerrcode.TooManyConnections, checkMyDatabase, model.Transient, "raise the database's CONNECTION LIMIT"},
+	{pgerrcode.InternalError, checkMyDatabase, model.Permanent, "install the database's locale on the server, or create the database again with another"},
+	{pgerrcode.DataCorrupted, "", model.Permanent, "restore the database: its files are damaged"},
+	{pgerrcode.IndexCorrupted, "", model.Permanent, "rebuild or restore the database: an index is damaged"},
+	{pgerrcode.UndefinedFile, "", model.Permanent, "the server misses a file, of the database or of a library in session_preload_libraries: look at its log"},
 
 	// The role and its rights. Binary upgrades, and shutdowns up to version 13, let in
 	// superusers only.
 	{"28", "", model.Permanent, "check DB_USER, DB_PASSWORD and the server's pg_hba.conf"},
-	{noPrivilege, "InitPostgres", model.ServerDown, "wait until the server is up"},
-	{noPrivilege, "", model.Permanent, "GRANT CONNECT on the database to the role"},
+	{pgerrcode.InsufficientPrivilege, "InitPostgres", model.ServerDown, "wait until the server is up"},
+	{pgerrcode.InsufficientPrivilege, "", model.Permanent, "GRANT CONNECT on the database to the role"},
 
 	// Settings: of the start-up message, of ALTER ROLE or ALTER DATABASE ... SET, and
 	// the version of the protocol. 22023 is also said of files of another version.
-	{"0A000", "", model.Permanent, "check which server answers at DB_HOST and DB_PORT, and its version"},
+	{pgerrcode.FeatureNotSupported, "", model.Permanent, "check which server answers at DB_HOST and DB_PORT, and its version"},
 	{"22", "", model.Permanent, wrongSetting},
-	{"42601", "", model.Permanent, wrongSetting},
-	{"42704", "", model.Permanent, wrongSetting},
-	{"55P02", "", model.Permanent, wrongSetting},
-	{"F0000", "", model.Permanent, "mend the server's configuration files: look at its log"},
+	{pgerrcode.SyntaxError, "", model.Permanent, wrongSetting},
+	{pgerrcode.UndefinedObject, "", model.Permanent, wrongSetting},
+	{pgerrcode.CantChangeRuntimeParam, "", model.Permanent, wrongSetting},
+	{pgerrcode.ConfigFileError, "", model.Permanent, "mend the server's configuration files: look at its log"},
 
 	// The server. A role's connection limit concerns all databases, like the server's.
-	{tooManyConnections, "", model.ServerFull, "lower DB_MAX_CONNECTIONS, or raise the server's max_connections or the role's connection limit"},
+	{pgerrcode.TooManyConnections, "", model.ServerFull, "lower DB_MAX_CONNECTIONS, or raise the server's max_connections or the role's connection limit"},
 	{"53", "", model.Transient, "the server lacks memory, disk or open files: look at its log"},
-	{"57P01", "", model.ServerDown, "wait until the server is up"},
-	{"57P02", "", model.ServerDown, "wait until the server is up"},
-	{"57P03", "", model.ServerDown, "wait until the server is up"},
-	{"57014", "", model.Transient, "the login took longer than the server's authentication_timeout or statement_timeout"},
+	{pgerrcode.AdminShutdown, "", model.ServerDown, "wait until the server is up"},
+	{pgerrcode.CrashShutdown, "", model.ServerDown, "wait until the server is up"},
+	{pgerrcode.CannotConnectNow, "", model.ServerDown, "wait until the server is up"},
+	{pgerrcode.QueryCanceled, "", model.Transient, "the login took longer than the server's authentication_timeout or statement_timeout"},
 	{"58", "", model.Transient, "the server's disk or system fails: look at its log"},
 	// PostgreSQL says this of messages that make no sense, some poolers of everything.
-	{"08P01", "", model.Transient, "look at the log of what answers at DB_HOST and DB_PORT"},
+	{pgerrcode.ProtocolViolation, "", model.Transient, "look at the log of what answers at DB_HOST and DB_PORT"},
 }
 
 const wrongSetting = "check the settings of ALTER ROLE and ALTER DATABASE ... SET, and which server answers at DB_HOST and DB_PORT"

@@ -154,12 +154,7 @@ func Open(ctx context.Context, cfg model.Config, opts ...Option) (*Manager, erro
 			return nil, fmt.Errorf("open connection manager: system database: %w", err)
 		}
 	}
-	m.log.WithFields(logrus.Fields{
-		"max_connections":        cfg.MaxConnections,
-		"max_connections_per_db": cfg.MaxConnectionsPerDB,
-		"workspace_budget":       cfg.WorkspaceBudget(),
-		"system_share":           cfg.SystemShare(),
-	}).Info("Connection manager initialized")
+	m.log.WithFields(aboutLimits(cfg)).Info("Connection manager initialized")
 	return m, nil
 }
 

@@ -5,10 +5,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
+	"github.com/jackc/pgerrcode"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/tenantpool/tenantpool/model"
 	"github.com/tenantpool/tenantpool/model/core"
@@ -118,10 +121,10 @@ const maxParameters = 65535
 // parameters are the arguments as text; nil is NULL.
 func parameters(q model.Query) ([][]byte, error) {
 	if strings.ContainsRune(q.SQL, 0) {
-		return nil, &model.SQLError{Code: "22021", Message: "the statement contains a NUL character, which ends it"}
+		return nil, &model.SQLError{Code: pgerrcode.CharacterNotInRepertoire, Message: "the statement contains a NUL character, which ends it"}
 	}
 	if len(q.Args) > maxParameters {
-		return nil, &model.SQLError{Code: "54023", Message: fmt.Sprintf("%d parameters are more than the %d that one statement may have", len(q.Args), maxParameters)}
+		return nil, &model.SQLError{Code: pgerrcode.TooManyArguments, Message: fmt.Sprintf("%d parameters are more than the %d that one statement may have", len(q.Args), maxParameters)}
 	}
 	params := make([][]byte, len(q.Args))
 	for i, arg := range q.Args {
@@ -159,4 +162,31 @@ func sqlError(err error) error {
 		Code: refused.Code, Message: refused.Message, Detail: refused.Detail, Hint: refused.Hint,
 		Position: int(refused.Position),
 	}
+}
+
+// jsonValue is what JSON has for a value that the server sent as text; nil is
+// NULL.
+func jsonValue(oid uint32, text []byte) any {
+	if text == nil {
+		return nil
+	}
+	switch oid {
+	case pgtype.BoolOID:
+		return string(text) == "t"
+	case pgtype.Int2OID, pgtype.Int4OID, pgtype.Int8OID, pgtype.OIDOID, pgtype.Float4OID, pgtype.Float8OID:
+		if isNumber(text) {
+			return json.Number(text)
+		} // else NaN, Infinity or -Infinity
+	case pgtype.JSONOID, pgtype.JSONBOID:
+		if json.Valid(text) {
+			return json.RawMessage(slices.Clone(text))
+		} // else one value of it would spoil the whole answer
+	}
+	return string(text)
+}
+
+// isNumber tells whether the text is a number in JSON, with nothing around it.
+func isNumber(text []byte) bool {
+	digit := func(c byte) bool { return '0' <= c && c <= '9' }
+	return len(text) > 0 && (text[0] == '-' || digit(text[0])) && digit(text[len(text)-1]) && json.Valid(text)
 }

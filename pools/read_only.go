@@ -16,9 +16,8 @@ import (
 // 25006 when it refuses a write, and from PostgreSQL 14 on with two parameters, whose
 // new values come with its next answer.
 const (
-	readOnlyTransaction = "25006"
-	inHotStandby        = "in_hot_standby"
-	defaultReadOnly     = "default_transaction_read_only"
+	inHotStandby    = "in_hot_standby"
+	defaultReadOnly = "default_transaction_read_only"
 )
 
 // readOnlyStays is how long a connection to a server that was read-only already when it

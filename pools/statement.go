@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/jackc/pgerrcode"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgproto3"
@@ -120,7 +121,7 @@ func (s *statement) outcome(ctx context.Context, err error) error {
 }
 
 func tooLarge(message string) error {
-	return &model.SQLError{Code: "54000", Message: message, Hint: "select less of it, or set readOnly to get its beginning"}
+	return &model.SQLError{Code: pgerrcode.ProgramLimitExceeded, Message: message, Hint: "select less of it, or set readOnly to get its beginning"}
 }
 
 func (s *statement) conn() *pgconn.PgConn         { return s.backend.pgx.PgConn() }
@@ -249,7 +250,7 @@ func (s *statement) answer(message pgproto3.BackendMessage) error {
 	case *pgproto3.ErrorResponse:
 		s.fail(pgconn.ErrorResponseToPgError(m))
 	case *pgproto3.CopyInResponse, *pgproto3.CopyOutResponse, *pgproto3.CopyBothResponse:
-		return &pgconn.PgError{Code: "0A000", Message: "COPY from or to the client is not supported here",
+		return &pgconn.PgError{Code: pgerrcode.FeatureNotSupported, Message: "COPY from or to the client is not supported here",
 			Hint: "use INSERT with parameters, or SELECT"}
 	}
 	return nil
@@ -272,7 +273,7 @@ func (s *statement) answerBefore(message pgproto3.BackendMessage) error {
 // fail notes the first error. It may come after the command was complete, from the end
 // of its transaction: a deferred constraint.
 func (s *statement) fail(err *pgconn.PgError) {
-	s.executed = s.query.ReadOnly && s.result.Truncated && err.Code == "57014" // the rest was not wanted
+	s.executed = s.query.ReadOnly && s.result.Truncated && err.Code == pgerrcode.QueryCanceled // the rest was not wanted
 	if !s.executed && s.failure == nil {
 		s.failure = err
 	}

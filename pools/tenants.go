@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/jackc/pgerrcode"
 	"github.com/jackc/pgx/v5"
 
 	"github.com/tenantpool/tenantpool/model"
@@ -27,7 +28,7 @@ func (m *Manager) CreateWorkspace(ctx context.Context, id model.WorkspaceID) err
 	}
 	err = m.administer(ctx, "CREATE DATABASE "+pgx.Identifier{name}.Sanitize())
 	switch {
-	case hasCode(err, duplicateDatabase, uniqueViolation): // the latter when two create it at once
+	case hasCode(err, pgerrcode.DuplicateDatabase, pgerrcode.UniqueViolation): // the latter when two create it at once
 		return fmt.Errorf("create workspace %q: %w (%q)", id, model.ErrWorkspaceExists, name)
 	case err != nil:
 		return fmt.Errorf("create workspace %q: %w", id, err)
@@ -87,7 +88,7 @@ func (m *Manager) deleteWorkspace(ctx context.Context, id model.WorkspaceID, for
 	}
 	err = m.administer(ctx, drop)
 	switch {
-	case hasCode(err, noSuchDatabase):
+	case hasCode(err, pgerrcode.InvalidCatalogName):
 		return fmt.Errorf("delete workspace %q: %w (%q)", id, model.ErrNoWorkspace, name)
 	case err != nil:
 		return fmt.Errorf("delete workspace %q: %w", id, err)
@@ -100,40 +101,30 @@ func (m *Manager) deleteWorkspace(ctx context.Context, id model.WorkspaceID, for
 // othersLeave waits until nobody is connected to the database, for a short time. A DROP
 // would wait for longer, and not say whom it waits for.
 func (m *Manager) othersLeave(ctx context.Context, database string) error {
-	deadline := time.Now().Add(othersAtMost)
-	for pause := 25 * time.Millisecond; ; pause *= 2 {
-		others, err := m.others(ctx, database)
-		if err != nil || others == nil {
-			return err
-		}
-		if time.Now().Add(pause).After(deadline) {
-			return fmt.Errorf("%w; end them, or delete with force", others)
-		}
-		select {
-		case <-time.After(pause):
-		case <-ctx.Done():
-			return fmt.Errorf("%w: %w", ctx.Err(), others)
-		}
+	err := untilUnused(ctx, othersAtMost, func() error { return m.others(ctx, database) })
+	if hasCode(err, pgerrcode.ObjectInUse) && ctx.Err() == nil {
+		return fmt.Errorf("%w; end them, or delete with force", err)
 	}
+	return err
 }
 
 // othersAtMost is how long others have to leave a database that is to be dropped. What
 // is connected for longer is a pool or a person, and stays.
 const othersAtMost = 2 * time.Second
 
-// others says who is connected to the database, in the server's own form, or returns
-// nil. Background workers, which have no user, are the server's affair.
-func (m *Manager) others(ctx context.Context, database string) (*model.SQLError, error) {
+// others says who is connected to the database, in the server's own form. Background
+// workers, which have no user, are the server's affair.
+func (m *Manager) others(ctx context.Context, database string) error {
 	conn, err := m.acquireOwn(ctx)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer conn.Release()
 	rows, err := conn.Query(ctx, `
 		SELECT application_name, count(*) FROM pg_catalog.pg_stat_activity
 		WHERE datname = $1 AND usesysid IS NOT NULL GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 5`, database)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	var application string
 	var connections int
@@ -143,13 +134,13 @@ func (m *Manager) others(ctx context.Context, database string) (*model.SQLError,
 		return nil
 	})
 	if err != nil || len(all) == 0 {
-		return nil, conn.backend.because(ctx, err)
+		return conn.backend.because(ctx, err)
 	}
 	return &model.SQLError{
-		Code:    objectInUse,
+		Code:    pgerrcode.ObjectInUse,
 		Message: fmt.Sprintf("the database %q is in use by other processes (connections by application_name: %s)", database, strings.Join(all, ", ")),
 		Hint:    "End them, or delete the workspace with force.",
-	}, nil
+	}
 }
 
 // Workspaces lists the workspaces that have a database, by id: the databases whose
@@ -198,15 +189,21 @@ func (m *Manager) Workspaces(ctx context.Context) ([]model.WorkspaceID, error) {
 // CREATE DATABASE's check, or somebody's psql), and to drop one nobody may be
 // connected. The server itself already waits for five seconds each time.
 func (m *Manager) administer(ctx context.Context, sql string) error {
-	deadline := time.Now().Add(inUseAtMost)
-	for pause := 50 * time.Millisecond; ; pause *= 2 {
+	return untilUnused(ctx, inUseAtMost, func() error {
 		_, _, err := runClean(ctx, m.lendSystem, model.Query{Workspace: m.System().ID(), SQL: sql}, nil)
-		if !hasCode(err, objectInUse) || time.Now().Add(pause).After(deadline) {
+		return err
+	})
+}
+
+// untilUnused repeats f for a time while it fails because a database is in use.
+func untilUnused(ctx context.Context, atMost time.Duration, f func() error) error {
+	deadline := time.Now().Add(atMost)
+	for pause := 50 * time.Millisecond; ; pause *= 2 {
+		err := f()
+		if !hasCode(err, pgerrcode.ObjectInUse) || time.Now().Add(pause).After(deadline) {
 			return err
 		}
-		select {
-		case <-time.After(pause):
-		case <-ctx.Done():
+		if within(ctx.Done(), pause) {
 			return fmt.Errorf("%w: %w", ctx.Err(), err)
 		}
 	}
@@ -214,17 +211,6 @@ func (m *Manager) administer(ctx context.Context, sql string) error {
 
 // inUseAtMost bounds the repetitions; one more attempt may begin just before.
 const inUseAtMost = 8 * time.Second
-
-// SQLSTATEs, from appendix A of PostgreSQL's manual.
-const (
-	noSuchDatabase     = "3D000"
-	duplicateDatabase  = "42P04"
-	uniqueViolation    = "23505"
-	objectInUse        = "55006"
-	notAccepting       = "55000"
-	noPrivilege        = "42501"
-	tooManyConnections = "53300"
-)
 
 func hasCode(err error, codes ...string) bool {
 	var dial *model.DialError

@@ -12,6 +12,7 @@ import (
 
 	jsonv2 "github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
+	"github.com/jackc/pgerrcode"
 	"github.com/labstack/echo/v4"
 
 	"github.com/tenantpool/tenantpool/model"
@@ -199,9 +200,6 @@ func (r queryRequest) check(limits QueryLimits) (timeout time.Duration, err erro
 	return time.Duration(*r.TimeoutMs) * time.Millisecond, nil
 }
 
-// queryCanceled is the SQLSTATE of a statement that was cancelled.
-const queryCanceled = "57014"
-
 // queryFailed answers what PostgreSQL said about the statement, and leaves the
 // rest to the errors' usual answers.
 func queryFailed(ctx context.Context, c echo.Context, err error, timeout time.Duration) error {
@@ -213,9 +211,9 @@ func queryFailed(ctx context.Context, c echo.Context, err error, timeout time.Du
 	switch {
 	case errors.Is(err, model.ErrConnectionLost):
 		return err // and what the server said is why
-	case sql.Code == queryCanceled && c.Request().Context().Err() != nil:
+	case sql.Code == pgerrcode.QueryCanceled && c.Request().Context().Err() != nil:
 		return fmt.Errorf("the client went away, and the statement was cancelled: %w", c.Request().Context().Err())
-	case sql.Code == queryCanceled && ctx.Err() != nil: // by us
+	case sql.Code == pgerrcode.QueryCanceled && ctx.Err() != nil: // by us
 		return fmt.Errorf("the statement was cancelled after %v: %w", timeout, ctx.Err())
 	}
 	return c.JSON(http.StatusUnprocessableEntity, sqlErrorAnswer{

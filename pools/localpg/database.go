@@ -3,6 +3,11 @@ package localpg
 import (
 	"cmp"
 	"context"
+	"crypto/hmac"
+	"crypto/pbkdf2"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
 	"fmt"
 	"io"
 	"os"
@@ -59,7 +64,7 @@ func (s *Server) CreateDatabases(ctx context.Context, names ...string) error {
 	if err != nil {
 		return fmt.Errorf("localpg: create databases: %w", err)
 	}
-	defer hangUp(conn)
+	defer HangUp(conn)
 	strategy, err := quickCopy(ctx, conn)
 	if err != nil {
 		return err
@@ -71,7 +76,7 @@ func (s *Server) CreateDatabases(ctx context.Context, names ...string) error {
 		if err != nil {
 			break // the server is full: fewer will do
 		}
-		defer hangUp(conn)
+		defer HangUp(conn)
 		conns = append(conns, conn)
 	}
 	next := make(chan string, len(names))
@@ -175,10 +180,10 @@ func (s *Server) parse(dsn string) (*pgx.ConnConfig, error) {
 	return config, nil
 }
 
-// hangUp closes a connection and returns when the server is rid of it. pgx's
-// Close does not wait for that; then the backend would still take one of
-// max_connections from whoever counts them next.
-func hangUp(conn *pgx.Conn) {
+// HangUp closes a connection and returns when the server is rid of it. pgx's Close does
+// not wait for that, and then the backend would still take one of max_connections from
+// whoever counts them next.
+func HangUp(conn *pgx.Conn) {
 	raw, err := conn.PgConn().Hijack()
 	if err != nil { // busy or broken
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
@@ -192,4 +197,31 @@ func hangUp(conn *pgx.Conn) {
 	if _, err := raw.Conn.Write(terminate); err == nil {
 		_, _ = io.Copy(io.Discard, raw.Conn) // the backend's exit is the end of the stream
 	}
+}
+
+// newPassword returns 128 random bits as letters and digits, so that it needs
+// no quoting anywhere.
+func newPassword() string { return rand.Text() }
+
+// verifier returns what PostgreSQL stores for a password (RFC 5803). CREATE
+// ROLE takes it instead of the password, which therefore is in no statement and
+// in no server log, whatever the log settings are.
+func verifier(password string) (string, error) {
+	const iterations = 4096 // PostgreSQL's default
+	salt := make([]byte, 16)
+	_, _ = rand.Read(salt) // never fails: it ends the program instead
+
+	salted, err := pbkdf2.Key(sha256.New, password, salt, iterations, sha256.Size)
+	if err != nil {
+		return "", fmt.Errorf("localpg: derive the key of a random password: %w", err)
+	}
+	sign := func(text string) []byte {
+		mac := hmac.New(sha256.New, salted)
+		mac.Write([]byte(text))
+		return mac.Sum(nil)
+	}
+	stored := sha256.Sum256(sign("Client Key"))
+	b64 := base64.StdEncoding.EncodeToString
+	return fmt.Sprintf("SCRAM-SHA-256$%d:%s$%s:%s",
+		iterations, b64(salt), b64(stored[:]), b64(sign("Server Key"))), nil
 }

@@ -163,7 +163,7 @@ func opened(t *testing.T, s *Server, dsn string) *pgx.Conn {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { hangUp(conn) })
+	t.Cleanup(func() { HangUp(conn) })
 	return conn
 }
 

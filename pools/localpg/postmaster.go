@@ -125,7 +125,7 @@ func (s *Server) connectSuperuser(ctx context.Context) (*pgx.Conn, error) {
 	}
 	var name string
 	if err := conn.QueryRow(ctx, "SELECT current_setting('cluster_name')").Scan(&name); err != nil || name != clusterName(s.folder) {
-		hangUp(conn)
+		HangUp(conn)
 		return nil, errors.Join(errPortTaken, err)
 	}
 	return conn, nil

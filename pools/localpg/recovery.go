@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/jackc/pgerrcode"
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
@@ -34,9 +35,9 @@ func (s *Server) ResumeInRecovery(ctx context.Context) error {
 		var refused *pgconn.PgError
 		switch {
 		case err == nil:
-			hangUp(conn)
+			HangUp(conn)
 			return errors.New("localpg: resume in recovery: the server takes logins")
-		case errors.As(err, &refused) && refused.Code == "57P03":
+		case errors.As(err, &refused) && refused.Code == pgerrcode.CannotConnectNow:
 			return nil
 		case !s.running():
 			return fmt.Errorf("localpg: resume in recovery: the server did not start: %w\n%s", err, s.LogTail())
@@ -65,7 +66,7 @@ func (s *Server) Promote(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("localpg: promote: %w\n%s", err, s.LogTail())
 	}
-	hangUp(conn)
+	HangUp(conn)
 	return nil
 }
 

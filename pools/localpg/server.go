@@ -116,7 +116,7 @@ func (s *Server) build(ctx context.Context, configuration string, port func() (i
 		if err != nil {
 			return err
 		}
-		defer hangUp(conn)
+		defer HangUp(conn)
 		return s.createApplication(ctx, conn)
 	}
 }

@@ -43,7 +43,7 @@ func TestAFreshServer(t *testing.T) {
 		}
 		conn, err := s.connect(deadline(t), s.dsn(s.User, "wrong", s.Database))
 		if err == nil {
-			hangUp(conn)
+			HangUp(conn)
 			t.Error("a wrong password was accepted")
 		} else if got := code(err); got != "28P01" {
 			t.Errorf("a wrong password is refused with %s, want 28P01", got)
@@ -66,7 +66,7 @@ func TestAFreshServer(t *testing.T) {
 		}
 		conn, err := s.connect(deadline(t), s.dsn(s.User, s.Password, s.Database))
 		if err == nil {
-			hangUp(conn)
+			HangUp(conn)
 			t.Fatal("a tenth connection was granted, 12-3 are allowed")
 		}
 		if got := code(err); got != "53300" {
@@ -179,7 +179,7 @@ func TestHangUpWaitsForTheServer(t *testing.T) {
 	pid := value[int](t, conn, "SELECT pg_backend_pid()")
 	// Dropping these keeps the backend busy on its way out.
 	execute(t, conn, "DO $$ BEGIN FOR i IN 1..500 LOOP EXECUTE 'CREATE TEMP TABLE t' || i || ' (id int)'; END LOOP; END $$")
-	hangUp(conn)
+	HangUp(conn)
 	if n := value[int](t, watcher, "SELECT count(*) FROM pg_stat_activity WHERE pid = $1", pid); n != 0 {
 		t.Error("the connection still takes a place on the server")
 	}

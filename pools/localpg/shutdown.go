@@ -98,7 +98,7 @@ func (s *Server) Resume(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	hangUp(conn)
+	HangUp(conn)
 	return nil
 }
 

@@ -28,7 +28,7 @@ func TestShutdownAndResumeKeepDataAndPort(t *testing.T) {
 			}
 			execute(t, conn, "INSERT INTO kept VALUES ('"+mode.String()+"')")
 			if mode == Smart {
-				hangUp(conn) // it would be waited for
+				HangUp(conn) // it would be waited for
 			}
 			if err := s.Shutdown(deadline(t), mode); err != nil {
 				t.Fatal(err)
@@ -40,7 +40,7 @@ func TestShutdownAndResumeKeepDataAndPort(t *testing.T) {
 				t.Errorf("processes %v are left, %v", left, err)
 			}
 			if conn, err := s.connect(deadline(t), s.SuperuserDSN()); err == nil {
-				hangUp(conn)
+				HangUp(conn)
 				t.Error("somebody still answers")
 			}
 			if err := s.Shutdown(deadline(t), mode); err != nil {
@@ -105,7 +105,7 @@ func TestSmartWaitsForTheLastClient(t *testing.T) {
 	if got := value[int](t, conn, "SELECT 1"); got != 1 {
 		t.Error("the client was cut off")
 	}
-	hangUp(conn)
+	HangUp(conn)
 	if err := s.Shutdown(deadline(t), Smart); err != nil {
 		t.Fatal(err)
 	}

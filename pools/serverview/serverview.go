@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/tenantpool/tenantpool/pools/localpg"
 )
 
 // Watch looks at a server until Stop. Its methods may be called from any
@@ -62,13 +64,13 @@ func Start(ctx context.Context, dsn, role string, every time.Duration) (*Watch, 
 	if _, err := look(ctx); err != nil {
 		end()
 		setEnded(err)
-		hangUp(conn)
+		localpg.HangUp(conn)
 		return nil, err
 	}
 	go func() {
 		err := w.run(running, every, look)
 		end()
-		hangUp(conn)
+		localpg.HangUp(conn)
 		setEnded(err)
 	}()
 	return w, nil
