@@ -59,9 +59,9 @@ func (s *Server) decode(body []byte, into any) error {
 // plainJSON refuses what the headers say of the body.
 func plainJSON(c echo.Context) error {
 	header := c.Request().Header
-	kinds := header.Values(echo.HeaderContentType)
-	kind, params, err := mime.ParseMediaType(strings.Join(kinds, ","))
-	if charset, given := params["charset"]; err != nil || len(kinds) > 1 || kind != "application/json" || given && !strings.EqualFold(charset, "utf-8") {
+	several := len(header.Values(echo.HeaderContentType)) > 1
+	kind, params, err := mime.ParseMediaType(header.Get(echo.HeaderContentType))
+	if charset, given := params["charset"]; err != nil || several || kind != "application/json" || given && !strings.EqualFold(charset, "utf-8") {
 		return &failure{status: http.StatusUnsupportedMediaType, message: "the body must be JSON in UTF-8: set Content-Type to application/json"}
 	}
 	for _, encoding := range header.Values(echo.HeaderContentEncoding) {
