@@ -38,6 +38,7 @@ func TestTheDashboard(t *testing.T) {
 		"says in banners what is wrong":                           saysWhatIsWrong,
 		"follows the events, and again after they broke off":      followsTheEvents,
 		"fits 400 pixels, in light and dark":                      fitsNarrowScreens,
+		"tells long ids apart":                                    tellsLongIDsApart,
 		"works under a prefix":                                    worksUnderAPrefix,
 		"takes what the server says for text, never for markup":   takesTextForText,
 		"shows what happened in the last five minutes, in charts": showsCharts,
@@ -588,6 +589,42 @@ func (rig *dashboardRig) tellLost(n uint64) {
 	}
 	rig.pool.mu.Unlock()
 	rig.pool.tell(model.Event{At: time.Now(), Kind: model.EventDialed, Workspace: "ws_001", Took: time.Millisecond})
+}
+
+// tellsLongIDsApart: ids that differ in their last characters only.
+func tellsLongIDsApart(t *testing.T, rig *dashboardRig) {
+	const long = "customer-of-the-north-west-region-with-a-contract-of-2026-"
+	rig.change(func(st *model.Stats) {
+		for i := range st.Workspaces.Active {
+			st.Workspaces.Active[i].ID = model.WorkspaceID(fmt.Sprintf("%s%04d", []string{"customer-", long}[i%2], i+1))
+		}
+	})
+	page := rig.open(rig.tokens[Operator], browsertest.Look{})
+	for _, width := range []int64{1280, 1440, 390} {
+		page.Look(browsertest.Look{Width: width, Height: 900})
+		page.Await("the table", fmt.Sprintf("innerWidth === %d && document.querySelectorAll('#workspace-rows .id').length === 8", width))
+		// What is seen of an id: its beginning, and the text after that as far as it is in the box.
+		cut := browsertest.Value[string](page, `[...document.querySelectorAll('#workspace-rows .id')].filter((e) => {
+			const box = e.getBoundingClientRect(), end = document.createRange();
+			end.selectNode(e.lastChild);
+			return end.getBoundingClientRect().right > box.right + 1 || e.firstChild.clientWidth < 40;
+		}).map((e) => e.title).join(' ')`)
+		if cut != "" {
+			t.Errorf("at %d pixels the ends of %s are not to be seen", width, cut)
+		}
+		if short := browsertest.Value[bool](page, `[...document.querySelectorAll('#workspace-rows [title^="customer-000"]')].every((e) => e.firstChild.scrollWidth <= e.firstChild.clientWidth)`); !short {
+			t.Errorf("at %d pixels short ids are cut", width)
+		}
+		browsertest.Value[any](page, "void document.querySelector('#workspaces').scrollIntoView()")
+		rig.screenshot(fmt.Sprintf("ids-%d", width))
+	}
+	if title := browsertest.Value[string](page, fmt.Sprintf(`document.querySelector('[data-workspace="%s0002"] .id').title`, long)); title != long+"0002" {
+		t.Errorf("the hover says %q", title)
+	}
+	page.Click(fmt.Sprintf(`[data-workspace="%s0002"] .id`, long))
+	if copied := browsertest.Value[string](page, "getSelection().toString()"); copied != long+"0002" {
+		t.Errorf("a click and a copy give %q", copied)
+	}
 }
 
 func fitsNarrowScreens(t *testing.T, rig *dashboardRig) {

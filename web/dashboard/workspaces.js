@@ -175,7 +175,9 @@ function makeRow(id) {
     view.cells[column.key] = cell;
     view.tr.append(cell);
   }
-  view.cells.id.append(el('span', { class: 'id', title: id }, id));
+  // Where there is no room it is the middle that is cut: ids differ at their ends.
+  const cut = Math.max(0, id.length - 6);
+  view.cells.id.append(el('span', { class: 'id', title: id }, el('span', { class: 'id-start' }, id.slice(0, cut)), id.slice(cut)));
   if (steer) {
     view.hold = el('button', { type: 'button', class: 'small', onclick: () => (rows.get(id)?.paused ? steer.resume(id) : steer.pause(id)) }, 'Pause');
     const evict = el('button', { type: 'button', class: 'small', 'aria-label': `Evict ${id}`, onclick: () => steer.evict(id) }, 'Evict');
