@@ -89,6 +89,11 @@ func (m *Manager) takeTurn(ctx context.Context) error {
 	select {
 	case m.turn <- struct{}{}:
 		return nil
+	default:
+	}
+	select {
+	case m.turn <- struct{}{}:
+		return nil
 	case <-ctx.Done():
 		return fmt.Errorf("the server is being asked by somebody else: %w", ctx.Err())
 	}
@@ -138,7 +143,11 @@ var errNoAnswer = errors.New("the server has not answered since the program star
 // last of what went wrong.
 func (m *Manager) WaitForServer(ctx context.Context) error {
 	told := false
+	var last error
 	for !within(m.answered, 0) {
+		if last != nil && ctx.Err() != nil {
+			return fmt.Errorf("wait for the server: %w: %w", ctx.Err(), last)
+		}
 		err := m.meetServer(ctx)
 		if err == nil {
 			break
@@ -155,6 +164,7 @@ func (m *Manager) WaitForServer(ctx context.Context) error {
 			told = true
 			m.log.WithField("error", err.Error()).Warn("The server does not answer, and is waited for")
 		}
+		last = err
 		select { // it has not always waited
 		case <-time.After(askAgain):
 		case <-ctx.Done():

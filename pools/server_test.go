@@ -5,6 +5,7 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"strconv"
@@ -199,6 +200,21 @@ func TestAConnectionThatFallsSilentDoesNotUseUpTheWaitForTheServer(t *testing.T)
 		t.Error("none fell silent, so this test shows nothing")
 	}
 	m.log.line(t, "is waited for", "then did not answer within")
+}
+
+// The wait ends between two attempts, as a rule.
+func TestAWaitInVainSaysWhatTheServerDid(t *testing.T) {
+	cfg := config(20)
+	cfg.Port, cfg.AcquireTimeout = 1, 10*time.Millisecond // nobody listens there
+	m := open(t, cfg, pools.WithLateServer())
+	for range 8 {
+		ctx, stop := context.WithTimeout(t.Context(), 60*time.Millisecond)
+		err := m.WaitForServer(ctx)
+		stop()
+		if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "connection refused") {
+			t.Errorf("%v", err)
+		}
+	}
 }
 
 func TestOpenDoesNotWaitForASilentServer(t *testing.T) {

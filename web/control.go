@@ -283,6 +283,7 @@ func (s *Server) drain(c echo.Context) error {
 // drainPool belongs to no request: it goes on when the client has gone.
 func (s *Server) drainPool() {
 	began := time.Now()
+	s.log.Info("Draining")
 	for {
 		ctx, stop := context.WithTimeout(context.Background(), drainTimeout)
 		err := s.pool.Close(ctx)

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/labstack/echo/v4"
-	"github.com/sirupsen/logrus"
 
 	"github.com/tenantpool/tenantpool/model"
 )
@@ -134,7 +133,7 @@ func (s *Server) checkReady() healthAnswer {
 	var failed []string
 	fail := func(part string, err error) {
 		failed = append(failed, part)
-		s.log.WithFields(logrus.Fields{"part": part, "error": err.Error()}).Warn("Not ready")
+		s.readyLog.notReady(part, err)
 	}
 	switch {
 	case errors.Is(err, model.ErrClosed):
@@ -150,5 +149,6 @@ func (s *Server) checkReady() healthAnswer {
 	if len(failed) > 0 {
 		return healthAnswer{"not ready", failed}
 	}
+	s.readyLog.ready()
 	return healthAnswer{Status: "ok"}
 }

@@ -137,6 +137,37 @@ func TestBeforeItShutsDownTheProcessIsNotReadyAndSaysWhy(t *testing.T) {
 	})
 }
 
+// A frozen server fails no dial, so this is where its outage's end is told.
+func TestTheLogSaysWhenItIsReadyAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := startShell(t)
+		var frozen error
+		s.pool.(*fakePool).ping = func(context.Context) error { return frozen }
+		said := func(message string) int { return strings.Count(s.log.String(), `"message":"`+message+`"`) }
+		ask := func(times int, answers ...error) {
+			for i := range times {
+				frozen = answers[i%len(answers)]
+				s.do("GET", "/readyz", "")
+				time.Sleep(2 * time.Second)
+			}
+		}
+		silent := errors.New("timeout")
+		ask(2, nil)
+		ask(75, silent) // for 150 s
+		if said("Not ready") != 3 || said("Ready again") != 0 || !strings.Contains(s.log.String(), `"suppressed":29`) {
+			t.Errorf("while it is not ready:\n%s", s.log)
+		}
+		ask(2, nil)
+		if said("Ready again") != 1 || !strings.Contains(s.log.String(), `"took":"2m30s"`) {
+			t.Errorf("after it:\n%s", s.log)
+		}
+		ask(60, nil, silent) // two minutes of coming and going
+		if n, ready := said("Not ready")-3, said("Ready again")-1; n < 2 || n > 3 || ready != n {
+			t.Errorf("while it comes and goes it says %d times that it is not ready, and %d times that it is:\n%s", n, ready, s.log)
+		}
+	})
+}
+
 // /healthz is asked by whoever kills what does not answer.
 func TestTheHealthOfADrainDoesNotWaitForAPoolThatHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

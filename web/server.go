@@ -111,6 +111,7 @@ type Server struct {
 
 	description []byte // of the API
 	readiness   shared[healthAnswer]
+	readyLog    *readyLog
 	*handlers
 }
 
@@ -165,6 +166,7 @@ func newServer(pool Pool, o Options, routes []route) (*Server, error) {
 		end:     end,
 
 		description: description,
+		readyLog:    newReadyLog(o.Log),
 		handlers:    newHandlers(pool, o),
 	}
 	s.access.Store(access)

@@ -260,8 +260,10 @@ func TestServeEndsByItselfWhenItIsDrained(t *testing.T) {
 	if status := s.ended(); status != 0 {
 		t.Errorf("exit status %d:\n%s", status, s.stderr())
 	}
-	if n := len(s.with("Drained")); n != 1 {
-		t.Errorf("it says %d times that it is drained:\n%s", n, s.stderr())
+	for _, message := range []string{"Draining", "Drained"} {
+		if n := len(s.with(message)); n != 1 {
+			t.Errorf("it says %q %d times:\n%s", message, n, s.stderr())
+		}
 	}
 }
 
