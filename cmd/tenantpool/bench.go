@@ -5,25 +5,33 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"runtime/pprof"
 	"slices"
 	"strings"
 	"time"
 
-	"github.com/sirupsen/logrus"
 	"github.com/spf13/cobra"
 
 	"github.com/tenantpool/tenantpool/cmd/internal/bench"
+	"github.com/tenantpool/tenantpool/cmd/internal/stage"
 	"github.com/tenantpool/tenantpool/model"
 )
 
 // benchOptions are the bench's flags.
 type benchOptions struct {
 	bench.Options
-	report, chart string
+	workloads              []string // their names, when there is no file
+	file                   string   // of workloads
+	report, chart, profile string
 }
 
 func newBench() *cobra.Command {
-	o := benchOptions{Options: bench.Default(), report: textReport}
+	var names []string
+	for _, w := range bench.Workloads() {
+		names = append(names, w.Name)
+	}
+	o := benchOptions{Options: bench.Default(), workloads: names, report: textReport}
 	cmd := &cobra.Command{
 		Use:   "bench",
 		Short: "Compare tenantpool with what one would use instead, on this machine",
@@ -33,10 +41,12 @@ func newBench() *cobra.Command {
   connect     a connection for each request
   pgxpools    a pgxpool of --cap connections for each workspace
   sql-lru     an LRU of database/sql pools, behind a mutex
-  pgbouncer   PgBouncer in transaction mode, when it is installed; it is started
-              on a port of its own and stopped again
+  pgbouncer   PgBouncer in transaction mode, when it is installed
+  pgpool      pgpool-II, when it is installed: processes that each keep a few
+              databases' connections
 
-and with several workloads:
+The poolers are started for their turns, where nobody else meets them, and stopped
+again. The workloads are:
 
   all-fit     so many workspaces that all their connections fit
   zipf        some workspaces are much more popular than others
@@ -71,11 +81,15 @@ missed target is no error.`,
 			if most := (model.Config{MaxConnections: o.Budget}).WorkspaceBudget(); o.Cap > most {
 				return &usageError{cmd.CommandPath(), fmt.Errorf("--cap %d is more than the %d connections that a --budget of %d leaves the workspaces", o.Cap, most, o.Budget)}
 			}
+			if err := o.findWorkloads(cmd.Flags().Changed("workload")); err != nil {
+				return &usageError{cmd.CommandPath(), err}
+			}
 			return runBench(cmd.Context(), o, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
 	flags := cmd.Flags()
-	flags.Var(choices{&o.Workloads, bench.Workloads()}, "workload", "which workloads, with commas in between, or all")
+	flags.Var(choices{&o.workloads, names}, "workload", "which workloads, with commas in between, or all")
+	flags.StringVar(&o.file, "workload-file", "", "a file of other workloads; see docs/benchmarks.md")
 	flags.Var(choices{&o.Strategies, bench.Strategies()}, "strategies", "which strategies, with commas in between, or all")
 	flags.Var(wholeNumber{&o.Workspaces, 2, 10_000}, "workspaces", "how many workspaces there are, but for all-fit (2 to 10000)")
 	flags.Var(wholeNumber{&o.Budget, 20, 10_000}, "budget", "how many connections there are: the manager's DB_MAX_CONNECTIONS (20 to 10000)")
@@ -88,29 +102,42 @@ missed target is no error.`,
 	flags.Uint64Var(&o.Seed, "seed", o.Seed, "what the requests' workspaces are drawn from")
 	flags.Var(choice{&o.report, []string{textReport, jsonReport}}, "report", "what the report on standard output looks like")
 	flags.StringVar(&o.chart, "chart", "", "a file for a chart of the result: its name ends in .svg or .html")
+	flags.StringVar(&o.profile, "profile", "", "a file for a CPU profile, in which each turn is labelled (go tool pprof -tagfocus strategy=tenantpool FILE)")
 	flags.StringVar(&o.DSN, "dsn", "", "a server to use, whose role may create databases; without it a throwaway one is started")
 	flags.SortFlags = false
 	return cmd
 }
 
-// runBench runs until all turns were taken or ctx is done.
-func runBench(ctx context.Context, o benchOptions, stdout, stderr io.Writer) error {
-	con := startConsole(stderr)
-	defer con.stop()
-	if o.DSN == "" {
-		forgetOtherServers()
+// findWorkloads are those of the file, or the named ones.
+func (o *benchOptions) findWorkloads(named bool) (err error) {
+	if o.file == "" {
+		o.Workloads = slices.DeleteFunc(bench.Workloads(), func(w bench.Workload) bool { return !slices.Contains(o.workloads, w.Name) })
+		return nil
 	}
-	log := logrus.New()
-	log.SetOutput(con)
-	log.SetLevel(logrus.WarnLevel)
-	log.SetFormatter(&logrus.TextFormatter{DisableColors: true, DisableTimestamp: true})
+	if named {
+		return errors.New("--workload and --workload-file exclude each other: the file's are all run")
+	}
+	o.Workloads, err = bench.ReadWorkloads(o.file)
+	return err
+}
 
+// runBench runs until all turns were taken or ctx is done.
+func runBench(ctx context.Context, o benchOptions, stdout, stderr io.Writer) (err error) {
+	con := stage.StartConsole(stderr)
+	defer con.Stop()
+	if o.profile != "" {
+		stop, err := startProfile(o.profile)
+		if err != nil {
+			return fmt.Errorf("bench: %w", err)
+		}
+		defer func() { err = errors.Join(err, stop()) }()
+	}
 	interrupted := context.AfterFunc(ctx, func() {
-		con.println("interrupted: removing everything (interrupt again to exit at once)")
+		con.Printf("interrupted: removing everything (interrupt again to exit at once)")
 	})
-	result, err := bench.Run(ctx, o.Options, log, bench.Terminal{Println: con.println, Show: con.show, Progress: con.progress})
+	result, err := bench.Run(ctx, o.Options, con)
 	interrupted()
-	con.stop()
+	con.Stop()
 	if ctx.Err() != nil {
 		if errors.Is(err, context.Canceled) {
 			err = nil // it says no more than that
@@ -128,11 +155,27 @@ func runBench(ctx context.Context, o benchOptions, stdout, stderr io.Writer) err
 		return fmt.Errorf("bench: write the report: %w", err)
 	}
 	if o.chart != "" {
-		if err := bench.WriteChart(o.chart, result.ChartData()); err != nil {
+		if err := result.WriteChart(o.chart); err != nil {
 			return fmt.Errorf("bench: %w", err)
 		}
 	}
 	return result.Verdict()
+}
+
+// startProfile writes where this process spends its time. The samples of each turn
+// are labelled with the workload and the strategy.
+func startProfile(name string) (stop func() error, err error) {
+	file, err := os.Create(name)
+	if err != nil {
+		return nil, fmt.Errorf("write the profile: %w: name a file that can be written, in a directory that exists", err)
+	}
+	if err := pprof.StartCPUProfile(file); err != nil {
+		return nil, errors.Join(fmt.Errorf("write the profile: %w", err), file.Close())
+	}
+	return func() error {
+		pprof.StopCPUProfile()
+		return file.Close()
+	}, nil
 }
 
 // choices is a flag with some of a few possible values, or all.

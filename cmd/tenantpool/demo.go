@@ -5,15 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/tenantpool/tenantpool/cmd/figures"
 	"github.com/tenantpool/tenantpool/cmd/internal/stage"
 	"github.com/tenantpool/tenantpool/model"
+	"github.com/tenantpool/tenantpool/pools"
+	"github.com/tenantpool/tenantpool/pools/serverview"
 )
 
 // demoOptions are the demo's flags.
@@ -77,18 +76,16 @@ traffic began.`,
 
 // demo runs until o.length is over or ctx is done, and leaves nothing behind.
 func demo(ctx context.Context, o demoOptions, stdout, stderr io.Writer) error {
-	con := startConsole(stderr)
-	defer con.stop()
-	forgetOtherServers()
-
-	st, err := setUp(ctx, o, con)
+	con := stage.StartConsole(stderr)
+	defer con.Stop()
+	show, err := setUp(ctx, o, con)
 	if err != nil {
 		return fmt.Errorf("demo: %w", err)
 	}
-	rep, err := play(ctx, o, st, con)
-	con.keepLine()
-	err = errors.Join(err, st.tearDown(&rep))
-	con.stop()
+	rep, err := show.play(ctx, o, con)
+	con.KeepLine()
+	err = errors.Join(err, show.tearDown(&rep, con))
+	con.Stop()
 
 	if err := rep.write(stdout, o.report); err != nil {
 		return fmt.Errorf("demo: write the report: %w", err)
@@ -99,62 +96,151 @@ func demo(ctx context.Context, o demoOptions, stdout, stderr io.Writer) error {
 	return rep.verdict()
 }
 
-// forgetOtherServers unsets the variables that tell PostgreSQL's clients where and
-// how to connect (PGSERVICE, PGOPTIONS and so on). They are about the user's
-// servers, and connections to the demo's own would heed them.
-func forgetOtherServers() {
-	for _, variable := range os.Environ() {
-		name, _, _ := strings.Cut(variable, "=")
-		if strings.HasPrefix(name, "PG") && name != "PG_BIN" { // that is localpg's
-			_ = os.Unsetenv(name)
+// show is all that the demo puts up and takes down again; nil is what is not up.
+type show struct {
+	stage   *stage.Stage
+	watch   *serverview.Watch // the server's own view of what the demo does
+	manager *pools.Manager
+	filler  *filler
+	admin   *admin // nil too when none is wanted
+}
+
+// setUp starts the server, creates the workspaces and opens the manager. On an error
+// nothing is left behind.
+func setUp(ctx context.Context, o demoOptions, con *stage.Console) (_ *show, err error) {
+	s := &show{}
+	defer func() {
+		if err == nil {
+			return
 		}
+		if ctx.Err() != nil { // what failed then does not matter
+			err = fmt.Errorf("%w before the traffic began", errInterrupted)
+		}
+		err = errors.Join(err, s.tearDown(&report{}, con))
+	}()
+	if s.admin, err = listenAdmin(o, con); err != nil {
+		return nil, err
 	}
+	s.stage, err = stage.Set(ctx, stage.Options{Workspaces: o.workspaces, Budget: o.budget, Workers: o.workers, Tables: stage.Shop}, con)
+	if err != nil {
+		return nil, err
+	}
+	if s.watch, _, err = s.stage.Watch(ctx); err != nil {
+		return nil, err
+	}
+	log := con.Logger()
+	if s.manager, err = pools.Open(ctx, s.stage.Config, pools.WithLogger(log)); err != nil {
+		return nil, err
+	}
+	if s.filler, err = startFiller(ctx, s.manager, s.stage.Config.SystemLimits().PerWorkspace); err != nil {
+		return nil, err
+	}
+	return s, s.admin.serve(s.manager, log, con)
+}
+
+// drainWithin bounds the end of the manager, whose connections are all at home.
+const drainWithin = 20 * time.Second
+
+// tearDown ends everything that is up, and adds to the report what the server has
+// seen: after the manager's Close it should have nothing left.
+func (s *show) tearDown(rep *report, con *stage.Console) error {
+	ctx, stop := context.WithTimeout(context.Background(), drainWithin)
+	defer stop()
+	var failed []error
+	s.admin.close()
+	if s.filler != nil {
+		s.filler.stop()
+	}
+	if s.manager != nil {
+		failed = append(failed, s.manager.Close(ctx))
+	}
+	if s.watch != nil {
+		left, err := s.watch.Count(ctx)
+		s.watch.Stop()
+		failed = append(failed, err, s.watch.Err())
+		rep.PeakServerBackends, rep.ServerSamples, rep.BackendsAfterClose = s.watch.Peak(), s.watch.Samples(), left
+		rep.ServerRefusals = max(rep.ServerRefusals, s.stage.Refusals())
+	}
+	if s.stage != nil {
+		failed = append(failed, s.stage.Close(con))
+	}
+	return errors.Join(failed...)
 }
 
 // play runs the traffic and returns what came of it.
-func play(ctx context.Context, o demoOptions, st *demoStage, con *console) (report, error) {
-	before, err := st.manager.Stats(context.Background())
+func (s *show) play(ctx context.Context, o demoOptions, con *stage.Console) (report, error) {
+	before, err := s.manager.Stats(context.Background())
 	if err != nil {
 		return report{}, err
 	}
-	con.println(fmt.Sprintf("%s workers send requests to all of them%s\n", figures.Grouped(o.workers), until(o.length)))
-
+	until := ", until you interrupt (Ctrl-C)"
 	playing := ctx
 	if o.length > 0 {
+		until = fmt.Sprintf(", for %v", o.length)
 		var end context.CancelFunc
 		playing, end = context.WithTimeout(ctx, o.length)
 		defer end()
 	}
-	rec := startRecorder()
-	shown := startLive(rec, st, before, con)
+	con.Printf("%s workers send requests to all of them%s\n", stage.Grouped(o.workers), until)
+	traffic := stage.NewTraffic(s.manager, s.stage, o.zipf)
+	shown := startLive(traffic, s.manager, before, con)
 	untold := context.AfterFunc(ctx, func() {
-		con.println("interrupted: letting the requests under way finish (interrupt again to exit at once)")
+		con.Printf("interrupted: letting the requests under way finish (interrupt again to exit at once)")
 	})
 	began := time.Now()
-	traffic{
-		manager:    st.manager,
-		workspaces: st.workspaces,
-		popularity: stage.NewPopularity(len(st.workspaces), o.zipf),
-		recorder:   rec,
-	}.run(playing, o.workers)
+	tally := traffic.Run(playing, o.workers)
 	took := time.Since(began)
 	untold()
 	shown.stop()
-	result := rec.stop()
 
-	after, err := st.manager.Stats(context.Background())
+	after, err := s.manager.Stats(context.Background())
 	if errors.Is(err, model.ErrClosed) { // it has ended already
 		after, err = before, nil
 		after.Workspaces.Draining = true
 	}
-	rep := newReport(o, st.config, result, took, before, after)
-	rep.Drained = after.Workspaces.Draining
-	return rep, err
+	return newReport(o, s.stage.Config, tally, took, before, after), err
 }
 
-func until(length time.Duration) string {
-	if length == 0 {
-		return ", until you interrupt (Ctrl-C)"
+// filler keeps the application's part of the system share open, as an
+// application does that works with it. Without that the server would have a few
+// connections to spare, and forgive the manager a slot that it uses too early.
+type filler struct {
+	end   context.CancelFunc
+	ended chan struct{}
+}
+
+// fillEvery is shorter than the time after which an idle connection is closed.
+const fillEvery = time.Minute
+
+func startFiller(ctx context.Context, manager *pools.Manager, share int) (*filler, error) {
+	if err := fill(ctx, manager, share); err != nil {
+		return nil, err
 	}
-	return fmt.Sprintf(", for %v", length)
+	running, end := context.WithCancel(context.Background())
+	f := &filler{end: end, ended: make(chan struct{})}
+	go func() {
+		defer close(f.ended)
+		for running.Err() == nil {
+			stage.Pause(running, fillEvery)
+			_ = fill(running, manager, share) // the next one may do better
+		}
+	}()
+	return f, nil
+}
+
+// fill borrows all of the share at once, and gives it back.
+func fill(ctx context.Context, manager *pools.Manager, share int) error {
+	for range share {
+		conn, err := manager.System().Acquire(ctx)
+		if err != nil {
+			return fmt.Errorf("open the system database's share of %d connections: %w", share, err)
+		}
+		defer conn.Release()
+	}
+	return nil
+}
+
+func (f *filler) stop() {
+	f.end()
+	<-f.ended
 }

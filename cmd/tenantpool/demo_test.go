@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/tenantpool/tenantpool/cmd/internal/stage"
 )
 
 // decode takes the one JSON object that standard output must be.
@@ -33,12 +35,12 @@ func check(t *testing.T, r report) {
 		t.Errorf("%d requests, %d ok", r.Requests, r.OK)
 	}
 	for kind, n := range r.Errors {
-		if kind != cancelled && n > 0 {
+		if kind != stage.Cancelled && n > 0 {
 			t.Errorf("%d errors of the kind %s: %s", n, kind, r.ErrorExamples[kind])
 		}
 	}
-	if r.Failed != 0 || r.OK+r.Errors[cancelled] != r.Requests {
-		t.Errorf("%d requests: %d ok, %d cancelled, %d failed", r.Requests, r.OK, r.Errors[cancelled], r.Failed)
+	if r.Failed != 0 || r.OK+r.Errors[stage.Cancelled] != r.Requests {
+		t.Errorf("%d requests: %d ok, %d cancelled, %d failed", r.Requests, r.OK, r.Errors[stage.Cancelled], r.Failed)
 	}
 	if r.ServerRefusals != 0 {
 		t.Errorf("the server refused %d connections", r.ServerRefusals)
@@ -66,7 +68,7 @@ func TestDemo(t *testing.T) {
 	if r.Workspaces != 30 || r.Budget != 20 || r.Workers != 16 || r.Zipf != 1.2 || r.WorkspaceBudget != 15 {
 		t.Errorf("the report is about another run: %+v", r)
 	}
-	if r.Errors[cancelled] == 0 {
+	if r.Errors[stage.Cancelled] == 0 {
 		t.Error("no request was cancelled on the way")
 	}
 	if r.Evictions == 0 || r.Dials == 0 || r.Hits == 0 {
@@ -149,7 +151,7 @@ func TestASecondInterruptExitsAtOnce(t *testing.T) {
 	ctx, stop := context.WithTimeout(context.Background(), patience)
 	defer stop()
 	for len(p.leftBehind()) > 0 && ctx.Err() == nil {
-		pause(ctx, 50*time.Millisecond)
+		stage.Pause(ctx, 50*time.Millisecond)
 	}
 	if left := p.leftBehind(); len(left) > 0 {
 		t.Errorf("left behind: %q", left)

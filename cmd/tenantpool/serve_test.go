@@ -21,6 +21,7 @@ import (
 
 	"github.com/sirupsen/logrus"
 
+	"github.com/tenantpool/tenantpool/cmd/internal/stage"
 	"github.com/tenantpool/tenantpool/model"
 	"github.com/tenantpool/tenantpool/pools"
 	"github.com/tenantpool/tenantpool/pools/localpg"
@@ -455,7 +456,7 @@ func TestTheDemoGoesToAnotherPortOnlyIfNobodyChoseOne(t *testing.T) {
 	}
 	defer taken.Close()
 	var stderr bytes.Buffer
-	con := startConsole(&stderr)
+	con := stage.StartConsole(&stderr)
 	o := demoOptions{addr: taken.Addr().String()}
 	a, err := listenAdmin(o, con)
 	if err != nil {
@@ -472,7 +473,7 @@ func TestTheDemoGoesToAnotherPortOnlyIfNobodyChoseOne(t *testing.T) {
 	if a, err := listenAdmin(demoOptions{}, con); a != nil || err != nil {
 		t.Errorf("%v, %v", a, err)
 	}
-	con.stop()
+	con.Stop()
 	if want := o.addr + " is taken, so the admin server is on another port (--addr chooses one)\n"; stderr.String() != want {
 		t.Errorf("%q", &stderr)
 	}

@@ -32,15 +32,15 @@ func BenchmarkTrafficBesideStatistics(b *testing.B) {
 		rate   = 2000 // a second
 		askers = 4
 	)
-	con := startConsole(io.Discard)
-	defer con.stop()
+	con := stage.StartConsole(io.Discard)
+	defer con.Stop()
 	o := demoOptions{workspaces: 60, budget: 40, workers: 32, zipf: 1.2}
 	st, err := setUp(b.Context(), o, con)
 	if err != nil {
 		b.Fatal(err)
 	}
 	defer func() {
-		if err := st.tearDown(&report{}); err != nil {
+		if err := st.tearDown(&report{}, con); err != nil {
 			b.Error(err)
 		}
 	}()
@@ -49,10 +49,9 @@ func BenchmarkTrafficBesideStatistics(b *testing.B) {
 	traffic := func() float64 {
 		ctx, stop := context.WithTimeout(b.Context(), turn)
 		defer stop()
-		rec := startRecorder()
 		began := time.Now()
-		traffic{st.manager, st.workspaces, stage.NewPopularity(len(st.workspaces), o.zipf), rec}.run(ctx, o.workers)
-		return float64(rec.stop().requests) / time.Since(began).Seconds()
+		tally := stage.NewTraffic(st.manager, st.stage, o.zipf).Run(ctx, o.workers)
+		return float64(tally.Requests) / time.Since(began).Seconds()
 	}
 	traffic() // warms up
 	for b.Loop() {
@@ -84,7 +83,7 @@ func median(of []float64) float64 {
 	return of[len(of)/2]
 }
 
-func startStatistics(b *testing.B, st *demoStage) (address, token string) {
+func startStatistics(b *testing.B, st *show) (address, token string) {
 	b.Helper()
 	log := logrus.New()
 	log.SetOutput(io.Discard)

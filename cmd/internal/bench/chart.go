@@ -9,44 +9,34 @@ import (
 	"path/filepath"
 	"strings"
 
+	"golang.org/x/image/font"
+	"gonum.org/v1/plot/vg"
+	"gonum.org/v1/plot/vg/draw"
+
 	"github.com/tenantpool/tenantpool/internal/chart"
 )
-
-// ChartData is what a chart shows of one workload.
-type ChartData struct {
-	Workload string
-	Bars     []ChartBar
-}
-
-// ChartBar is what one strategy came to. A figure that is not known is NaN; a
-// percentile of 0 is not known either.
-type ChartBar struct {
-	Strategy string
-	// RequestsPerSecond is the median of the rounds, Low and High their range.
-	RequestsPerSecond, Low, High float64
-	P50Ms, P99Ms, P999Ms         float64
-	// The ratios are from 0 to 1.
-	HitRatio, LRUHitRatio, BeladyHitRatio float64
-	Errors                                int
-}
 
 // WriteChart draws the workloads, one below the other, and writes the result to
 // the file: an HTML page or an SVG, by the file's ending. It needs nothing from
 // elsewhere to be looked at, and follows the reader's light or dark scheme.
-func WriteChart(file string, data []ChartData) error {
-	format, err := chartFormat(file)
-	if err != nil {
+func (r *Result) WriteChart(file string) error {
+	if err := CheckChart(file); err != nil {
 		return err
 	}
-	if len(data) == 0 {
-		return fmt.Errorf("draw %s: there is no workload to draw: run at least one", file)
-	}
-	for _, workload := range data {
-		if len(workload.Bars) == 0 {
-			return fmt.Errorf("draw %s: workload %q has no strategy to draw: run at least one", file, workload.Workload)
+	var drawn []Report
+	for _, w := range r.Workloads {
+		if len(w.served()) > 0 {
+			drawn = append(drawn, w)
 		}
 	}
-	content, err := format(data)
+	if len(drawn) == 0 {
+		return fmt.Errorf("draw %s: no strategy had a turn: run at least one", file)
+	}
+	format := drawSVG
+	if !isSVG(file) {
+		format = drawPage
+	}
+	content, err := format(drawn)
 	if err != nil {
 		return fmt.Errorf("draw %s: %w", file, err)
 	}
@@ -60,15 +50,25 @@ func WriteChart(file string, data []ChartData) error {
 	return nil
 }
 
-// chartFormat knows how to draw a file. Ask it before a long run.
-func chartFormat(file string) (func([]ChartData) ([]byte, error), error) {
-	switch strings.ToLower(filepath.Ext(file)) {
-	case ".svg":
-		return drawSVG, nil
-	case ".html", ".htm":
-		return drawPage, nil
+// CheckChart tells whether a chart can be written to a file of that name. Ask it
+// before a long run.
+func CheckChart(file string) error {
+	if ending := strings.ToLower(filepath.Ext(file)); !isSVG(file) && ending != ".html" && ending != ".htm" {
+		return fmt.Errorf("draw %s: its ending says neither HTML nor SVG: use .html or .svg", file)
 	}
-	return nil, fmt.Errorf("draw %s: its ending says neither HTML nor SVG: use .html or .svg", file)
+	return nil
+}
+
+func isSVG(file string) bool { return strings.EqualFold(filepath.Ext(file), ".svg") }
+
+// served are the strategies that had turns.
+func (r Report) served() (all []StrategyReport) {
+	for _, s := range r.Strategies {
+		if s.Skipped == "" {
+			all = append(all, s)
+		}
+	}
+	return all
 }
 
 var page = template.Must(template.New("page").Parse(`<!DOCTYPE html>
@@ -94,10 +94,10 @@ svg { display: block; width: 100%; min-width: 50rem; height: auto; }
 `))
 
 // drawPage puts each workload's SVG into one page.
-func drawPage(data []ChartData) ([]byte, error) {
+func drawPage(all []Report) ([]byte, error) {
 	var charts []template.HTML
-	for i := range data {
-		svg, err := drawSVG(data[i : i+1])
+	for i := range all {
+		svg, err := drawSVG(all[i : i+1])
 		if err != nil {
 			return nil, err
 		}
@@ -107,4 +107,76 @@ func drawPage(data []ChartData) ([]byte, error) {
 	var out bytes.Buffer
 	err := page.Execute(&out, map[string]any{"Charts": charts, "Ink": chart.Ink, "Paper": chart.Paper})
 	return out.Bytes(), err
+}
+
+const (
+	chartWidth   = 1080 * vg.Length(1)
+	margin       = 14 * vg.Length(1)
+	rowGap       = 36 * vg.Length(1)
+	panelGap     = 22 * vg.Length(1)
+	titleHeight  = 30 * vg.Length(1) // a workload's name
+	headerHeight = 40 * vg.Length(1) // a panel's title and its legend
+	axisHeight   = 40 * vg.Length(1)
+	barHeight    = 40 * vg.Length(1) // one strategy
+)
+
+func (r Report) height() vg.Length {
+	return titleHeight + headerHeight + vg.Length(len(r.served()))*barHeight + axisHeight
+}
+
+// drawSVG draws a row of three panels for each workload. They share the names of
+// the strategies, which stand left of the first.
+func drawSVG(all []Report) ([]byte, error) {
+	height := 2*margin - rowGap
+	var titles []string
+	for _, r := range all {
+		height += r.height() + rowGap
+		titles = append(titles, r.title())
+	}
+	title := "Requests/s, latency and hit ratio by strategy: " + strings.Join(titles, "; ")
+	return chart.SVG(chartWidth, height, title, func(whole draw.Canvas) error {
+		top := height - margin
+		for _, r := range all {
+			bottom := top - r.height()
+			if err := r.draw(chart.Part(whole, margin, chartWidth-margin, bottom, top)); err != nil {
+				return fmt.Errorf("workload %q: %w", r.Workload, err)
+			}
+			top = bottom - rowGap
+		}
+		return nil
+	})
+}
+
+func (r Report) draw(row draw.Canvas) error {
+	row.FillText(chart.Style(16, font.WeightBold, chart.Ink), vg.Point{X: row.Min.X, Y: row.Max.Y - 16}, r.title())
+	strategies := r.served()
+	names := make([]string, len(strategies))
+	var width vg.Length
+	for i, s := range strategies {
+		names[i] = s.Name
+		width = max(width, chart.Style(11, font.WeightNormal, chart.Ink).Width(s.Name))
+	}
+	left, rest := row.Min.X, row.Size().X-width
+	for i, p := range []struct {
+		make  func([]StrategyReport) (panel, error)
+		share vg.Length
+	}{{throughput, 0.32}, {latencies, 0.36}, {hitRatios, 0.32}} {
+		made, err := p.make(strategies)
+		if err != nil {
+			return err
+		}
+		right := left + p.share*rest
+		header := left
+		if i == 0 {
+			right += width
+			header += width
+			made.nameY(names)
+		} else {
+			made.nameY(make([]string, len(names)))
+		}
+		made.drawHeader(chart.Part(row, header, right, row.Max.Y-titleHeight-headerHeight, row.Max.Y-titleHeight))
+		made.Draw(chart.Part(row, left, right-panelGap, row.Min.Y, row.Max.Y-titleHeight-headerHeight))
+		left = right
+	}
+	return nil
 }

@@ -1,6 +1,10 @@
 package bench
 
 import (
+	"fmt"
+	"math"
+	"strings"
+
 	"golang.org/x/image/font"
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/plotter"
@@ -11,7 +15,125 @@ import (
 	"github.com/tenantpool/tenantpool/internal/chart"
 )
 
-const notMeasured = "not measured"
+// throughput shows the medians and, as whiskers, the range of the rounds.
+func throughput(all []StrategyReport) (panel, error) {
+	p := newPanel("Throughput", "requests/s: median of the rounds, and their range")
+	values := make([]float64, len(all))
+	for i, s := range all {
+		values[i] = s.RequestsPerSecond.Median
+	}
+	if err := p.bars(values, 18, 0, chart.Blue); err != nil {
+		return p, err
+	}
+	for i, s := range all {
+		of, y := s.RequestsPerSecond, row(all, i)
+		whiskers, err := plotter.NewXErrorBars(struct {
+			plotter.XYs
+			plotter.XErrors
+		}{plotter.XYs{{X: of.Min, Y: y}}, plotter.XErrors{{High: of.Max - of.Min}}})
+		if err != nil {
+			return p, err
+		}
+		whiskers.LineStyle = draw.LineStyle{Color: chart.Ink.Color(), Width: 1}
+		whiskers.CapWidth = 7
+		p.Add(whiskers)
+		if err := p.label(chart.English.Sprintf("%.0f", of.Median), of.Max, y, besideBar, 11, chart.Ink); err != nil {
+			return p, err
+		}
+		if s.Failed > 0 {
+			words := chart.English.Sprintf("%d errors", s.Failed)
+			if s.Failed == 1 {
+				words = "1 error"
+			}
+			if err := p.label(words, of.Max, y, besideBar.Add(vg.Point{Y: -13}), 10, chart.Red); err != nil {
+				return p, err
+			}
+		}
+	}
+	p.X.Min = 0
+	p.X.Max = max(p.X.Max, 1)
+	p.X.Tick.Marker = chart.RoundTicks{}
+	return p, nil
+}
+
+// latencies shows the percentiles as points, because a logarithmic axis has no
+// zero for a bar to start from. A strategy that served nobody has none.
+func latencies(all []StrategyReport) (panel, error) {
+	marks := []legendEntry{
+		{"p50", chart.Blue, draw.CircleGlyph{}}, {"p99", chart.Amber, draw.BoxGlyph{}}, {"p99.9", chart.Red, draw.PyramidGlyph{}},
+	}
+	p := newPanel("Latency", "ms, logarithmic; the figures are p50 / p99 / p99.9", marks...)
+	low, high := math.Inf(1), math.Inf(-1)
+	for _, s := range all {
+		if s.P50Ms.Median > 0 {
+			low, high = min(low, s.P50Ms.Median), max(high, s.P999Ms.Median)
+		}
+	}
+	p.X.Scale = plot.LogScale{}
+	p.X.Tick.Marker = powersOfTen{}
+	from, to := decades(low, high)
+	for i, s := range all {
+		if s.P50Ms.Median <= 0 {
+			if err := p.label("not measured", from, row(all, i), besideBar, 10, chart.Pale); err != nil {
+				return p, err
+			}
+			continue
+		}
+		var points plotter.XYs
+		var words []string
+		for _, ms := range []float64{s.P50Ms.Median, s.P99Ms.Median, s.P999Ms.Median} {
+			points = append(points, plotter.XY{X: ms, Y: row(all, i)})
+			words = append(words, milliseconds(ms))
+		}
+		line, err := plotter.NewLine(points)
+		if err != nil {
+			return p, err
+		}
+		line.LineStyle = draw.LineStyle{Color: chart.Gray.Color(), Width: 2}
+		scatter, err := plotter.NewScatter(points)
+		if err != nil {
+			return p, err
+		}
+		scatter.GlyphStyleFunc = func(i int) draw.GlyphStyle {
+			return draw.GlyphStyle{Color: marks[i].shade.Color(), Radius: 4.5, Shape: marks[i].shape}
+		}
+		p.Add(line, scatter)
+		if err := p.label(strings.Join(words, " / "), points[len(points)-1].X, row(all, i), besidePoint, 10, chart.Ink); err != nil {
+			return p, err
+		}
+	}
+	p.X.Min, p.X.Max = from, to
+	return p, nil
+}
+
+// hitRatios shows each strategy's ratio beside those that its trace allowed.
+func hitRatios(all []StrategyReport) (panel, error) {
+	series := []struct {
+		legendEntry
+		of func(StrategyReport) Spread
+	}{
+		{legendEntry{"measured", chart.Blue, draw.BoxGlyph{}}, func(s StrategyReport) Spread { return s.HitRatio }},
+		{legendEntry{"exact LRU", chart.Gray, draw.BoxGlyph{}}, func(s StrategyReport) Spread { return s.LRUHitRatio }},
+		{legendEntry{"Belady's optimum", chart.Amber, draw.BoxGlyph{}}, func(s StrategyReport) Spread { return s.BeladyHitRatio }},
+	}
+	p := newPanel("Hit ratio", "% of the acquires that found an open connection", series[0].legendEntry, series[1].legendEntry, series[2].legendEntry)
+	for i, one := range series {
+		values := make([]float64, len(all))
+		offset := vg.Length(1-i) * 10
+		for j, s := range all {
+			values[j] = 100 * one.of(s).Median
+			if err := p.label(fmt.Sprintf("%.1f", values[j]), values[j], row(all, j), besideBar.Add(vg.Point{Y: offset}), 9, chart.Ink); err != nil {
+				return p, err
+			}
+		}
+		if err := p.bars(values, 8, offset, one.shade); err != nil {
+			return p, err
+		}
+	}
+	p.X.Min, p.X.Max = 0, 100
+	p.X.Tick.Marker = chart.RoundTicks{}
+	return p, nil
+}
 
 // Where a label stands, seen from the end of what it labels.
 var (
@@ -36,19 +158,15 @@ func newPanel(title, unit string, legend ...legendEntry) panel {
 	p := panel{plot.New(), title, legend}
 	p.BackgroundColor = nil // that of the whole shines through
 	p.X.Label.Text = unit
-	p.X.Label.TextStyle = centered(chart.Style(10, font.WeightNormal, chart.Pale))
-	p.X.Tick.Label = p.X.Label.TextStyle
+	style := chart.Style(10, font.WeightNormal, chart.Pale)
+	style.XAlign, style.YAlign = text.XCenter, text.YTop
+	p.X.Label.TextStyle, p.X.Tick.Label = style, style
 	p.X.Width, p.X.Tick.Width = 0, 0
 	grid := plotter.NewGrid()
 	grid.Horizontal.Width = 0
 	grid.Vertical = draw.LineStyle{Color: chart.Lines.Color(), Width: 0.75}
 	p.Add(grid)
 	return p
-}
-
-func centered(s text.Style) text.Style {
-	s.XAlign, s.YAlign = text.XCenter, text.YTop
-	return s
 }
 
 // nameY writes the names left of the panel.
@@ -69,14 +187,6 @@ func (p panel) nameY(names []string) {
 // row is the place of the i-th strategy on Y.
 func row[T any](all []T, i int) float64 { return float64(len(all) - 1 - i) }
 
-func names(bars []ChartBar) []string {
-	var names []string
-	for _, bar := range bars {
-		names = append(names, bar.Strategy)
-	}
-	return names
-}
-
 // drawHeader writes the title, and the legend below it in one line.
 func (p panel) drawHeader(c draw.Canvas) {
 	at := vg.Point{X: c.Min.X + 6, Y: c.Max.Y - 14}
@@ -95,9 +205,7 @@ func (p panel) drawHeader(c draw.Canvas) {
 func (p panel) bars(values []float64, width, offset vg.Length, s chart.Shade) error {
 	lengths := make(plotter.Values, len(values))
 	for i, value := range values {
-		if known(value) {
-			lengths[int(row(values, i))] = value
-		}
+		lengths[int(row(values, i))] = value
 	}
 	drawn, err := plotter.NewBarChart(lengths, width)
 	if err != nil {
@@ -122,4 +230,37 @@ func (p panel) label(words string, x, y float64, offset vg.Point, size vg.Length
 	labels.Offset = offset
 	p.Add(labels)
 	return nil
+}
+
+// powersOfTen are the ticks of a logarithmic axis.
+type powersOfTen struct{}
+
+func (powersOfTen) Ticks(low, high float64) []plot.Tick {
+	var ticks []plot.Tick
+	for i := math.Round(math.Log10(low)); i <= math.Round(math.Log10(high)); i++ {
+		value := math.Pow(10, i)
+		ticks = append(ticks, plot.Tick{Value: value, Label: chart.English.Sprintf("%v", value)})
+	}
+	return ticks
+}
+
+// decades is the range of a logarithmic axis around the values.
+func decades(low, high float64) (from, to float64) {
+	if low > high {
+		low, high = 1, 1
+	}
+	first := math.Floor(math.Log10(low))
+	last := max(math.Ceil(math.Log10(high)), first+1)
+	return math.Pow(10, first), math.Pow(10, last)
+}
+
+// milliseconds writes three digits, and no exponent.
+func milliseconds(ms float64) string {
+	switch {
+	case ms >= 100:
+		return chart.English.Sprintf("%.0f", ms)
+	case ms >= 0.001:
+		return fmt.Sprintf("%.3g", ms)
+	}
+	return "<0.001"
 }

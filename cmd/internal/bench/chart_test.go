@@ -15,18 +15,26 @@ import (
 	"testing"
 )
 
-func exampleCharts() []ChartData {
-	unknown := math.NaN()
-	return []ChartData{
-		{"zipf 1.2, 200 workspaces", []ChartBar{
-			{"tenantpool", 2600, 2488, 2714, 12.4, 96, 152, 0.874, 0.879, 0.921, 0},
-			{"pgxpool per workspace", 1300, 1250, 1355, 28, 240, 1515, 0.93, 0.88, 0.922, 2974},
-			{"PgBouncer", 650, 570, 701, 88, 420, 760, unknown, unknown, unknown, 1},
-		}},
-		{"all-fit", []ChartBar{
-			{"tenantpool", 27900, 27100, 28300, 0.41, 1.9, 4.2, 1, 1, 1, 0},
-		}},
+func exampleCharts() *Result {
+	of := func(median float64) Spread { return Spread{median, median, median} }
+	served := func(name string, perSecond Spread, p50, p99, p999, hits, lru, belady float64, failed uint64) StrategyReport {
+		return StrategyReport{Name: name, Failed: failed, Figures: Figures[Spread]{
+			RequestsPerSecond: perSecond, P50Ms: of(p50), P99Ms: of(p99), P999Ms: of(p999),
+			HitRatio: of(hits), LRUHitRatio: of(lru), BeladyHitRatio: of(belady),
+		}}
 	}
+	return &Result{Workloads: []Report{
+		{Workload: "zipf", What: "uneven", Workspaces: 200, Strategies: []StrategyReport{
+			served("tenantpool", Spread{2600, 2488, 2714}, 12.4, 96, 152, 0.874, 0.879, 0.921, 0),
+			served("pgxpool per workspace", Spread{1300, 1250, 1355}, 28, 240, 1515, 0.93, 0.88, 0.922, 2974),
+			served("PgBouncer", Spread{650, 570, 701}, 0, 0, 0, 0.5, 0.5, 0.5, 1),
+			{Name: "pgpool", Skipped: "it is not installed"},
+		}},
+		{Workload: "all-fit", What: "even", Workspaces: 30, Strategies: []StrategyReport{
+			served("tenantpool", Spread{27900, 27100, 28300}, 0.41, 1.9, 4.2, 1, 1, 1, 0),
+		}},
+		{Workload: "uniform", Strategies: []StrategyReport{{Name: "pgpool", Skipped: "it is not installed"}}},
+	}}
 }
 
 // drawn is what a chart's SVG says, and the corners of its filled paths by color.
@@ -37,10 +45,10 @@ type drawn struct {
 
 type point struct{ x, y float64 }
 
-func written(t *testing.T, ending string, data []ChartData) string {
+func written(t *testing.T, ending string, r *Result) string {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "chart"+ending)
-	if err := WriteChart(file, data); err != nil {
+	if err := r.WriteChart(file); err != nil {
 		t.Fatal(err)
 	}
 	content, err := os.ReadFile(file)
@@ -101,7 +109,7 @@ func corners(path string) (points []point) {
 func TestAChartSaysAllFigures(t *testing.T) {
 	d := read(t, written(t, ".svg", exampleCharts()))
 	for _, want := range []string{
-		"zipf 1.2, 200 workspaces", "all-fit", "Throughput", "Latency", "Hit ratio",
+		"zipf: 200 workspaces, uneven", "all-fit: 30 workspaces, even", "Throughput", "Latency", "Hit ratio",
 		"tenantpool", "pgxpool per workspace", "PgBouncer",
 		"2,600", "1,300", "650", "2,974 errors", "1 error",
 		"12.4 / 96 / 152", "28 / 240 / 1,515", "0.41 / 1.9 / 4.2",
@@ -118,7 +126,9 @@ func TestAChartSaysAllFigures(t *testing.T) {
 }
 
 func TestABarIsAsLongAsItsFigureAndTheFirstStrategyIsOnTop(t *testing.T) {
-	d := read(t, written(t, ".svg", exampleCharts()[:1]))
+	r := exampleCharts()
+	r.Workloads = r.Workloads[:1]
+	d := read(t, written(t, ".svg", r))
 	// The bars of the throughput are 18 points thick, and are drawn from the
 	// bottom to the top: 650, 1300, 2600.
 	var lengths, heights []float64
@@ -170,26 +180,8 @@ func TestMillisecondsHaveThreeDigitsAndNoExponent(t *testing.T) {
 	}
 }
 
-func TestFiguresThatAreNotKnownAreNotDrawn(t *testing.T) {
-	for _, unknown := range []float64{math.NaN(), math.Inf(1), math.Inf(-1), -1} {
-		d := read(t, written(t, ".svg", []ChartData{{"w", []ChartBar{
-			{"s", unknown, unknown, unknown, unknown, unknown, unknown, unknown, unknown, unknown, 0},
-		}}}))
-		n := 0
-		for _, text := range d.texts {
-			if text == "not measured" {
-				n++
-			}
-			if strings.Contains(text, "NaN") || strings.Contains(text, "Inf") {
-				t.Errorf("the chart says %q", text)
-			}
-		}
-		if n != 3 {
-			t.Errorf("%v: the chart says %d times that something was not measured, want 3: %q", unknown, n, d.texts)
-		}
-	}
-	// A strategy that served nobody has no latency, but a throughput: none.
-	d := read(t, written(t, ".svg", []ChartData{{"w", []ChartBar{{Strategy: "s", Errors: 7}}}}))
+func TestAStrategyThatServedNobodyHasNoLatency(t *testing.T) {
+	d := read(t, written(t, ".svg", &Result{Workloads: []Report{{Strategies: []StrategyReport{{Name: "s", Failed: 7}}}}}))
 	for _, want := range []string{"7 errors", "not measured", "0", "0.0"} {
 		if !slices.Contains(d.texts, want) {
 			t.Errorf("the chart does not say %q; it says %q", want, d.texts)
@@ -202,7 +194,7 @@ func TestAPageShowsEachWorkloadAndNeedsNothingFromElsewhere(t *testing.T) {
 	if n := strings.Count(html, "<svg"); n != 2 {
 		t.Errorf("%d drawings, want one for each of 2 workloads", n)
 	}
-	for _, name := range []string{">zipf 1.2, 200 workspaces</text>", ">all-fit</text>"} {
+	for _, name := range []string{">zipf: 200 workspaces, uneven</text>", ">all-fit: 30 workspaces, even</text>"} {
 		if !strings.Contains(html, name) {
 			t.Errorf("the page has no %q", name)
 		}
@@ -240,8 +232,9 @@ func TestChartsHaveADarkScheme(t *testing.T) {
 
 func TestNamesInAChartAreNotMarkup(t *testing.T) {
 	data := exampleCharts()
-	data[0].Workload = `<script>alert("w")</script>`
-	data[0].Bars[0].Strategy = `a & b <i>`
+	first := &data.Workloads[0]
+	first.What = `<script>alert("w")</script>`
+	first.Strategies[0].Name = `a & b <i>`
 	for _, ending := range []string{".svg", ".html"} {
 		content := written(t, ending, data)
 		if strings.Contains(content, "<script") || strings.Contains(content, "<i>") {
@@ -249,7 +242,7 @@ func TestNamesInAChartAreNotMarkup(t *testing.T) {
 		}
 		if ending == ".svg" {
 			d := read(t, content)
-			for _, want := range []string{data[0].Workload, data[0].Bars[0].Strategy} {
+			for _, want := range []string{first.title(), first.Strategies[0].Name} {
 				if !slices.Contains(d.texts, want) {
 					t.Errorf("the chart does not say %q; it says %q", want, d.texts)
 				}
@@ -262,21 +255,21 @@ func TestAChartThatCannotBeDrawnOrWrittenSaysWhy(t *testing.T) {
 	dir := t.TempDir()
 	for _, c := range []struct {
 		file string
-		data []ChartData
+		data *Result
 		want string
 	}{
 		{filepath.Join(dir, "chart.png"), exampleCharts(), "chart.png: its ending says neither HTML nor SVG: use .html or .svg"},
 		{filepath.Join(dir, "chart"), exampleCharts(), "its ending says neither HTML nor SVG"},
-		{filepath.Join(dir, "a.svg"), nil, "there is no workload to draw"},
-		{filepath.Join(dir, "b.svg"), []ChartData{{Workload: "zipf"}}, `workload "zipf" has no strategy to draw`},
+		{filepath.Join(dir, "a.svg"), &Result{}, "no strategy had a turn"},
+		{filepath.Join(dir, "b.svg"), &Result{Workloads: exampleCharts().Workloads[2:]}, "no strategy had a turn"},
 		{filepath.Join(dir, "missing", "chart.svg"), exampleCharts(), "name a file that can be written, in a directory that exists"},
 	} {
-		err := WriteChart(c.file, c.data)
+		err := c.data.WriteChart(c.file)
 		if err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: error %v, want %q", c.file, err, c.want)
 		}
 	}
-	if err := WriteChart(filepath.Join(dir, "missing", "chart.svg"), exampleCharts()); !errors.Is(err, fs.ErrNotExist) {
+	if err := exampleCharts().WriteChart(filepath.Join(dir, "missing", "chart.svg")); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("error %v hides its cause", err)
 	}
 	if files, err := os.ReadDir(dir); err != nil || len(files) != 0 {

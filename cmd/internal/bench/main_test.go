@@ -6,12 +6,12 @@ import (
 	"io"
 	"net"
 	"os"
-	"path/filepath"
+	"slices"
 	"testing"
 
-	"github.com/sirupsen/logrus"
 	"go.uber.org/goleak"
 
+	"github.com/tenantpool/tenantpool/cmd/internal/stage"
 	"github.com/tenantpool/tenantpool/pools/localpg"
 )
 
@@ -60,39 +60,36 @@ func dsnOf(s *localpg.Server) string {
 // needProgramOf skips the test of a strategy whose program is not installed.
 func needProgramOf(t *testing.T, strategy string) {
 	t.Helper()
-	if strategy != (pgBouncer{}).label() {
-		return
-	}
-	if _, err := findBouncer(); err != nil {
-		t.Skip(err)
+	for name, program := range map[string]program{pgBouncer: pgBouncerProgram, pgpoolII: pgpoolProgram} {
+		if _, err := program.find(); name == strategy && err != nil {
+			t.Skip(err)
+		}
 	}
 }
 
 // silent is a terminal that nobody looks at.
-var silent = Terminal{
-	Println: func(string) {},
-	Show:    func(string) {},
-	Progress: func(_ string, _ int, done <-chan struct{}) {
-		for range done {
-		}
-	},
-}
-
-func quietLog() logrus.FieldLogger {
-	log := logrus.New()
-	log.SetOutput(io.Discard)
-	return log
+func silent(t *testing.T) *stage.Console {
+	t.Helper()
+	con := stage.StartConsole(io.Discard)
+	t.Cleanup(con.Stop)
+	return con
 }
 
 // openTemp is a folder for temporary files that every user may enter: started by
-// root, the servers run as another one.
+// root, the servers run as another one. Its path is short, as a socket's must be.
 func openTemp(t *testing.T) string {
 	t.Helper()
-	dir := t.TempDir()
-	for _, d := range []string{dir, filepath.Dir(dir)} {
-		if err := os.Chmod(d, 0o755); err != nil {
-			t.Fatal(err)
+	dir, err := os.MkdirTemp("", "t")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
 		}
+	})
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
 	}
 	t.Setenv("TMPDIR", dir)
 	return dir
@@ -104,4 +101,14 @@ func small() Options {
 	o.Workspaces, o.Budget, o.Cap, o.Workers = 12, 20, 3, 8
 	o.For, o.Rounds = shortTurn, 1
 	return o
+}
+
+// named are the workloads of those names.
+func named(names ...string) (found []Workload) {
+	for _, w := range Workloads() {
+		if slices.Contains(names, w.Name) {
+			found = append(found, w)
+		}
+	}
+	return found
 }

@@ -2,24 +2,23 @@ package bench
 
 import (
 	"encoding/json"
-	"errors"
-	"fmt"
 	"math"
 	"strings"
 	"testing"
-
-	"github.com/jackc/pgx/v5/pgconn"
-
-	"github.com/tenantpool/tenantpool/model"
 )
 
 // measured is what three rounds of two strategies came to.
 func measured() *measurement {
-	round := func(perSecond, p99 float64, made uint64) *turnFigures {
-		return &turnFigures{
-			perSecond: perSecond, times: times{p50: 2, p99: p99}, p999: 2 * p99,
-			quiet: times{p99: p99, acquire50: 0.5, acquire99: 3}, alone: times{p99: 20, acquire50: 0.25, acquire99: 1},
-			requests: 1000, made: made, hits: 0.9, lru: 0.895, belady: 0.95, peak: 91, measuredLRU: 0.9,
+	round := func(perSecond, p99 float64, made uint64) *turn {
+		return &turn{
+			Figures: Figures[float64]{
+				RequestsPerSecond: perSecond, P50Ms: 2, P99Ms: p99, P999Ms: 2 * p99, P99OverP50: p99 / 2, QuietP99Ms: p99 + 5,
+				ConnectionsMade: float64(made), HitRatio: 0.9, LRUHitRatio: 0.895, BeladyHitRatio: 0.95,
+			},
+			noise: Quiet[float64]{
+				P99Ms: p99, AcquireP50Ms: 0.5, AcquireP99Ms: 3, AloneP99Ms: 20, AloneAcquireP50Ms: 0.25, AloneAcquireP99Ms: 1, P99Ratio: p99 / 20,
+			},
+			requests: 1000, peak: 91, measuredLRU: 0.9,
 			errors: map[string]uint64{}, examples: map[string]string{},
 		}
 	}
@@ -28,7 +27,7 @@ func measured() *measurement {
 	refused.errors["timeout"], refused.examples["timeout"] = 2, "it took too long"
 	return &measurement{
 		strategies: []string{"tenantpool", "pgxpools", "pgbouncer"},
-		turns: map[string][]*turnFigures{
+		turns: map[string][]*turn{
 			"tenantpool": {round(1000, 30, 100), round(3000, 50, 300), round(2000, 40, 200)},
 			"pgxpools":   {round(400, 80, 40), refused, round(600, 100, 60)},
 		},
@@ -38,11 +37,9 @@ func measured() *measurement {
 }
 
 func fixedResult() *Result {
-	s := &setting{options: Default()}
-	s.config.MaxConnections = s.options.Budget
-	result := newResult(s.options, s)
-	for _, w := range workloads()[1:2] {
-		result.Workloads = append(result.Workloads, measured().report(s, w))
+	result := newResult(Default())
+	for _, w := range Workloads()[1:2] {
+		result.Workloads = append(result.Workloads, measured().report(Default(), w))
 	}
 	return result
 }
@@ -52,15 +49,15 @@ func TestTheTextReport(t *testing.T) {
 	if err := fixedResult().WriteText(&text); err != nil {
 		t.Fatal(err)
 	}
-	const want = `64 workers, "select 1", 3 x 5 s for each strategy: medians (min..max)
-90 connections for the workspaces of tenantpool, PgBouncer and the LRU of pools, at most 3 each;
+	const want = `64 workers, "select 1", 3 x 5 s for each strategy, seed 1: medians (min..max)
+90 connections for the workspaces of tenantpool, PgBouncer, pgpool-II and the LRU of pools, at most 3 each;
 connect and pgxpools may have all 100 that the server grants
 
 zipf: 200 workspaces, the k-th asked for 1/k^1.2 as often as the first
 
-  strategy    requests/s                  p50 ms  p99 ms          p99.9 ms  errors  peak  made  hits    LRU     Belady  of limit
-  tenantpool  2,000       (1,000..3,000)  2       40      (30..50)    80        0       91    200   90.0 %  89.5 %  95.0 %  0.67
-  pgxpools    500         (400..600)      2       90      (80..100)   180       9       91    50    90.0 %  89.5 %  95.0 %  -
+  strategy    requests/s                  p50 ms  p99 ms              p99/p50  p99.9 ms  quiet p99  failed  refused  peak  made  hits    LRU     Belady  of limit
+  tenantpool  2,000       (1,000..3,000)  2       40      (30..50)    20.0     80        45         0       0        91    200   90.0 %  89.5 %  95.0 %  0.67
+  pgxpools    500         (400..600)      2       90      (80..100)   45.0     180       95         9       7        91    50    90.0 %  89.5 %  95.0 %  -
 
   pgxpools: failed requests (53300): 7, such as: sorry, too many clients already
   pgxpools: failed requests (timeout): 2, such as: it took too long
@@ -87,9 +84,7 @@ func squeezed(text string) string {
 }
 
 func TestTheQuietWorkspacesAreReported(t *testing.T) {
-	s := &setting{options: Default()}
-	s.config.MaxConnections = 100
-	r := measured().report(s, workloads()[4])
+	r := measured().report(Default(), Workloads()[4])
 	var text strings.Builder
 	if err := (&Result{Workloads: []Report{r}}).WriteText(&text); err != nil {
 		t.Fatal(err)
@@ -123,7 +118,7 @@ func TestTheJSONReportIsOneObject(t *testing.T) {
 				RequestsPerSecond, P50Ms, P99Ms, P999Ms, HitRatio, LRUHitRatio Spread
 				BeladyHitRatio, ConnectionsMade                                Spread
 				LimitShare                                                     *Spread
-				Quiet                                                          *Quiet
+				Quiet                                                          *Quiet[Spread]
 				Requests, Failed, Refused                                      int
 				Errors                                                         map[string]int
 				PeakBackends                                                   int
@@ -166,9 +161,7 @@ func TestTheJSONReportIsOneObject(t *testing.T) {
 func TestRatiosAreOfTheSameRound(t *testing.T) {
 	m := measured()
 	m.turns["pgbouncer"] = m.turns["pgxpools"]
-	s := &setting{options: Default()}
-	s.config.MaxConnections = 100
-	for _, target := range m.report(s, workloads()[1]).Targets {
+	for _, target := range m.report(Default(), Workloads()[1]).Targets {
 		switch target.What {
 		case "requests/s, tenantpool / pgbouncer":
 			if v := target.Value; v.Min != 2.5 || math.Abs(v.Median-10./3) > 1e-9 || v.Max != 6 || target.Met {
@@ -197,21 +190,5 @@ func TestTheVerdictIsAboutWrongDatabasesOnly(t *testing.T) {
 	r.Workloads[0].Strategies[0].WrongAnswers = 2
 	if err := r.Verdict(); err == nil || !strings.Contains(err.Error(), "zipf, tenantpool: 2") {
 		t.Error(err)
-	}
-}
-
-func TestErrorsAreSortedByWhatTheServerSaid(t *testing.T) {
-	full := &pgconn.PgError{Code: "53300"}
-	for want, err := range map[string]error{
-		"53300":           &model.ConnectionLimitError{Cause: &model.DialError{Err: full}},
-		"limit":           &model.ConnectionLimitError{Cause: errors.New("?")},
-		"wrong_workspace": fmt.Errorf("connect: %w", errWrongWorkspace),
-		"timeout":         model.ErrAcquireTimeout,
-		"pool_closed":     errors.New("sql: database is closed"),
-		"other":           errors.New("?"),
-	} {
-		if got := kindOf(err); got != want {
-			t.Errorf("%v is %q, want %q", err, got, want)
-		}
 	}
 }

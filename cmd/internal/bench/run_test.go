@@ -12,6 +12,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/tenantpool/tenantpool/cmd/internal/stage"
 	"github.com/tenantpool/tenantpool/pools/localpg"
 )
 
@@ -49,8 +50,8 @@ func TestEachStrategyServesRequestsOnARealServer(t *testing.T) {
 	temp := openTemp(t)
 	o := small()
 	o.For = servingTurn(t)
-	o.Workloads = []string{"uniform", "noisy"}
-	result, err := Run(t.Context(), o, quietLog(), silent)
+	o.Workloads = named("uniform", "noisy")
+	result, err := Run(t.Context(), o, silent(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -135,12 +136,12 @@ func TestAUsersServerGetsDatabasesThatAreDroppedAgain(t *testing.T) {
 	}()
 	before := databasesOf(t, server)
 	o := small()
-	o.Workloads, o.Strategies = []string{"zipf"}, []string{"tenantpool", "pgbouncer"}
+	o.Workloads, o.Strategies = named("zipf"), []string{"tenantpool", "pgbouncer", "pgpool"}
 	o.DSN = dsnOf(server)
 	during := 0
-	term := silent
-	term.Println = func(string) { during = len(databasesOf(t, server)) }
-	result, err := Run(t.Context(), o, quietLog(), term)
+	term := stage.StartConsole(onLine(func() { during = len(databasesOf(t, server)) }))
+	result, err := Run(t.Context(), o, term)
+	term.Stop()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -160,9 +161,17 @@ func TestAUsersServerGetsDatabasesThatAreDroppedAgain(t *testing.T) {
 	}
 
 	o.Budget = 28
-	if _, err := Run(t.Context(), o, quietLog(), silent); err == nil || !strings.Contains(err.Error(), "grants 27 connections") || strings.Contains(err.Error(), server.Password) {
+	if _, err := Run(t.Context(), o, silent(t)); err == nil || !strings.Contains(err.Error(), "grants 27 connections") || strings.Contains(err.Error(), server.Password) {
 		t.Errorf("a budget that the server has no room for: %v", err)
 	}
+}
+
+// onLine is called for each line that is printed.
+type onLine func()
+
+func (f onLine) Write(p []byte) (int, error) {
+	f()
+	return len(p), nil
 }
 
 func databasesOf(t *testing.T, server *localpg.Server) (names []string) {
@@ -188,47 +197,21 @@ func TestAnInterruptEndsTheRunAndLeavesNothing(t *testing.T) {
 	needProgramOf(t, "pgbouncer")
 	temp := openTemp(t)
 	o := small()
-	o.Workloads, o.Strategies = []string{"zipf"}, []string{"pgbouncer"}
+	o.Workloads, o.Strategies = named("zipf"), []string{"pgbouncer"}
 	ctx, interrupt := context.WithCancel(t.Context())
 	defer interrupt()
 	go func() { // when PgBouncer has its files
 		for ctx.Err() == nil {
-			if found, _ := filepath.Glob(filepath.Join(temp, "tenantpool-bouncer-*", "users")); len(found) > 0 {
+			if found, _ := filepath.Glob(filepath.Join(temp, "tenantpool-pgbouncer-*", "users")); len(found) > 0 {
 				interrupt()
 			}
-			pause(ctx, time.Millisecond)
+			stage.Pause(ctx, time.Millisecond)
 		}
 	}()
-	if _, err := Run(ctx, o, quietLog(), silent); !errors.Is(err, context.Canceled) {
+	if _, err := Run(ctx, o, silent(t)); !errors.Is(err, context.Canceled) {
 		t.Errorf("the error is %v", err)
 	}
 	if files, _ := os.ReadDir(temp); len(files) > 0 {
 		t.Errorf("left behind: %v", files)
-	}
-}
-
-func TestADSNThatIsNotUnderstoodIsNotShown(t *testing.T) {
-	o := small()
-	o.DSN = "postgres://me:hunter2@%zz/db"
-	_, err := Run(t.Context(), o, quietLog(), silent)
-	if err == nil || strings.Contains(err.Error(), "hunter2") || !strings.Contains(err.Error(), "--dsn is not understood") {
-		t.Error(err)
-	}
-}
-
-func TestTheTLSModeIsTakenFromTheDSN(t *testing.T) {
-	t.Setenv("PGSSLMODE", "")
-	for dsn, want := range map[string]string{
-		"postgres://h/db?sslmode=verify-full": "verify-full",
-		"host=h sslmode = 'require' user=u":   "require",
-		"host=h":                              "prefer",
-	} {
-		if got := sslMode(dsn); got != want {
-			t.Errorf("%s: %s, want %s", dsn, got, want)
-		}
-	}
-	t.Setenv("PGSSLMODE", "allow")
-	if got := sslMode("host=h"); got != "allow" {
-		t.Errorf("with PGSSLMODE: %s", got)
 	}
 }

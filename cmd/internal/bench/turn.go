@@ -2,79 +2,331 @@ package bench
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"math/rand/v2"
+	"runtime"
+	"runtime/pprof"
+	"sync"
+	"sync/atomic"
 	"time"
 
-	"github.com/tenantpool/tenantpool/pools/serverview"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/tenantpool/tenantpool/cmd/internal/stage"
 )
 
-// lookEvery is how often the server's connections are counted.
-const lookEvery = 20 * time.Millisecond
+// turn is what one turn of a strategy came to.
+type turn struct {
+	Figures[float64]
+	noise Quiet[float64] // of a workload with a noisy neighbour
+
+	requests uint64 // that went well
+	errors   map[string]uint64
+	examples map[string]string
+	peak     int
+	// measuredLRU is an exact LRU's hit ratio in the measured part: without the misses
+	// of a pool that begins empty.
+	measuredLRU float64
+}
+
+// failed is how many requests failed.
+func (t *turn) failed() (n uint64) {
+	for _, of := range t.errors {
+		n += of
+	}
+	return n
+}
+
+// endsWithin bounds what comes after the requests.
+const endsWithin = time.Minute
 
 // takeTurn has one strategy serve the workload, and nobody else use the server.
-func takeTurn(ctx context.Context, s *setting, w workload, how strategy, round int) (_ *turnFigures, err error) {
-	watch, err := serverview.Start(ctx, s.watcher, s.login.User, lookEvery)
+func (r *contest) takeTurn(ctx context.Context, w Workload, how strategy, round int) (t *turn, err error) {
+	watch, others, err := r.Watch(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer watch.Stop()
-	before, err := s.others(ctx, watch)
-	if err != nil {
-		return nil, err
-	}
-	p, err := how.open(ctx, s)
-	if err != nil {
-		return nil, err
-	}
-	made := p.made()
-	crowds := w.crowds(s.options.Workers)
-	recorder := NewRecorder(crowds[len(crowds)-1].size()) // the last one is the largest
+	crowds := w.crowds(r.Workers)
+	recorder := NewRecorder(crowds[len(crowds)-1].workers) // the last one is the largest
 	var all []driven
-	for _, c := range crowds {
-		all = append(all, drive(ctx, s, w, p, c, round, recorder))
+	var made uint64
+	var p pool
+	pprof.Do(ctx, pprof.Labels("workload", w.Name, "strategy", how.name), func(ctx context.Context) {
+		if p, err = how.open(ctx, r); err != nil {
+			return
+		}
+		before := p.made()
+		for _, c := range crowds {
+			all = append(all, r.drive(ctx, w, p, c, round, recorder))
+		}
+		made = p.made() - before
+	})
+	if err != nil {
+		return nil, err
 	}
-	made = p.made() - made
 	ending, stop := context.WithTimeout(context.Background(), endsWithin)
 	defer stop()
 	if err := p.close(ending); err != nil {
-		return nil, fmt.Errorf("%s: close: %w", how.label(), err)
+		return nil, fmt.Errorf("%s: close: %w", how.name, err)
 	}
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
-	f := newTurnFigures(s, all, recorder.Events(), made)
-	f.peak = watch.Peak() - before
-	return f, untilGone(ending, watch, before)
+	t = r.figures(all, recorder.Events(), made)
+	t.peak = watch.Peak() - others
+	return t, stage.UntilGone(ending, watch, others) // the next strategy finds it empty
 }
 
-// others is how many connections are not the strategy's. On a server of our own
-// there is none, once those of the turn before are gone; on a user's there is our
-// own observer at least.
-func (s *setting) others(ctx context.Context, watch *serverview.Watch) (int, error) {
-	if s.local != nil {
-		return 0, untilGone(ctx, watch, 0)
+// driven is what a crowd came to.
+type driven struct {
+	workers []*worker
+	// warm is how many of the trace's events came before the measured part.
+	warm  int
+	ended time.Time // of the measured part
+}
+
+// drive sends requests for a warm-up and the measured part, or until ctx is done.
+func (r *contest) drive(ctx context.Context, w Workload, p pool, c crowd, round int, recorder *Recorder) driven {
+	runtime.GC() // what the turn before left is not this one's to clean up
+	began := time.Now()
+	measured := began.Add(r.warmUp())
+	d := driven{ended: measured.Add(r.For)}
+	n := w.workspaces(r.Options)
+	for i := range c.workers {
+		d.workers = append(d.workers, &worker{
+			pool: p, workload: w, workspaces: n, query: r.Query, think: r.Think,
+			pick:  w.picker(n, i >= c.workers-c.noisy, r.Seed, round, i),
+			trace: recorder.Worker(i),
+			began: began, measured: measured,
+			errors: map[string]uint64{}, examples: map[string]string{},
+		})
 	}
-	return watch.Count(ctx)
+	ctx, stop := context.WithDeadline(ctx, d.ended)
+	defer stop()
+	var all sync.WaitGroup
+	for _, one := range d.workers {
+		all.Go(func() { one.run(ctx) })
+	}
+	all.Go(func() {
+		stage.Pause(ctx, time.Until(measured))
+		r.measuring.Store(true)
+		d.warm = recorder.Len()
+	})
+	all.Wait()
+	r.measuring.Store(false)
+	return d
 }
 
-// untilGone waits until the server has no more connections than before, so that
-// the next strategy finds it empty.
-func untilGone(ctx context.Context, watch *serverview.Watch, before int) error {
-	ticker := time.NewTicker(lookEvery)
-	defer ticker.Stop()
-	for {
-		n, err := watch.Count(ctx)
+// worker sends one request after the other. It is for one goroutine, and its
+// results are everybody's when that has ended.
+type worker struct {
+	pool       pool
+	workload   Workload
+	workspaces int
+	query      string
+	think      time.Duration
+	pick       func() int
+	trace      *WorkerTrace
+	// began is when the turn did, measured when the part of it that counts does.
+	began, measured time.Time
+
+	ok       uint64 // of the whole turn
+	errors   map[string]uint64
+	examples map[string]string
+	samples  []sample // of the requests that went well and began in the measured part
+}
+
+// sample is how long a request took, its acquire first.
+type sample struct {
+	acquire, all time.Duration
+	ended        time.Time
+	quiet        bool
+}
+
+const (
+	requestTimeout = 10 * time.Second
+	// afterFailure: who was turned away does not come back in the same moment.
+	afterFailure = 10 * time.Millisecond
+)
+
+// run blocks until ctx is done and the request under way has ended.
+func (w *worker) run(ctx context.Context) {
+	for sent := 0; ; sent++ {
+		if rest := w.workload.untilBurst(sent, time.Since(w.began)); rest > 0 {
+			stage.Pause(ctx, rest)
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		workspace := w.pick()
+		began := time.Now()
+		acquired, err := w.request(context.WithoutCancel(ctx), workspace)
+		ended := time.Now()
+		switch {
+		case err != nil:
+			w.note(err)
+			stage.Pause(ctx, afterFailure)
+		default:
+			w.ok++
+			if !began.Before(w.measured) {
+				quiet := w.workload.quiet(workspace, w.workspaces)
+				w.samples = append(w.samples, sample{acquired.Sub(began), ended.Sub(began), ended, quiet})
+			}
+		}
+		if w.think > 0 {
+			stage.Pause(ctx, w.think)
+		}
+	}
+}
+
+func (w *worker) request(ctx context.Context, workspace int) (acquired time.Time, err error) {
+	ctx, stop := context.WithTimeout(ctx, requestTimeout)
+	defer stop()
+	lease, err := w.pool.acquire(ctx, workspace)
+	if err != nil {
+		return acquired, err
+	}
+	acquired = time.Now()
+	number := w.trace.Acquired(workspace)
+	_, err = lease.Exec(ctx, w.query)
+	w.trace.Released(number, workspace)
+	lease.Release()
+	return acquired, err
+}
+
+func (w *worker) note(err error) {
+	kind := stage.KindOf(err)
+	w.errors[kind]++
+	if _, known := w.examples[kind]; !known {
+		w.examples[kind] = err.Error()
+	}
+}
+
+// figures adds up what the crowds of a turn came to. The last one is measured; one
+// before is the quiet workers alone.
+func (r *contest) figures(crowds []driven, events []Event, made uint64) *turn {
+	t := &turn{errors: map[string]uint64{}, examples: map[string]string{}}
+	for _, d := range crowds {
+		for _, one := range d.workers {
+			t.requests += one.ok
+			for kind, n := range one.errors {
+				t.errors[kind] += n
+				t.examples[kind] = one.examples[kind]
+			}
+		}
+	}
+	last := crowds[len(crowds)-1]
+	inTime := 0
+	request, acquire := last.times(func(s sample) bool {
+		if !s.ended.After(last.ended) {
+			inTime++
+		}
+		return true
+	})
+	quiet, quietAcquire := last.times(func(s sample) bool { return s.quiet })
+	t.Figures = Figures[float64]{
+		RequestsPerSecond: float64(inTime) / r.For.Seconds(),
+		P50Ms:             request.Milliseconds(50),
+		P99Ms:             request.Milliseconds(99),
+		P999Ms:            request.Milliseconds(99.9),
+		P99OverP50:        quotient(request.Milliseconds(99), request.Milliseconds(50)),
+		QuietP99Ms:        quiet.Milliseconds(99),
+		AcquireP50Ms:      acquire.Milliseconds(50),
+		AcquireP99Ms:      acquire.Milliseconds(99),
+		ConnectionsMade:   float64(made),
+	}
+	if len(crowds) > 1 {
+		alone, aloneAcquire := crowds[0].times(func(sample) bool { return true })
+		t.noise = Quiet[float64]{
+			P99Ms:             quiet.Milliseconds(99),
+			AcquireP50Ms:      quietAcquire.Milliseconds(50),
+			AcquireP99Ms:      quietAcquire.Milliseconds(99),
+			AloneP99Ms:        alone.Milliseconds(99),
+			AloneAcquireP50Ms: aloneAcquire.Milliseconds(50),
+			AloneAcquireP99Ms: aloneAcquire.Milliseconds(99),
+			P99Ratio:          quotient(quiet.Milliseconds(99), alone.Milliseconds(99)),
+		}
+	}
+	if t.requests > 0 {
+		t.HitRatio = max(0, 1-float64(made)/float64(t.requests))
+	}
+	slots, each := r.workspaceBudget(), r.Cap
+	t.LRUHitRatio = LRUHitRatio(events, slots, each)
+	t.BeladyHitRatio = BeladyHitRatio(events, slots, each)
+	t.measuredLRU = laterHitRatio(events, last.warm, t.LRUHitRatio, LRUHitRatio(events[:last.warm], slots, each))
+	return t
+}
+
+// times are how long those requests took, and their acquires.
+func (d driven) times(of func(sample) bool) (request, acquire stage.Histogram) {
+	request, acquire = stage.NewHistogram(), stage.NewHistogram()
+	for _, one := range d.workers {
+		for _, s := range one.samples {
+			if of(s) {
+				request.Add(s.all)
+				acquire.Add(s.acquire)
+			}
+		}
+	}
+	return request, acquire
+}
+
+func quotient(a, b float64) float64 {
+	if b == 0 {
+		return 0
+	}
+	return a / b
+}
+
+// dialCapacity is how many times a second this machine and the server can
+// connect, run one query and close: the most of the concurrencies tried.
+func (r *contest) dialCapacity(ctx context.Context, w Workload) (best float64, err error) {
+	for _, atOnce := range []int{1, 2, 4, 8} {
+		perSecond, err := r.dials(ctx, w.workspaces(r.Options), atOnce, min(r.For/6, time.Second))
 		if err != nil {
-			return err
+			return 0, err
 		}
-		if n <= before {
-			return nil
-		}
-		select {
-		case <-ticker.C:
-		case <-ctx.Done():
-			return errors.New("connections are left on the server although the strategy has closed them: do others use it as the same role?")
-		}
+		best = max(best, perSecond)
 	}
+	return best, nil
+}
+
+func (r *contest) dials(ctx context.Context, workspaces, atOnce int, length time.Duration) (perSecond float64, err error) {
+	began := time.Now()
+	running, stop := context.WithDeadline(ctx, began.Add(length))
+	defer stop()
+	failed := make(chan error, atOnce)
+	var done atomic.Int64
+	var all sync.WaitGroup
+	for range atOnce {
+		all.Go(func() {
+			for running.Err() == nil {
+				if err := r.dial(context.WithoutCancel(ctx), rand.IntN(workspaces)); err != nil {
+					failed <- err
+					return
+				}
+				done.Add(1)
+			}
+		})
+	}
+	all.Wait()
+	select {
+	case err := <-failed:
+		return 0, err
+	default:
+	}
+	return float64(done.Load()) / time.Since(began).Seconds(), context.Cause(ctx)
+}
+
+func (r *contest) dial(ctx context.Context, workspace int) error {
+	ctx, stop := context.WithTimeout(ctx, requestTimeout)
+	defer stop()
+	conn, err := pgx.ConnectConfig(ctx, r.LoginTo(workspace))
+	if err != nil {
+		return err
+	}
+	_, err = conn.Exec(ctx, r.Query)
+	stage.HangUp(conn)
+	return err
 }

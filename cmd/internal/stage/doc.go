@@ -1,2 +1,0 @@
-// Package stage is what the demo, the bench and their tests play on.
-package stage

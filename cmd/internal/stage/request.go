@@ -1,0 +1,129 @@
+package stage
+
+import (
+	"context"
+	"errors"
+	"math"
+	"math/rand/v2"
+	"sort"
+	"strconv"
+	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+
+	"github.com/tenantpool/tenantpool/model"
+)
+
+// Popularity picks one of n, the first more often than the second and so on:
+// the k-th (from 1) with a probability proportional to 1/k^s, which is Zipf's
+// law for s near 1 and uniform for 0. rand.Zipf cannot do s <= 1.
+type Popularity struct {
+	cumulative []float64 // the probability of an index up to this one
+}
+
+// NewPopularity is a popularity of n, at least 1, with the exponent s, at least 0.
+func NewPopularity(n int, s float64) Popularity {
+	cumulative := make([]float64, n)
+	total := 0.0
+	for i := range cumulative {
+		total += math.Pow(float64(i+1), -s)
+		cumulative[i] = total
+	}
+	for i := range cumulative {
+		cumulative[i] /= total
+	}
+	return Popularity{cumulative}
+}
+
+// Pick returns an index. Many goroutines may pick, each with its own rng.
+func (p Popularity) Pick(rng *rand.Rand) int {
+	u := rng.Float64() // below 1, which is the last element exactly
+	return sort.Search(len(p.cumulative), func(i int) bool { return p.cumulative[i] > u })
+}
+
+// Histogram keeps times in microseconds, with three digits. It serves one
+// goroutine at a time.
+type Histogram struct{ counts *hdrhistogram.Histogram }
+
+// longest is what no request takes.
+const longest = 5 * time.Minute
+
+// NewHistogram is empty.
+func NewHistogram() Histogram {
+	return Histogram{hdrhistogram.New(1, longest.Microseconds(), 3)}
+}
+
+// Add counts a time.
+func (h Histogram) Add(d time.Duration) {
+	_ = h.counts.RecordValue(min(d, longest).Microseconds()) // it is in range
+}
+
+// Milliseconds is the time that so many percent did not exceed; 0 for none.
+func (h Histogram) Milliseconds(percent float64) float64 {
+	return float64(h.counts.ValueAtPercentile(percent)) / 1000
+}
+
+// ErrWrongWorkspace is what must never happen.
+var ErrWrongWorkspace = errors.New("the connection reaches another workspace's database")
+
+// What an error is called that has no SQLSTATE, and one that was meant to be.
+const (
+	Cancelled      = "cancelled"
+	WrongWorkspace = "wrong_workspace"
+	LimitReached   = "limit"
+	DialFailed     = "dial"
+	TimedOut       = "timeout"
+	PoolClosed     = "pool_closed"
+	OtherFailure   = "other"
+)
+
+// KindOf sorts a request's error. What the server said comes before what the
+// pool made of it; what wraps a context's end may be about more than that, so it is
+// asked late.
+func KindOf(err error) string {
+	var limit *model.ConnectionLimitError
+	var dial *model.DialError
+	switch {
+	case errors.Is(err, ErrWrongWorkspace):
+		return WrongWorkspace
+	case sqlState(err) != "":
+		return sqlState(err)
+	case errors.As(err, &limit):
+		return LimitReached
+	case errors.As(err, &dial), errors.Is(err, model.ErrDialing):
+		return DialFailed
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, model.ErrAcquireTimeout):
+		return TimedOut
+	case err.Error() == "sql: database is closed": // database/sql does not export it
+		return PoolClosed
+	}
+	return OtherFailure
+}
+
+// sqlState is the server's code for an error, or empty.
+func sqlState(err error) string {
+	var server interface{ SQLState() string }
+	if errors.As(err, &server) {
+		return server.SQLState()
+	}
+	return ""
+}
+
+// Pause ends early when ctx is done.
+func Pause(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
+
+// Grouped is 1234567 as 1,234,567.
+func Grouped[T int | uint64](n T) string {
+	digits := strconv.FormatUint(uint64(n), 10)
+	for at := len(digits) - 3; at > 0; at -= 3 {
+		digits = digits[:at] + "," + digits[at:]
+	}
+	return digits
+}
