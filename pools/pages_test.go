@@ -42,3 +42,43 @@ func TestTheTestsThatThePagesNameExist(t *testing.T) {
 		}
 	}
 }
+
+func TestTheLinksOfThePagesLeadSomewhere(t *testing.T) {
+	pages, err := filepath.Glob("../docs/*.md")
+	if err != nil || len(pages) < 5 {
+		t.Fatal(pages, err)
+	}
+	link := regexp.MustCompile(`\]\(([^)#]+)(?:#([^)]+))?\)`)
+	notInAnchors := regexp.MustCompile(`[^a-z0-9 _-]`)
+	for _, page := range append(pages, "../README.md", "../SECURITY.md", "../CONTRIBUTING.md") {
+		text, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, found := range link.FindAllStringSubmatch(string(text), -1) {
+			target, anchor := found[1], found[2]
+			if strings.Contains(target, "://") {
+				continue
+			}
+			content, err := os.ReadFile(filepath.Join(filepath.Dir(page), target))
+			if err != nil && !isFolder(filepath.Join(filepath.Dir(page), target)) {
+				t.Errorf("%s: %v", page, err)
+			}
+			anchors := map[string]bool{"": true}
+			for line := range strings.Lines(string(content)) {
+				if heading := strings.TrimLeft(line, "#"); heading != line {
+					heading = notInAnchors.ReplaceAllString(strings.ToLower(strings.TrimSpace(heading)), "")
+					anchors[strings.ReplaceAll(heading, " ", "-")] = true
+				}
+			}
+			if !anchors[anchor] {
+				t.Errorf("%s: %s has no heading #%s", page, target, anchor)
+			}
+		}
+	}
+}
+
+func isFolder(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.IsDir()
+}

@@ -122,14 +122,14 @@ func variablesOfServe(t *testing.T) []string {
 
 func TestEveryVariableIsDescribedAndEveryOneDescribedIsRead(t *testing.T) {
 	example := asDocker(commentedOut.ReplaceAllString(fileOf(t, "env.example"), "$1"))
-	readme, compose := fileOf(t, "README.md"), fileOf(t, "compose.yaml")
+	page, compose := fileOf(t, "docs/configuration.md"), fileOf(t, "compose.yaml")
 	read := variablesOfServe(t)
 	for _, name := range read {
 		if _, ok := example[name]; !ok {
 			t.Errorf("%s is not in env.example", name)
 		}
-		if !strings.Contains(readme, "`"+name+"`") {
-			t.Errorf("%s is not in the README", name)
+		if !strings.Contains(page, "`"+name+"`") {
+			t.Errorf("%s is not in docs/configuration.md", name)
 		}
 	}
 	interpolated := map[string]bool{}
@@ -421,7 +421,7 @@ func TestTheStatementsUnderWayFitIntoTheMemory(t *testing.T) {
 // A command line is seen by everybody on the machine.
 func TestNoCommandInTheDocumentationHoldsASecret(t *testing.T) {
 	bad := regexp.MustCompile(`(-H|--header)[ ="']*Authorization|(-e|--env|env) [A-Z_]*(PASSWORD|TOKEN|PRIVATE_KEY)=|--(password|token)[ =]|postgres(ql)?://[^/@ ]+:[^@ ]+@|from-literal`)
-	for _, file := range []string{"README.md", "SECURITY.md", "compose.yaml", "Dockerfile", "env.example", "deploy/tenantpool.service", "deploy/kubernetes.yaml"} {
+	for _, file := range []string{"README.md", "SECURITY.md", "docs/configuration.md", "docs/http-api.md", "docs/operations.md", "compose.yaml", "Dockerfile", "env.example", "deploy/tenantpool.service", "deploy/kubernetes.yaml"} {
 		for line := range strings.Lines(fileOf(t, file)) {
 			if bad.MatchString(line) {
 				t.Errorf("%s: %s", file, line)
