@@ -2,6 +2,9 @@ package model
 
 import "fmt"
 
+// MaxParameters is how many parameters PostgreSQL's protocol can count.
+const MaxParameters = 65535
+
 // Query is one statement for one workspace, from a program that has no
 // connection of its own.
 type Query struct {

@@ -115,16 +115,13 @@ func runOn(ctx context.Context, conn *Conn, q model.Query, params [][]byte) (res
 	return s.result, false, nil
 }
 
-// maxParameters is what the protocol can count.
-const maxParameters = 65535
-
 // parameters are the arguments as text; nil is NULL.
 func parameters(q model.Query) ([][]byte, error) {
 	if strings.ContainsRune(q.SQL, 0) {
 		return nil, &model.SQLError{Code: pgerrcode.CharacterNotInRepertoire, Message: "the statement contains a NUL character, which ends it"}
 	}
-	if len(q.Args) > maxParameters {
-		return nil, &model.SQLError{Code: pgerrcode.TooManyArguments, Message: fmt.Sprintf("%d parameters are more than the %d that one statement may have", len(q.Args), maxParameters)}
+	if len(q.Args) > model.MaxParameters {
+		return nil, &model.SQLError{Code: pgerrcode.TooManyArguments, Message: fmt.Sprintf("%d parameters are more than the %d that one statement may have", len(q.Args), model.MaxParameters)}
 	}
 	params := make([][]byte, len(q.Args))
 	for i, arg := range q.Args {

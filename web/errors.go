@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/jackc/pgerrcode"
 	"github.com/labstack/echo/v4"
 
 	"github.com/tenantpool/tenantpool/model"
@@ -157,13 +158,6 @@ func sqlMessage(e *model.SQLError) string {
 	return s
 }
 
-// SQLSTATEs, from appendix A of PostgreSQL's manual.
-const (
-	invalidCatalogName = "3D000" // there is no such database
-	tooManyConnections = "53300"
-	cannotConnectNow   = "57P03" // the server starts, ends or recovers
-)
-
 func dialReply(err error, dial *model.DialError) reply {
 	r := reply{
 		status: http.StatusServiceUnavailable, retryAfter: retrySoon, detail: err.Error(),
@@ -174,7 +168,7 @@ func dialReply(err error, dial *model.DialError) reply {
 		r.code = server.SQLState()
 	}
 	switch {
-	case r.code == invalidCatalogName:
+	case r.code == pgerrcode.InvalidCatalogName:
 		r.status, r.retryAfter = http.StatusNotFound, 0
 		r.message = model.ErrNoWorkspace.Error()
 	case dial.Kind == model.Permanent:

@@ -19,10 +19,6 @@ const (
 	// eventHeartbeat is how often a stream on which nothing happens shows that it
 	// lives, to the client and to the proxies in between.
 	eventHeartbeat = 15 * time.Second
-	// maxEventStreams bounds the streams of all clients together, maxSubjectStreams
-	// those of one subject, where the options do not.
-	maxEventStreams   = 100
-	maxSubjectStreams = 20
 )
 
 // eventAnswer is the data of one event.

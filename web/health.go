@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/jackc/pgerrcode"
 	"github.com/labstack/echo/v4"
 
 	"github.com/tenantpool/tenantpool/model"
@@ -101,7 +102,7 @@ func said(err error, system model.BudgetStats) string {
 	if errors.As(err, &refusal) || errors.As(system.ServerDown, &refusal) {
 		code = refusal.SQLState()
 	}
-	full := code == tooManyConnections
+	full := code == pgerrcode.TooManyConnections
 	switch { // nobody dials while the server is known to be full
 	case errors.As(err, &limit):
 		full = full || limit.EffectiveBudget < limit.MaxConnections && limit.Lingering == 0
@@ -111,7 +112,7 @@ func said(err error, system model.BudgetStats) string {
 	switch {
 	case full:
 		return "it refuses connections: too many clients"
-	case code == cannotConnectNow:
+	case code == pgerrcode.CannotConnectNow:
 		return "it refuses connections: it is starting or shutting down"
 	case strings.HasPrefix(code, "28"):
 		return "it refuses the login"

@@ -58,7 +58,7 @@ func TestABodyCostsAFewTimesItsSize(t *testing.T) {
 		"deep arguments":     {4, body(strings.Repeat("[[[[1]]]],", 60_000) + "1"), http.StatusOK, 20},
 		"one large argument": {4, body("[" + strings.Repeat("1,", 499_999) + "1]"), http.StatusOK, 12},
 		"many names":         {4, body("{" + names.String() + `"z":1}`), http.StatusOK, 30},
-		"most arguments":     {4, body(strings.Repeat(`"aaaaaaaaaaa",`, maxArgs-1) + `"a"`), http.StatusOK, 15},
+		"most arguments":     {4, body(strings.Repeat(`"aaaaaaaaaaa",`, model.MaxParameters-1) + `"a"`), http.StatusOK, 15},
 	} {
 		each := rig.together(test.clients, Service, queryPath, test.body, test.status)
 		t.Logf("%s: a body of %d bytes costs %.1f times its size", name, len(test.body), float64(each)/float64(len(test.body)))
@@ -85,7 +85,7 @@ func TestTheArgumentsOfARunningStatementTakeAFewTimesTheirSize(t *testing.T) {
 		runtime.ReadMemStats(&m)
 		return m.HeapAlloc
 	}
-	body := `{"workspaceId":"ws_001","sql":"select 1","args":[` + strings.Repeat(`[[1],2,3,4],`, maxArgs-1) + `1]}`
+	body := `{"workspaceId":"ws_001","sql":"select 1","args":[` + strings.Repeat(`[[1],2,3,4],`, model.MaxParameters-1) + `1]}`
 	before := held()
 	var all sync.WaitGroup
 	all.Go(func() { rig.together(clients, Service, queryPath, body, http.StatusOK) })

@@ -66,9 +66,6 @@ type sqlErrorAnswer struct {
 	Position int `json:"position,omitempty"`
 }
 
-// maxArgs is how many parameters PostgreSQL's protocol can count.
-const maxArgs = 65535
-
 // arguments are nil, bool, json.Number or string, or the text of an array or an object.
 // Nothing more is made of that text here: as a tree it would take many times its size.
 type arguments []any
@@ -86,8 +83,8 @@ func (a *arguments) UnmarshalJSONFrom(in *jsontext.Decoder) error {
 		return err
 	}
 	for in.PeekKind() != jsontext.KindEndArray {
-		if len(*a) == maxArgs {
-			return badRequest("args has too many values: it may have %d", maxArgs)
+		if len(*a) == model.MaxParameters {
+			return badRequest("args has too many values: it may have %d", model.MaxParameters)
 		}
 		value, err := in.ReadValue()
 		if err != nil {
@@ -190,8 +187,6 @@ func (r queryRequest) check(limits QueryLimits) (timeout time.Duration, err erro
 	switch {
 	case strings.TrimSpace(r.SQL) == "":
 		return 0, badRequest("sql is required")
-	case strings.ContainsRune(r.SQL, 0):
-		return 0, badRequest("sql has a NUL character, which PostgreSQL takes nowhere")
 	case r.TimeoutMs == nil:
 		return limits.Timeout, nil
 	case *r.TimeoutMs < 1 || int64(*r.TimeoutMs) > most:

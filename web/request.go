@@ -15,6 +15,8 @@ import (
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/labstack/echo/v4"
+
+	"github.com/tenantpool/tenantpool/model"
 )
 
 // readJSON reads the request's body, which must be one JSON object of into's fields. It
@@ -70,6 +72,28 @@ func plainJSON(c echo.Context) error {
 			return &failure{status: http.StatusUnsupportedMediaType, message: "the body must not be compressed: send it without Content-Encoding"}
 		}
 	}
+	return nil
+}
+
+// readWorkspace reads a body that names a workspace and says nothing else.
+func (s *Server) readWorkspace(c echo.Context) (model.WorkspaceID, error) {
+	var r workspaceRequest
+	if err := s.readJSON(c, &r); err != nil {
+		return "", err
+	}
+	return r.WorkspaceID, namesWorkspace(c, r.WorkspaceID)
+}
+
+// namesWorkspace refuses what is no id of a workspace, and notes for the access log what
+// is one.
+func namesWorkspace(c echo.Context, id model.WorkspaceID) error {
+	if id == "" {
+		return badRequest("workspaceId is required")
+	}
+	if err := id.Validate(); err != nil {
+		return badRequest("workspaceId is not valid: %v", err)
+	}
+	c.Set(workspaceKey, string(id))
 	return nil
 }
 

@@ -118,7 +118,9 @@ func ReadRevocations(path string) (*Revocations, error) {
 	return r, nil
 }
 
-// read returns what is in the file now. seen is nil if it could not be opened.
+// read returns what is in the file now. seen is nil if it could not be opened. Package
+// pools/secret opens its files as carefully, but has no use for what was seen of them;
+// and this package knows none of pools.
 func (r *Revocations) read() (now revoked, seen fs.FileInfo, err error) {
 	if about, err := os.Stat(r.path); err == nil && !about.Mode().IsRegular() {
 		return revoked{}, nil, fmt.Errorf("%s is no regular file", r.path) // to open it may block

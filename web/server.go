@@ -53,10 +53,25 @@ type Options struct {
 	ShutdownTimeout time.Duration
 }
 
-// streamBounds are Streams and StreamsPerSubject, or their defaults.
-func (o Options) streamBounds() (all, each int) {
-	all = cmp.Or(o.Streams, maxEventStreams)
-	return all, cmp.Or(o.StreamsPerSubject, min(maxSubjectStreams, all))
+// withDefaults has what Options and QueryLimits say of zero values.
+func (o Options) withDefaults() Options {
+	o.Issuer = cmp.Or(o.Issuer, DefaultIssuer)
+	o.Audience = cmp.Or(o.Audience, DefaultAudience)
+	o.MaxTokenTTL = cmp.Or(o.MaxTokenTTL, DefaultMaxTokenTTL)
+	if o.Log == nil {
+		o.Log = defaultLog()
+	}
+	q := &o.Query
+	q.Timeout = cmp.Or(q.Timeout, 30*time.Second)
+	q.MaxRows = cmp.Or(q.MaxRows, 10_000)
+	q.MaxBytes = cmp.Or(q.MaxBytes, 8<<20)
+	q.MaxBody = cmp.Or(q.MaxBody, 1<<20)
+	q.Concurrent = cmp.Or(q.Concurrent, 100)
+	q.ConcurrentPerSubject = cmp.Or(q.ConcurrentPerSubject, min(50, q.Concurrent))
+	o.Streams = cmp.Or(o.Streams, 100)
+	o.StreamsPerSubject = cmp.Or(o.StreamsPerSubject, min(20, o.Streams))
+	o.ShutdownTimeout = cmp.Or(o.ShutdownTimeout, q.Timeout+5*time.Second)
+	return o
 }
 
 // MinMetricsToken is how short a metrics token may be, so that it is not guessed.
@@ -73,16 +88,6 @@ type QueryLimits struct {
 	// 16 KiB, twice as many may be on their way, and of one subject as many. The next is
 	// refused.
 	Concurrent, ConcurrentPerSubject int
-}
-
-func (l QueryLimits) withDefaults() QueryLimits {
-	l.Timeout = cmp.Or(l.Timeout, 30*time.Second)
-	l.MaxRows = cmp.Or(l.MaxRows, 10_000)
-	l.MaxBytes = cmp.Or(l.MaxBytes, 8<<20)
-	l.MaxBody = cmp.Or(l.MaxBody, 1<<20)
-	l.Concurrent = cmp.Or(l.Concurrent, 100)
-	l.ConcurrentPerSubject = cmp.Or(l.ConcurrentPerSubject, min(50, l.Concurrent))
-	return l
 }
 
 // What a client may take its time for. That of a handler ends with its context.
@@ -112,7 +117,17 @@ type Server struct {
 	description []byte // of the API
 	readiness   shared[healthAnswer]
 	readyLog    *readyLog
-	*handlers
+	snapshots   *snapshots
+	exporter    http.Handler // of the metrics
+	// limitsTurn holds one token while a request changes the limits.
+	limitsTurn chan struct{}
+	// dumping holds one token while a dump is made and sent.
+	dumping chan struct{}
+	// streams are the open event streams, bodies the large ones that are being read,
+	// queries the statements under way.
+	streams, bodies, queries *turns
+	// draining: a drain that a request asked for is under way or done.
+	draining atomic.Bool
 }
 
 // New returns a Server of the pool, which stays the caller's. It fails when the
@@ -125,26 +140,18 @@ func newServer(pool Pool, o Options, routes []route) (*Server, error) {
 	if pool == nil {
 		return nil, errors.New("admin server: there is no pool")
 	}
-	o.Issuer = cmp.Or(o.Issuer, DefaultIssuer)
-	o.Audience = cmp.Or(o.Audience, DefaultAudience)
-	o.MaxTokenTTL = cmp.Or(o.MaxTokenTTL, DefaultMaxTokenTTL)
+	o = o.withDefaults()
 	if o.MaxTokenTTL < MinTTL || o.MaxTokenTTL > MaxTTL {
 		return nil, fmt.Errorf("admin server: tokens may be good for at most %v: it must be from %v to %v", o.MaxTokenTTL, MinTTL, MaxTTL)
 	}
 	if err := checkRoutes(routes); err != nil {
 		return nil, err
 	}
-	o.Query = o.Query.withDefaults()
-	o.ShutdownTimeout = cmp.Or(o.ShutdownTimeout, o.Query.Timeout+5*time.Second)
-	streams, ownStreams := o.streamBounds()
 	if err := errors.Join(
 		checkTurns("statements", "TENANTPOOL_MAX_QUERIES", o.Query.Concurrent, o.Query.ConcurrentPerSubject),
-		checkTurns("event streams", "TENANTPOOL_MAX_STREAMS", streams, ownStreams),
+		checkTurns("event streams", "TENANTPOOL_MAX_STREAMS", o.Streams, o.StreamsPerSubject),
 	); err != nil {
 		return nil, fmt.Errorf("admin server: %w", err)
-	}
-	if o.Log == nil {
-		o.Log = defaultLog()
 	}
 	access, err := newAccess(o)
 	if err != nil {
@@ -167,14 +174,20 @@ func newServer(pool Pool, o Options, routes []route) (*Server, error) {
 
 		description: description,
 		readyLog:    newReadyLog(o.Log),
-		handlers:    newHandlers(pool, o),
+		snapshots:   &snapshots{pool: pool},
+		limitsTurn:  make(chan struct{}, 1),
+		dumping:     make(chan struct{}, 1),
+		streams:     newTurns(o.Streams, o.StreamsPerSubject),
+		bodies:      newTurns(2*o.Query.Concurrent, o.Query.ConcurrentPerSubject),
+		queries:     newTurns(o.Query.Concurrent, o.Query.ConcurrentPerSubject),
 	}
 	s.access.Store(access)
 	s.exporter = newExporter(&collector{snapshots: s.snapshots, workspaces: o.WorkspaceMetrics, ready: s.isReady, leaves: s.leaves}, o.Log)
 	return s, nil
 }
 
-// jsonLines are those of tenantpool serve.
+// jsonLines are those of tenantpool serve, and of pools, which this package does not
+// know.
 var jsonLines = &logrus.JSONFormatter{FieldMap: logrus.FieldMap{logrus.FieldKeyMsg: "message"}}
 
 func defaultLog() logrus.FieldLogger {

@@ -43,8 +43,6 @@ type snapshots struct {
 	limits atomic.Pointer[limitsAnswer] // the last known
 }
 
-func newSnapshots(pool Pool) *snapshots { return &snapshots{pool: pool} }
-
 // get returns a snapshot, whose err says if the pool did not answer. Its own
 // error is ctx's.
 func (s *snapshots) get(ctx context.Context) (*snapshot, error) { return s.shared.get(ctx, s.take) }
@@ -77,4 +75,63 @@ func encodeStats(answer connectionStats, at time.Time) []byte {
 		body, _ = json.Marshal(missingConnectionStats(nil, err))
 	}
 	return body
+}
+
+// shared lets all who ask at about the same time share one answer.
+//
+// It is no singleflight.Group with a time beside it: that forgets who is under way when
+// it is told to, and the answer would still come back as the last one, though it is from
+// before the change that forget is for.
+//
+// There is no lock. Each answer is made by a goroutine of its own, which ends with
+// it; who asks when there is none to share puts a new one into current, and only
+// one of them succeeds.
+type shared[T any] struct {
+	current atomic.Pointer[sharedAnswer[T]]
+}
+
+// sharedAnswer is never changed after done is closed.
+type sharedAnswer[T any] struct {
+	done  chan struct{}
+	value T
+	until time.Time // it serves who asks before then
+}
+
+// get returns an answer that was made, by the function of one of those who asked,
+// or is being made. The error is ctx's: the answer is made all the same, because
+// those who wait for it may each go away.
+func (s *shared[T]) get(ctx context.Context, answer func() (value T, until time.Time)) (T, error) {
+	for {
+		a := s.current.Load()
+		if a == nil || a.old() {
+			fresh := &sharedAnswer[T]{done: make(chan struct{})}
+			if !s.current.CompareAndSwap(a, fresh) {
+				continue // somebody else just did
+			}
+			go func() {
+				defer close(fresh.done)
+				fresh.value, fresh.until = answer()
+			}()
+			a = fresh
+		}
+		select {
+		case <-a.done:
+			return a.value, nil
+		case <-ctx.Done():
+			var none T
+			return none, ctx.Err()
+		}
+	}
+}
+
+// forget makes the next who asks get a new answer.
+func (s *shared[T]) forget() { s.current.Store(nil) }
+
+func (a *sharedAnswer[T]) old() bool {
+	select {
+	case <-a.done:
+		return !time.Now().Before(a.until)
+	default:
+		return false // being made
+	}
 }

@@ -197,7 +197,7 @@ func TestAPoolThatDoesNotAnswerIsGivenUp(t *testing.T) {
 			return model.Stats{}, fmt.Errorf("the supervisor has not answered: %w", ctx.Err())
 		}
 		began := time.Now()
-		snap, err := newSnapshots(pool).get(t.Context())
+		snap, err := (&snapshots{pool: pool}).get(t.Context())
 		if err != nil || !errors.Is(snap.err, context.DeadlineExceeded) {
 			t.Errorf("%v %v", err, snap.err)
 		}
@@ -216,7 +216,7 @@ func TestAllWhoAskAtTheSameTimeShareOneSnapshot(t *testing.T) {
 			time.Sleep(time.Millisecond) // of the bubble's time
 			return exampleStats(), nil
 		}
-		s := newSnapshots(pool)
+		s := &snapshots{pool: pool}
 		var all sync.WaitGroup
 		for range 2000 { // one each half a millisecond: a second in all
 			all.Go(func() {
@@ -235,7 +235,7 @@ func TestAllWhoAskAtTheSameTimeShareOneSnapshot(t *testing.T) {
 
 func TestASnapshotServesForTenMillisecondsAndNoLonger(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newSnapshots(newFakePool())
+		s := &snapshots{pool: newFakePool()}
 		first, _ := s.get(t.Context())
 		time.Sleep(10*time.Millisecond - 1)
 		if again, _ := s.get(t.Context()); again != first {
@@ -264,7 +264,7 @@ func TestWhoGoesAwayDoesNotTakeTheSnapshotFromTheOthers(t *testing.T) {
 				return model.Stats{}, ctx.Err()
 			}
 		}
-		s := newSnapshots(pool)
+		s := &snapshots{pool: pool}
 		impatient, stop := context.WithCancel(t.Context())
 		time.AfterFunc(time.Millisecond, stop)
 		if _, err := s.get(impatient); !errors.Is(err, context.Canceled) {
@@ -292,7 +292,7 @@ func BenchmarkConnectionStatsOfNinetyWorkspaces(b *testing.B) {
 		pool.state.Workspaces.Active = append(pool.state.Workspaces.Active, model.WorkspaceStats{ID: model.WorkspaceID(fmt.Sprint("bench_", i))})
 	}
 	b.Run("shared", func(b *testing.B) {
-		s := newSnapshots(pool)
+		s := &snapshots{pool: pool}
 		for b.Loop() {
 			if _, err := s.get(b.Context()); err != nil {
 				b.Fatal(err)
@@ -300,7 +300,7 @@ func BenchmarkConnectionStatsOfNinetyWorkspaces(b *testing.B) {
 		}
 	})
 	b.Run("anew", func(b *testing.B) {
-		s := newSnapshots(pool)
+		s := &snapshots{pool: pool}
 		for b.Loop() {
 			s.forget()
 			if _, err := s.get(b.Context()); err != nil {
