@@ -63,18 +63,18 @@ traffic began.`,
 		},
 	}
 	flags := cmd.Flags()
-	flags.Var(wholeNumber{&o.workspaces, 1, 10_000}, "workspaces", "how many workspaces there are (1 to 10000)")
-	flags.Var(wholeNumber{&o.budget, 20, 10_000}, "budget", "how many connections there are: the manager's DB_MAX_CONNECTIONS (20 to 10000)")
-	flags.Var(wholeNumber{&o.workers, 1, 100_000}, "workers", "how many requests are under way at once (1 to 100000)")
-	flags.Var(exponent{&o.zipf}, "zipf", "how uneven the workspaces' popularity is: the k-th gets 1/k^zipf; 0 is uniform")
-	flags.Var(length{&o.length}, "for", "how long; 0 is until interrupted")
-	flags.Var(choice{&o.report, []string{textReport, jsonReport}}, "report", "what the summary on standard output looks like")
-	flags.StringVar(&o.addr, "addr", o.addr, `where the admin server listens; "" for none`)
+	flags.Var(wholeNumber{&o.workspaces, 1, 10_000}, "workspaces", "number of workspaces (1 to 10000)")
+	flags.Var(wholeNumber{&o.budget, 20, 10_000}, "budget", "number of connections, the manager's DB_MAX_CONNECTIONS (20 to 10000)")
+	flags.Var(wholeNumber{&o.workers, 1, 100_000}, "workers", "number of concurrent requests (1 to 100000)")
+	flags.Var(exponent{&o.zipf}, "zipf", "skew of the workspaces' popularity: the k-th gets a share of 1/k^zipf; 0 is uniform")
+	flags.Var(length{&o.length}, "for", "how long to run; 0: until interrupted")
+	flags.Var(choice{&o.report, []string{textReport, jsonReport}}, "report", "format of the summary on standard output")
+	flags.StringVar(&o.addr, "addr", o.addr, `address of the admin server; "" for none`)
 	flags.SortFlags = false
 	return cmd
 }
 
-// demo runs until o.length is over or ctx is done, and leaves nothing behind.
+// demo runs for o.length or until ctx is done, and leaves nothing behind.
 func demo(ctx context.Context, o demoOptions, stdout, stderr io.Writer) error {
 	con := stage.StartConsole(stderr)
 	defer con.Stop()
@@ -105,7 +105,7 @@ type show struct {
 	admin   *admin // nil too when none is wanted
 }
 
-// setUp starts the server, creates the workspaces and opens the manager. On an error
+// setUp starts the server, creates the workspaces and opens the manager. After an error
 // nothing is left behind.
 func setUp(ctx context.Context, o demoOptions, con *stage.Console) (_ *show, err error) {
 	s := &show{}
@@ -138,7 +138,7 @@ func setUp(ctx context.Context, o demoOptions, con *stage.Console) (_ *show, err
 	return s, s.admin.serve(s.manager, log, con)
 }
 
-// drainWithin bounds the end of the manager, whose connections are all at home.
+// drainWithin bounds the manager's Close, when all leases have been released.
 const drainWithin = 20 * time.Second
 
 // tearDown ends everything that is up, and adds to the report what the server has
@@ -201,9 +201,9 @@ func (s *show) play(ctx context.Context, o demoOptions, con *stage.Console) (rep
 	return newReport(o, s.stage.Config, tally, took, before, after), err
 }
 
-// filler keeps the application's part of the system share open, as an
-// application does that works with it. Without that the server would have a few
-// connections to spare, and forgive the manager a slot that it uses too early.
+// filler keeps the application's part of the system share open, as a busy application
+// does. Without it the server would have a few connections to spare, and would not
+// notice if the manager used a slot too early.
 type filler struct {
 	end   context.CancelFunc
 	ended chan struct{}

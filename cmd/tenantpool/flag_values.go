@@ -39,7 +39,7 @@ func (e exponent) Type() string   { return "number" }
 func (e exponent) Set(s string) error {
 	v, err := strconv.ParseFloat(s, 64)
 	if err != nil || !(v >= 0) || math.IsInf(v, 0) {
-		return fmt.Errorf("it must be a number of 0 or more, such as 0 or 1.2")
+		return fmt.Errorf("it must be a number of 0 or more, such as 1.2")
 	}
 	*e.value = v
 	return nil
@@ -54,7 +54,7 @@ func (l length) Type() string   { return "duration" }
 func (l length) Set(s string) error {
 	v, err := time.ParseDuration(s)
 	if err != nil || v < 0 {
-		return fmt.Errorf("it must be 0 (until interrupted) or a duration above, such as 30s or 5m")
+		return fmt.Errorf("it must be 0 (until interrupted) or a positive duration, such as 30s or 5m")
 	}
 	*l.value = v
 	return nil
@@ -77,7 +77,7 @@ func (c choice) Set(s string) error {
 	return nil
 }
 
-// deref: the flag package asks the zero value of each type for its String.
+// deref allows for nil: the flag package calls String on the zero value of each type.
 func deref[T any](p *T) (v T) {
 	if p != nil {
 		v = *p

@@ -11,8 +11,7 @@ import (
 	"time"
 )
 
-// errInterrupted: the program was interrupted before it had done anything worth
-// a result.
+// errInterrupted: the program was interrupted before it had a result.
 var errInterrupted = errors.New("interrupted")
 
 // exitInterrupted is the exit status of a program that Ctrl-C has ended.

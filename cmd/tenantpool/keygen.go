@@ -17,12 +17,12 @@ const (
 func newKeygen() *cobra.Command {
 	return &cobra.Command{
 		Use:   "keygen",
-		Short: "Make a key pair for tokens, as two lines of an environment file",
+		Short: "Make a key pair for tokens and print it as two lines of an environment file",
 		Long: `Prints a new key pair as two lines for an environment file.
 
 ` + publicKeyVariable + ` is for the server (tenantpool serve), which checks tokens with it. ` + privateKeyVariable + `
-is for whoever issues tokens (tenantpool token): who has it may do everything, so
-keep it away from the server.
+is for whoever issues tokens (tenantpool token). Whoever has it may do everything:
+keep it off the server.
 
 To rotate keys, give the server the new public key and the old one, separated by
 a comma, until the last token of the old one has expired.`,

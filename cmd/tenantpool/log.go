@@ -10,23 +10,23 @@ import (
 	"github.com/sirupsen/logrus"
 )
 
-// The variables of what serve logs.
+// The variables that say what serve logs.
 const (
 	logLevelVariable  = "LOG_LEVEL"
 	logFormatVariable = "LOG_FORMAT"
 )
 
-// logFormats are what a line may look like.
+// logFormats are the formats of a line, by the values of LOG_FORMAT.
 var logFormats = map[string]logrus.Formatter{
 	"json": &logrus.JSONFormatter{TimestampFormat: milliseconds, FieldMap: logrus.FieldMap{logrus.FieldKeyMsg: "message"}},
 	"text": &logrus.TextFormatter{TimestampFormat: milliseconds, DisableColors: true, FullTimestamp: true},
 }
 
-// milliseconds is RFC 3339 with as many digits as it takes to see what came first.
+// milliseconds is RFC 3339 with milliseconds, so that lines can be put in order.
 const milliseconds = "2006-01-02T15:04:05.000Z07:00"
 
-// logFromEnv writes to out as the environment says: JSON lines from info on, unless it
-// says otherwise.
+// logFromEnv returns a logger that writes to out: JSON lines of level info and above, unless
+// the environment says otherwise.
 func logFromEnv(out io.Writer) (*logrus.Logger, error) {
 	log := logrus.New()
 	log.SetOutput(out)

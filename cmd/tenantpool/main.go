@@ -49,10 +49,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	return 1
 }
 
-// exitMisused is the exit status of a program that was called in a wrong way.
+// exitMisused is the exit status for a wrong command line.
 const exitMisused = 2
 
-// toldError stands in the command's log already.
+// toldError is an error that the command's log already has.
 type toldError struct{ error }
 
 func (e *toldError) Unwrap() error { return e.error }
@@ -108,7 +108,7 @@ func flagsOnly(cmd *cobra.Command, args []string) error {
 	return &usageError{cmd.CommandPath(), fmt.Errorf("%s takes flags only, not %q", cmd.Name(), args[0])}
 }
 
-// version is what the program was built from.
+// version says what the program was built from.
 func version() string {
 	built := build.Current()
 	return fmt.Sprintf("%s (revision %s, %s)", built.Version, built.Revision, built.Go)

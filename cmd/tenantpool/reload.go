@@ -86,7 +86,7 @@ func (s *serving) reloaded(to logrus.FieldLogger, r reloadable, err error) {
 	log.WithFields(logrus.Fields{"changed": changed, "unchanged": unchanged, "variables_as_at_start": asAtStart}).Info("Reloaded")
 }
 
-// reread holds the fingerprints of the files when they were read last.
+// reread holds the fingerprints of the files as they were last read.
 type reread map[string][sha256.Size]byte
 
 func newReread() reread {
@@ -99,7 +99,8 @@ func newReread() reread {
 	return r
 }
 
-// fingerprint is of the file that the variable names. Its readers have found it good.
+// fingerprint identifies the content of the file that the variable names, which its readers
+// have accepted.
 func fingerprint(variable string) (sum [sha256.Size]byte, ok bool) {
 	path := os.Getenv(variable)
 	about, err := os.Stat(path)

@@ -11,12 +11,12 @@ import (
 	"github.com/tenantpool/tenantpool/pools/secret"
 )
 
-// warn says what serve would better not be given. It serves all the same: a trial on
-// one's own machine needs no more.
+// warn logs what is unsafe in production. serve goes on all the same: for a trial on one's
+// own machine it will do.
 func warn(ctx context.Context, manager *pools.Manager, log logrus.FieldLogger) {
 	if os.Getenv(privateKeyVariable) != "" || os.Getenv(privateKeyVariable+secret.FileSuffix) != "" {
 		log.Warn(privateKeyVariable + " is set: the server does not need it, and whoever breaks into the server could issue tokens; " +
-			"take it out of its environment")
+			"remove it from the environment")
 	}
 	ctx, stop := context.WithTimeout(ctx, askRoleWithin)
 	defer stop()
@@ -24,7 +24,7 @@ func warn(ctx context.Context, manager *pools.Manager, log logrus.FieldLogger) {
 	err := manager.System().QueryRow(ctx, `SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = session_user`).Scan(&superuser)
 	switch {
 	case err != nil:
-		log.WithField("error", err.Error()).Warn("It is not known whether DB_USER is a superuser")
+		log.WithField("error", err.Error()).Warn("Could not find out whether DB_USER is a superuser")
 	case superuser:
 		log.Warn("DB_USER is a superuser: whoever has a service token can read all databases, and run programs on the database's machine; " +
 			"use a role with the rights in SECURITY.md")

@@ -42,7 +42,7 @@ func newToken() *cobra.Command {
 				return &usageError{cmd.CommandPath(), err}
 			}
 			if c.TTL > web.DefaultMaxTokenTTL {
-				fmt.Fprintf(cmd.ErrOrStderr(), "A server takes it only with %s=%v or more.\n", maxTokenTTLVariable, c.TTL)
+				fmt.Fprintf(cmd.ErrOrStderr(), "A server accepts it only if its %s is %v or more.\n", maxTokenTTLVariable, c.TTL)
 			}
 			_, err = fmt.Fprintln(cmd.OutOrStdout(), token)
 			return err
@@ -50,15 +50,15 @@ func newToken() *cobra.Command {
 	}
 	flags := cmd.Flags()
 	flags.Var(choice{(*string)(&c.Role), []string{string(web.Viewer), string(web.Operator), string(web.Service)}}, "role", "what the token may do")
-	flags.Var(lifetime{&c.TTL, web.MinTTL, web.MaxTTL}, "ttl", "how long the token is good")
-	flags.Var(workspaceIDList{&c.Workspaces}, "workspace", "a workspace that the role service may use; may be given several times")
-	flags.StringVar(&c.Subject, "subject", "", "who gets the token; it stands in the audit log")
+	flags.Var(lifetime{&c.TTL, web.MinTTL, web.MaxTTL}, "ttl", "how long the token is valid")
+	flags.Var(workspaceIDList{&c.Workspaces}, "workspace", "a workspace in which a service token may run statements; repeat it for more")
+	flags.StringVar(&c.Subject, "subject", "", "who gets the token; the audit log names them")
 	flags.SortFlags = false
 	cmd.AddCommand(newTokenInspect())
 	return cmd
 }
 
-// required refuses a command line without one of the flags.
+// required refuses a command line that lacks one of the flags.
 func required(cmd *cobra.Command, names ...string) error {
 	for _, name := range names {
 		if !cmd.Flags().Changed(name) {

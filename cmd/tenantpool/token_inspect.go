@@ -55,7 +55,7 @@ func readToken(r io.Reader) (string, error) {
 	}
 	line = strings.TrimSpace(line)
 	if line == "" {
-		return "", errors.New("there is no token on standard input: tenantpool token inspect < file")
+		return "", errors.New("standard input holds no token: call tenantpool token inspect < file")
 	}
 	return line, nil
 }

@@ -117,7 +117,7 @@ func TestTokenInspectPrintsTheLineThatRevokes(t *testing.T) {
 		t.Error(err)
 	}
 	for in, want := range map[string]string{
-		"":                                      "no token on standard input",
+		"":                                      "standard input holds no token",
 		"hunter2":                               "which begins with v4.public.",
 		"v4.public.AAAA":                        "which begins with v4.public.",
 		"v4.public." + strings.Repeat("A", 200): "it is damaged",
@@ -132,7 +132,7 @@ func TestTokenInspectPrintsTheLineThatRevokes(t *testing.T) {
 func TestATokenThatAServerMayRefuseIsIssuedWithANote(t *testing.T) {
 	t.Setenv("PASETO_PRIVATE_KEY", web.NewPrivateKey().Hex())
 	status, stdout, stderr := called(t, "token", "--role", "viewer", "--subject", "anna", "--ttl", "1000h")
-	if status != 0 || !strings.HasPrefix(stdout, "v4.public.") || stderr != "A server takes it only with TENANTPOOL_MAX_TOKEN_TTL=1000h0m0s or more.\n" {
+	if status != 0 || !strings.HasPrefix(stdout, "v4.public.") || stderr != "A server accepts it only if its TENANTPOOL_MAX_TOKEN_TTL is 1000h0m0s or more.\n" {
 		t.Errorf("%d, %q, %q", status, stdout, stderr)
 	}
 }
