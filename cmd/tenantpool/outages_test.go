@@ -170,11 +170,10 @@ func (happens outage) watch(t *testing.T, pg *localpg.Server, browser *browserte
 
 const outagesHead = `# What an operator sees
 
-` + "`task test:outages`" + ` writes this page: a running ` + "`tenantpool serve`" + ` with the default settings and
-20 connections, eight clients that run a statement every 50 ms in five workspaces,
-Prometheus with the files in [deploy](../deploy), which looks every 10 s, and the dashboard in
-a browser. Metrics are as the server gave them at that moment; answers of clients and log
-lines are counted since the row above.
+` + "`task test:outages`" + ` writes this page. It runs ` + "`tenantpool serve`" + ` with its default settings and
+20 connections; eight clients that each run a statement every 50 ms, in five workspaces; Prometheus
+with the files in [deploy](../deploy), which scrapes every 10 s; and the dashboard in a browser.
+Metrics are as served at that moment. Clients' answers and log lines are counted since the row above.
 `
 
 const seriesHead = `# What Prometheus recorded while PostgreSQL failed, written by task test:outages, and the
