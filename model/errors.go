@@ -14,13 +14,13 @@ var (
 	ErrPaused = errors.New("the workspace is paused, or in exclusive use; it is served again after that")
 	// ErrInUse: an exclusive acquire ended while the workspace had other connections,
 	// or another exclusive one came before it.
-	ErrInUse = errors.New("others still use the workspace; it is free when their connections are released and closed")
+	ErrInUse = errors.New("others still use the workspace; try again when they have released their connections")
 	// ErrDialing: the acquire ended while its connection was still being opened
 	// (or was next in line for that).
-	ErrDialing = errors.New("its connection was still being opened; allow more time, or look at the server's load")
+	ErrDialing = errors.New("its connection was still being opened; allow more time, or check the server's load")
 	// ErrConnectionLost: the session ended while its holder used it, and neither the
 	// holder nor the manager ended it.
-	ErrConnectionLost = errors.New("the server or the network ended the connection, and the statement may have been carried out; look before it is sent again")
+	ErrConnectionLost = errors.New("the server or the network ended the connection, and the statement may have been carried out; check before you send it again")
 	// ErrWorkspaceExists, ErrNoWorkspace: a workspace that is to be created has a
 	// database already, or one that is to be deleted has none.
 	ErrWorkspaceExists = errors.New("the workspace has a database already")
@@ -31,7 +31,7 @@ var (
 	// ErrManyPauses: one more paused workspace would be too many to remember.
 	ErrManyPauses = errors.New("too many workspaces are paused; resume some of them first")
 	// ErrAcquireTimeout: Config.AcquireTimeout ended the acquire, not its context.
-	ErrAcquireTimeout = errors.New("the acquire timeout (DB_ACQUIRE_TIMEOUT) ended")
+	ErrAcquireTimeout = errors.New("the acquire timeout (DB_ACQUIRE_TIMEOUT) is over")
 )
 
 // Limit names the limit that turned an acquire away.
@@ -112,7 +112,7 @@ func (e *ConnectionLimitError) Error() string {
 			remedy = "find out who else uses the server's connections, or lower DB_MAX_CONNECTIONS"
 		}
 		if e.Lingering > 0 {
-			limit += fmt.Sprintf(", and of %d of them, which were closed, the server has not said that they are gone", e.Lingering)
+			limit += fmt.Sprintf(", and the server has not let go of %d of them, which were closed", e.Lingering)
 		}
 	}
 	if e.ServerSilent || e.Limit == BudgetLimit && 2*e.Lingering > e.CurrentConnections {

@@ -38,7 +38,7 @@ func TestALimitErrorSaysWhoAskedWhatIsFullAndWhatToDo(t *testing.T) {
 	}
 	closed := full
 	closed.Lingering = 40
-	for _, word := range []string{"of 40 of them, which were closed, the server has not said that they are gone", "raise DB_MAX_CONNECTIONS"} {
+	for _, word := range []string{"the server has not let go of 40 of them, which were closed", "raise DB_MAX_CONNECTIONS"} {
 		if !strings.Contains(closed.Error(), word) {
 			t.Errorf("%q is missing in: %v", word, &closed)
 		}

@@ -2,7 +2,7 @@ package model
 
 import "time"
 
-// Event is something that happened to the connections, told to who watches them.
+// Event is something that happened to the connections, as Manager.Events reports it.
 type Event struct {
 	At   time.Time
 	Kind EventKind
@@ -23,7 +23,7 @@ type Event struct {
 	Err string
 	// MaxConnections and MaxConnectionsPerDB are the new limits (EventLimitsSet).
 	MaxConnections, MaxConnectionsPerDB int
-	// Lost is how many events before this one the watcher was too slow for.
+	// Lost is how many events the watcher missed before this one, because it was too slow.
 	Lost uint64
 }
 
@@ -45,11 +45,12 @@ const (
 	// EventLeaseOverdue: a lease has been held for longer than Config.LeaseWarnAfter.
 	// It is told once for each.
 	EventLeaseOverdue EventKind = "lease_overdue"
-	// EventPaused, EventResumed: a workspace was, and had not been before.
+	// EventPaused, EventResumed: a workspace was paused that was not paused before, or
+	// resumed that was.
 	EventPaused  EventKind = "paused"
 	EventResumed EventKind = "resumed"
-	// EventRenewed: a workspace was, or if Workspace is empty all of the share. Each
-	// connection that was open then closes after its present lease.
+	// EventRenewed: the connections of a workspace are being replaced, or of the whole
+	// share if Workspace is empty. Each that was open closes after its present lease.
 	EventRenewed EventKind = "renewed"
 	// EventLimitsSet: the limits were changed.
 	EventLimitsSet EventKind = "limits_set"
