@@ -476,6 +476,7 @@ func saysWhatIsWrong(t *testing.T, rig *dashboardRig) {
 	calm()
 	rig.change(func(st *model.Stats) { st.Workspaces.ServerDown = errors.New("dial 10.0.0.7:5432: connection refused") })
 	page.AwaitText(`[data-banner="server-down"]`, "PostgreSQL cannot be reached. dial 10.0.0.7:5432: connection refused")
+	page.AwaitText("#pulse", "Not ready")
 	calm()
 
 	// The figures of a server that is frozen look well.
@@ -633,7 +634,6 @@ func fitsNarrowScreens(t *testing.T, rig *dashboardRig) {
 		st.Workspaces.Active[0].ID = model.WorkspaceID("customer-with-a-very-long-name-that-goes-on-and-on-0001")
 		st.Workspaces.Active[1].Paused = true
 		st.Workspaces.Active[2].Waiting = 7
-		st.Workspaces.ServerDown = errors.New("dial a-server-with-a-long-name.internal.example.org:5432: connection refused")
 	})
 	narrow := browsertest.Look{Width: 400, Height: 860}
 	fits := func(what string) {
@@ -648,6 +648,10 @@ func fitsNarrowScreens(t *testing.T, rig *dashboardRig) {
 	fits("the form")
 	rig.screenshot("form-400")
 	page = rig.open(rig.tokens[Operator], narrow)
+	rig.change(func(st *model.Stats) {
+		st.Workspaces.ServerDown = errors.New("dial a-server-with-a-long-name.internal.example.org:5432: connection refused")
+	})
+	page.AwaitText("#pulse", "Not ready")
 	fits("the page")
 	rig.screenshot("page-400")
 	browsertest.Value[any](page, "void document.querySelector('#workspaces').scrollIntoView()")
@@ -674,7 +678,7 @@ func fitsNarrowScreens(t *testing.T, rig *dashboardRig) {
 		t.Errorf("light by choice is %s", is)
 	}
 	page.Reload()
-	page.AwaitText("#pulse", "Live")
+	page.AwaitText("#pulse", "Not ready")
 	if is := background(); is != light {
 		t.Errorf("light by choice is %s after a reload", is)
 	}
@@ -702,9 +706,9 @@ func takesTextForText(t *testing.T, rig *dashboardRig) {
 	rig.change(func(st *model.Stats) {
 		st.Workspaces.Active[0].ID = evil
 		st.Workspaces.LongestLease, st.Workspaces.LongestLeaseWorkspace = time.Second, evil
-		st.Workspaces.ServerDown = errors.New(evil)
 	})
 	page := rig.open(rig.tokens[Operator], browsertest.Look{})
+	rig.change(func(st *model.Stats) { st.Workspaces.ServerDown = errors.New(evil) })
 	soon(t, "the page listens", func() bool { return rig.pool.watching() == 1 })
 	rig.pool.tell(model.Event{At: time.Now(), Kind: model.EventKind(`evil`), Workspace: evil, Err: evil})
 	rig.pool.tell(model.Event{At: time.Now(), Kind: model.EventLimitReached, Workspace: evil, Err: evil})

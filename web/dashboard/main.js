@@ -153,7 +153,7 @@ async function askReadiness(current) {
 
 function showState(current) {
   statsBanners(current.stats, current.unready);
-  if (current.unready.length) pulse('late', 'Not ready');
+  if (current.unready.length || current.stats.serverDown) pulse('late', 'Not ready');
   else pulse('live', 'Live');
 }
 
