@@ -11,7 +11,9 @@ var HistogramBounds = [...]time.Duration{
 	time.Second, 2500 * time.Millisecond, 5 * time.Second, 10 * time.Second,
 }
 
-// Histogram counts durations by their size.
+// Histogram counts durations by their size. It is part of each Stats, which is copied, so
+// it is a hundred bytes; its bounds are fixed because Prometheus adds up the same buckets
+// of all processes. Who needs exact quantiles, as the bench does, keeps an HdrHistogram.
 type Histogram struct {
 	// Counts[i] is how many were at most HistogramBounds[i] and longer than the
 	// bound before; the last is how many were longer than all.

@@ -89,6 +89,27 @@ func (c *closer) gone(b *backend, conn *exactConn, began time.Time) bool {
 	return gone || err != nil && (itself || within(c.overdue, 0))
 }
 
+// terminateBackend ends the backend's process on the server, and reports that there
+// is none. It is the closers' question to the server.
+func (m *Manager) terminateBackend(ctx context.Context, b *backend) (gone bool, err error) {
+	conn, err := m.acquireOwn(ctx)
+	if err != nil {
+		return false, err
+	}
+	defer conn.Release()
+	if b.began == (span{}) {
+		var now time.Time
+		if err := conn.QueryRow(ctx, `SELECT current_timestamp`).Scan(&now); err != nil {
+			return false, err
+		}
+		b.identifyBy(now)
+	}
+	tag, err := conn.Exec(ctx,
+		`SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity WHERE pid = $1 AND backend_start BETWEEN $2 AND $3`,
+		int32(b.pgx.PgConn().PID()), b.began.from, b.began.to)
+	return err == nil && tag.RowsAffected() == 0, err
+}
+
 // endsCleanlyWithin waits for the end-of-file. After another end it waits all
 // the time.
 func (c *exactConn) endsCleanlyWithin(d time.Duration) bool {

@@ -374,27 +374,6 @@ func (m *Manager) acquireOwn(ctx context.Context) (*Conn, error) {
 	return m.acquire(ctx, systemShare, managersOwn)
 }
 
-// terminateBackend ends the backend's process on the server, and reports that there
-// is none. It is the closers' question to the server.
-func (m *Manager) terminateBackend(ctx context.Context, b *backend) (gone bool, err error) {
-	conn, err := m.acquireOwn(ctx)
-	if err != nil {
-		return false, err
-	}
-	defer conn.Release()
-	if b.began == (span{}) {
-		var now time.Time
-		if err := conn.QueryRow(ctx, `SELECT current_timestamp`).Scan(&now); err != nil {
-			return false, err
-		}
-		b.identifyBy(now)
-	}
-	tag, err := conn.Exec(ctx,
-		`SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity WHERE pid = $1 AND backend_start BETWEEN $2 AND $3`,
-		int32(b.pgx.PgConn().PID()), b.began.from, b.began.to)
-	return err == nil && tag.RowsAffected() == 0, err
-}
-
 // Format prints the Manager, with any verb, as the server it is of: what it
 // holds is in use by others, and the password is in it.
 func (m *Manager) Format(f fmt.State, _ rune) {

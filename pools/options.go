@@ -54,6 +54,7 @@ func WithDumps(dir string, after time.Duration) Option {
 	return func(o *options) { o.dumps = &dumpFiles{dir: dir, after: after} }
 }
 
+// defaultLogger writes as package web does by default; neither knows the other.
 func defaultLogger() logrus.FieldLogger {
 	log := logrus.New()
 	log.SetOutput(os.Stderr)

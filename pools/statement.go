@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgerrcode"
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgproto3"
 
@@ -349,55 +348,4 @@ func (s *statement) notice(m *pgproto3.NoticeResponse) {
 		room -= len(*text)
 	}
 	s.result.Notices = append(s.result.Notices, n)
-}
-
-// nameTypes names the columns' types. Those that pgx does not know, as a database's
-// own, are asked for; one that cannot be had is named by its number.
-func (s *statement) nameTypes(ctx context.Context) {
-	var unknown []uint32
-	for i, oid := range s.oids {
-		s.result.Columns[i].Type = s.typeName(oid)
-		if s.result.Columns[i].Type == "" && !slices.Contains(unknown, oid) {
-			unknown = append(unknown, oid)
-		}
-	}
-	if len(unknown) == 0 {
-		return
-	}
-	if s.clean {
-		s.askTypes(ctx, unknown)
-	}
-	for i, oid := range s.oids {
-		if s.result.Columns[i].Type == "" {
-			s.result.Columns[i].Type = s.typeName(oid)
-		}
-		if s.result.Columns[i].Type == "" {
-			s.result.Columns[i].Type = fmt.Sprintf("oid:%d", oid)
-		}
-	}
-}
-
-// typeName is "" for a type that is not known yet.
-func (s *statement) typeName(oid uint32) string {
-	if known, ok := s.backend.pgx.TypeMap().TypeForOID(oid); ok {
-		return known.Name
-	}
-	return s.backend.typeNames[oid]
-}
-
-// askTypes remembers the names for as long as the connection lives.
-func (s *statement) askTypes(ctx context.Context, oids []uint32) {
-	rows, err := s.backend.pgx.Query(ctx, `SELECT oid, typname FROM pg_catalog.pg_type WHERE oid = ANY($1)`, oids)
-	if err != nil {
-		return
-	}
-	if s.backend.typeNames == nil {
-		s.backend.typeNames = make(map[uint32]string)
-	}
-	var oid uint32
-	var name string
-	_, _ = pgx.ForEachRow(rows, []any{&oid, &name}, func() error {
-		s.backend.typeNames[oid] = name
-		return nil
-	})
 }

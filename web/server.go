@@ -186,8 +186,7 @@ func newServer(pool Pool, o Options, routes []route) (*Server, error) {
 	return s, nil
 }
 
-// jsonLines are those of tenantpool serve, and of pools, which this package does not
-// know.
+// jsonLines are as those of pools by default; neither knows the other.
 var jsonLines = &logrus.JSONFormatter{FieldMap: logrus.FieldMap{logrus.FieldKeyMsg: "message"}}
 
 func defaultLog() logrus.FieldLogger {
