@@ -1,6 +1,7 @@
 // Package actor runs the decision core of package model/core: one goroutine, the
-// supervisor, owns all state of all connections, and everybody else reaches it
-// by message. There is no lock.
+// supervisor, owns the state of all connections, and everybody else reaches it by
+// message. There is no lock. It knows neither pgx nor HTTP: what a connection is, its
+// [Dialer] and [Conn] say.
 //
 //	callers ---- Acquire, Cancel, Release, Evict, ... ----> mailbox
 //	workers ---- DialSucceeded, DialFailed, Closed -------> mailbox
@@ -21,8 +22,8 @@
 // exactly one result back; it does no I/O and never sends to its own mailbox.
 // So whoever sends to the mailbox is received, and sending never deadlocks.
 //
-// Whoever watches (Supervisor.Events) is told through a channel of its own, into
-// which the loop puts an event only if there is room.
+// Each watcher (Supervisor.Events) has a channel of its own, into which the loop puts an
+// event only if there is room.
 //
 // The supervisor owns one core.State for each [Share] of the server's
 // connections, and the connections themselves while they are idle or closing. A
@@ -30,10 +31,10 @@
 //
 // # Ending
 //
-// Drain ends the shares in their order, each when the one before it is empty.
-// The goroutine stops when the last connection of the last share is gone. So
-// long as a lease is out it runs, and a Release is never lost; after it stopped
-// there is no lease, and nothing can be granted.
+// Drain ends the shares in their order, each when the one before it is empty. The
+// goroutine stops when the last connection of the last share is gone. As long as a
+// lease is out it runs, so no Release is lost; once it has stopped there is no lease,
+// and nothing can be granted.
 //
 // # The recording
 //
@@ -50,9 +51,9 @@
 //
 // # Seats
 //
-// A message there and back costs a microsecond and wakes two goroutines. Most
-// acquires need none: a workspace has seats, atomic places for one connection each,
-// in which a holder leaves his for the next one.
+// A message and its reply cost a microsecond and wake two goroutines. Most acquires need
+// none: a workspace has seats, atomic places for one connection each, in which a holder
+// leaves its connection for the next one.
 //
 //	Release --put--> seat --take--> Acquire                     nobody is short of a slot
 //	Release --message--> supervisor --reply--> Acquire          otherwise
@@ -73,31 +74,32 @@
 //	holder:      put into the seat     ->  look at the flags
 //	supervisor:  raise the flag        ->  take what is in the seats
 //
-// If the holder saw the flag down, his put came before the flag was raised, and the
-// supervisor finds the connection (or somebody took it before, and releases it
-// again: then the same holds for him). If he saw it up, he takes back what lies
-// in the seats and sends it. A caller who takes a connection looks at the flags
-// after, too: if one is up, somebody came before him, and he sends the connection
-// and queues. So nobody overtakes a waiter. seats.pml is a model of this; seats.check
-// has spin try every interleaving.
+// If the holder saw the flag down, its put came before the flag was raised, and the
+// supervisor finds the connection (unless another caller took it first; the same then
+// holds for that caller's release). If the holder saw the flag up, it takes back what
+// lies in the seats and sends it. A caller that takes a connection also looks at the flags
+// afterwards: if one is up, somebody came first, so it sends the connection to the
+// supervisor and queues. So nobody overtakes a waiter. seats.pml is a model of this, and
+// seats.check has spin try every interleaving.
 //
 // At most one holder. Whoever takes a slot from a seat or the mailbox has it alone.
-// A lease is the slot and its turn, which every Release and every grant increments: a
-// second Release compares the turn, and does nothing.
+// A lease is the slot and its turn, which every Release and every grant increments. A
+// second Release finds another turn, and does nothing.
 //
-// LRU stays exact. A core that is short of a slot closes nothing by itself: first the
-// supervisor raises short, recalls what lies in the seats and tells the core of
-// each as a Release with its true time; then it tells it to Reclaim. While short is
-// up nothing is put into a seat, so the core knows of every connection that nobody
-// holds. A connection recalled stands for at least one release that cost no message,
-// which pays for it.
+// LRU stays exact. A core that is short of a slot does not close a connection at once. The
+// supervisor first raises short, recalls the seats, and sends the core a Release with its
+// true time for each connection found there; then it sends Reclaim. While short is up
+// nothing is put into a seat, so the core knows of every connection that nobody holds. A
+// connection recalled stands for at least one release that cost no message, so the recall
+// is paid for.
 //
-// A holder reads the clock, then fills the seat, and a recall may come in between:
-// then what is evicted was given back while that one was not back yet, which is all
-// that can be asked.
+// A holder reads the clock and then fills the seat, and a recall may come in between. The
+// connection evicted then was back in the pool when the holder's was not yet, which is as
+// exact as it can be.
 //
-// What lies in a seat unused must not miss its idle time, its lifetime or its test,
-// so all seats are recalled every recallEvery; by Stats, too, by what makes all idle
-// connections suspect, and by an acquire that would not wait. How many acquires found
-// a connection in a seat, and since when a lease lasts, the slots tell.
+// A connection that lies unused in a seat must not miss the end of its idle time or
+// lifetime, nor its test: all seats are recalled every recallEvery, and also by Stats, by
+// whatever makes all idle connections suspect, and by an acquire that does not wait. The
+// slots themselves count the acquires that found a connection in a seat, and know since
+// when each lease lasts.
 package actor
