@@ -286,7 +286,10 @@ type proxy struct {
 	pairs    map[string]*proxied // by the client's address
 }
 
-type proxied struct{ client, server net.Conn }
+type proxied struct {
+	client, server net.Conn
+	broken         atomic.Bool // by reset
+}
 
 func startProxy(t *testing.T) *proxy {
 	t.Helper()
@@ -318,7 +321,7 @@ func startProxy(t *testing.T) *proxy {
 				_ = client.Close()
 				continue
 			}
-			pair := &proxied{client, server}
+			pair := &proxied{client: client, server: server}
 			p.lock.Lock()
 			p.pairs[client.RemoteAddr().String()] = pair
 			p.lock.Unlock()
@@ -362,8 +365,21 @@ func (p *proxy) resetAll() {
 
 // reset breaks the client's side; the server hears nothing of it.
 func (c *proxied) reset() {
+	c.broken.Store(true)
 	_ = c.client.(*net.TCPConn).SetLinger(0)
 	_ = c.client.Close()
+}
+
+// endBroken lets the server hear of what was reset: a manager that closes need not find
+// out about its last connection to the system database.
+func (p *proxy) endBroken() {
+	p.lock.Lock()
+	defer p.lock.Unlock()
+	for _, pair := range p.pairs {
+		if pair.broken.Load() {
+			_ = pair.server.Close()
+		}
+	}
 }
 
 // silence lets nothing through any more, and says nothing.

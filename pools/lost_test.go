@@ -79,6 +79,7 @@ func TestAConnectionThatEndsUnderAStatementIsAnErrorOfItsOwn(t *testing.T) {
 					cfg.Host, cfg.Port = "127.0.0.1", proxy.port()
 				}
 				m := open(t, cfg)
+				t.Cleanup(proxy.endBroken)
 				failed := make(chan error, 1)
 				go func() { failed <- use(t.Context(), m.Manager, m.Workspace("w0")) }()
 				eventually(t, "the statement runs", func() bool {
