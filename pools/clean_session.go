@@ -146,7 +146,7 @@ const notifiedAtMost = 1 << 20
 
 var (
 	errNotified   = errors.New("the statement notified its own session of more than a mebibyte")
-	errForeignRow = errors.New("the server sent a row that has not the columns it announced: check that DB_HOST and DB_PORT are those of a PostgreSQL")
+	errForeignRow = errors.New("the server sent a row without the columns it announced: check that DB_HOST and DB_PORT are those of a PostgreSQL")
 )
 
 // notified ends the session, and frees what pgx has kept, when there is too much of

@@ -70,7 +70,7 @@ func (d *dumpFiles) makeFolder() error {
 	about, err := os.Stat(d.dir)
 	switch {
 	case err == nil && !about.IsDir():
-		return fmt.Errorf("%s is no folder: name another one", d.dir)
+		return fmt.Errorf("%s is not a folder: name another one", d.dir)
 	case err == nil:
 		return nil
 	case !errors.Is(err, fs.ErrNotExist):
@@ -136,11 +136,11 @@ func (d *dumpFiles) save(ctx context.Context, w longWait) {
 	file, err := d.write(within, why)
 	if err != nil {
 		if ctx.Err() == nil { // else the manager closes
-			log.WithField("dump_error", err.Error()).Warn("An acquire waited for long, and no dump of it could be written")
+			log.WithField("dump_error", err.Error()).Warn("An acquire waited too long, and its dump could not be written")
 		}
 		return
 	}
-	log.WithField("dump", file).Warn("An acquire waited for long, and a dump was written")
+	log.WithField("dump", file).Warn("An acquire waited too long, and a dump was written")
 	if err := d.prune(); err != nil {
 		log.WithField("dump_error", err.Error()).Warn("Old dumps could not be removed")
 	}

@@ -283,7 +283,7 @@ func TestOnlyTheLastFolderOfThePathForDumpsIsMade(t *testing.T) {
 	}
 	for dir, want := range map[string]string{
 		filepath.Join(above, "new", "dumps"): "neither is the folder above it: correct the path, or make that one",
-		file:                                 "is no folder: name another one",
+		file:                                 "is not a folder: name another one",
 		filepath.Join(file, "dumps"):         "not a directory",
 	} {
 		if _, err := pools.Open(t.Context(), config(20), pools.WithDumps(dir, time.Second)); err == nil || !strings.Contains(err.Error(), want) {

@@ -23,7 +23,7 @@ func (m *Manager) watchLeases(ctx context.Context) {
 			return // ctx is done, or the supervisor has ended
 		}
 		for _, l := range overdue {
-			m.log.WithFields(aboutLease(l)).Warn("A connection has been lent for long: are rows, a row, a batch or a transaction left open?")
+			m.log.WithFields(aboutLease(l)).Warn("A connection has been lent for a long time: are rows, a row, a batch or a transaction left open?")
 		}
 		if within(ctx.Done(), next) {
 			return

@@ -12,7 +12,7 @@ import (
 )
 
 const (
-	lentForLong = "has been lent for long"
+	lentForLong = "has been lent for a long time"
 	closeWaits  = "Close waits for connections that are lent"
 )
 

@@ -95,7 +95,7 @@ func (m *Manager) takeTurn(ctx context.Context) error {
 	case m.turn <- struct{}{}:
 		return nil
 	case <-ctx.Done():
-		return fmt.Errorf("the server is being asked by somebody else: %w", ctx.Err())
+		return fmt.Errorf("another request is asking the server already: %w", ctx.Err())
 	}
 }
 
@@ -133,7 +133,7 @@ func (m *Manager) met(id model.WorkspaceID) error {
 }
 
 // errNoAnswer: nothing is known yet of a server that may be late.
-var errNoAnswer = errors.New("the server has not answered since the program started; it is waited for")
+var errNoAnswer = errors.New("the server has not answered since the program started; waiting for it")
 
 // WaitForServer blocks until the server has answered what it grants, and then does
 // nothing. It is for a Manager that was opened WithLateServer; one that the server
@@ -162,7 +162,7 @@ func (m *Manager) WaitForServer(ctx context.Context) error {
 		}
 		if !told {
 			told = true
-			m.log.WithField("error", err.Error()).Warn("The server does not answer, and is waited for")
+			m.log.WithField("error", err.Error()).Warn("Waiting for a server that does not answer")
 		}
 		last = err
 		select { // it has not always waited

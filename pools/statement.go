@@ -183,7 +183,7 @@ func (s *statement) receive(ctx context.Context) error {
 				}
 			}
 			if time.Since(ended) >= cancelWithin {
-				return errors.New("the statement goes on although it was cancelled")
+				return errors.New("the statement runs on although it was cancelled")
 			}
 			s.backend.interrupt()
 			var stop context.CancelFunc

@@ -151,7 +151,7 @@ func (m *Manager) others(ctx context.Context, database string) error {
 // Acquire's.
 func (m *Manager) Workspaces(ctx context.Context) ([]model.WorkspaceID, error) {
 	if m.ownNaming {
-		return nil, fmt.Errorf("list workspaces: %w with a naming of your own (WithNaming), which cannot be turned round: ask your own catalogue", errors.ErrUnsupported)
+		return nil, fmt.Errorf("list workspaces: %w with a naming of your own (WithNaming), which cannot be inverted: ask your own catalogue", errors.ErrUnsupported)
 	}
 	if err := m.met(m.System().ID()); err != nil {
 		return nil, fmt.Errorf("list workspaces: %w", err)

@@ -88,7 +88,7 @@ func parsePublicKey(s string) (PublicKey, error) {
 	}
 	key, err := paseto.NewV4AsymmetricPublicKeyFromBytes(raw)
 	if err != nil {
-		return PublicKey{}, errors.New("it is no Ed25519 public key")
+		return PublicKey{}, errors.New("it is not an Ed25519 public key")
 	}
 	return newPublicKey(key), nil
 }

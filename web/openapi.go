@@ -347,7 +347,7 @@ func (d description) bounds(field string) object {
 	case "noticeAnswer.cut":
 		return object{"description": "Message, detail and hint were longer than 2 KiB together, and were cut."}
 	case "queryRequest.sql":
-		return object{"minLength": 1, "description": "One statement. Nothing of its session lasts: what set_config sets, temporary tables and advisory locks end with the statement, and nobody says so. Commands that are about a session or a transaction (BEGIN, SET, LISTEN, PREPARE, LOCK and their like) are refused, with SQLSTATE 0A000."}
+		return object{"minLength": 1, "description": "One statement. Nothing of its session lasts: what set_config sets, temporary tables and advisory locks end with the statement. Commands that only make sense in a longer session or transaction (BEGIN, SET, LISTEN, PREPARE, LOCK and the like) are refused, with SQLSTATE 0A000."}
 	case "queryRequest.args":
 		return object{"maxItems": model.MaxParameters}
 	case "queryRequest.timeoutMs":

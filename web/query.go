@@ -245,7 +245,7 @@ func writeQuery(c echo.Context, result model.QueryResult) error {
 	encoder := json.NewEncoder(&body)
 	encoder.SetEscapeHTML(false) // no page, and shorter
 	if err := encoder.Encode(answer); err != nil {
-		return fmt.Errorf("query: the answer is no JSON: %w", err)
+		return fmt.Errorf("query: the answer is not JSON: %w", err)
 	}
 	return c.JSONBlob(http.StatusOK, body.Bytes())
 }

@@ -123,7 +123,7 @@ func ReadRevocations(path string) (*Revocations, error) {
 // and this package knows none of pools.
 func (r *Revocations) read() (now revoked, seen fs.FileInfo, err error) {
 	if about, err := os.Stat(r.path); err == nil && !about.Mode().IsRegular() {
-		return revoked{}, nil, fmt.Errorf("%s is no regular file", r.path) // to open it may block
+		return revoked{}, nil, fmt.Errorf("%s is not a regular file", r.path) // to open it may block
 	}
 	file, err := os.Open(r.path)
 	if err != nil {

@@ -74,7 +74,7 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// MinMetricsToken is how short a metrics token may be, so that it is not guessed.
+// MinMetricsToken is how short a metrics token may be, so that it cannot be guessed.
 const MinMetricsToken = 16
 
 // QueryLimits bound one workspace.query; zero means the default.
@@ -142,7 +142,7 @@ func newServer(pool Pool, o Options, routes []route) (*Server, error) {
 	}
 	o = o.withDefaults()
 	if o.MaxTokenTTL < MinTTL || o.MaxTokenTTL > MaxTTL {
-		return nil, fmt.Errorf("admin server: tokens may be good for at most %v: it must be from %v to %v", o.MaxTokenTTL, MinTTL, MaxTTL)
+		return nil, fmt.Errorf("admin server: tokens may be valid for at most %v: it must be from %v to %v", o.MaxTokenTTL, MinTTL, MaxTTL)
 	}
 	if err := checkRoutes(routes); err != nil {
 		return nil, err
@@ -266,7 +266,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	}
 	s.leaving.Store(true)
 	if delay := s.options.ShutdownDelay; delay > 0 && s.ending.Err() == nil {
-		s.log.WithField("delay", delay.String()).Info("Not ready any more, and still serving")
+		s.log.WithField("delay", delay.String()).Info("Not ready any more, but still serving")
 		select {
 		case err := <-ended:
 			s.Close()

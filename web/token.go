@@ -66,13 +66,13 @@ func (c Claims) validate() error {
 	case !slices.Contains(roles, c.Role):
 		return fmt.Errorf("the role %q is unknown: it must be viewer, operator or service", c.Role)
 	case !goodSubject(c.Subject):
-		return fmt.Errorf("the subject must have 1 to %d bytes, all of them printable, no space around them and no # after a space: it stands in the audit log, and in the file of revocations", maxSubject)
+		return fmt.Errorf("the subject must have 1 to %d bytes, all of them printable, no space around them and no # after a space: the audit log and the file of revocations hold it", maxSubject)
 	case c.Role == Service && len(c.Workspaces) == 0:
 		return errors.New("the role service needs at least one workspace: it may run statements in those only")
 	case c.Role != Service && len(c.Workspaces) > 0:
 		return fmt.Errorf("the role %s is not bound to workspaces: name them for the role service only", c.Role)
 	case c.TTL < MinTTL || c.TTL > MaxTTL:
-		return fmt.Errorf("a token may be good from %v to %v, not %v", MinTTL, MaxTTL, c.TTL)
+		return fmt.Errorf("a token may be valid for %v to %v, not %v", MinTTL, MaxTTL, c.TTL)
 	}
 	for _, id := range c.Workspaces {
 		if err := id.Validate(); err != nil {
@@ -148,7 +148,7 @@ type Inspected struct {
 func InspectToken(token string) (Inspected, error) {
 	raw, ok := signedClaims(token)
 	if !ok || len(token) > maxToken {
-		return Inspected{}, errors.New("it is no token of this kind, which begins with " + publicHeader + " and has four parts")
+		return Inspected{}, errors.New("it is not a token of this kind, which begins with " + publicHeader + " and has four parts")
 	}
 	var c claims
 	if err := readClaims(raw, &c); err != nil || !goodSubject(c.Subject) || !goodTokenID(c.TokenID) {
@@ -234,7 +234,7 @@ var (
 	errTokenExpired = errors.New("the token has expired")
 	errTokenRevoked = errors.New("the token has been revoked")
 	errTokenUndated = errors.New("the token does not say when it was issued: it must have the claim iat")
-	errTokenTooLong = errors.New("the token is good for too long")
+	errTokenTooLong = errors.New("the token is valid for too long")
 )
 
 // verifier tells whose a token is.

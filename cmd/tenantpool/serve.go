@@ -222,7 +222,7 @@ func (s *serving) meetServer(ctx context.Context) error {
 	case err != nil && waiting.Err() != nil:
 		return fmt.Errorf("PostgreSQL could not be used within %v (%s): %w", atMost, variable, err)
 	case err != nil:
-		return fmt.Errorf("PostgreSQL refuses this program for a reason that stays, so it is not waited for: %w", err)
+		return fmt.Errorf("PostgreSQL refuses this program, and waiting would not help: %w", err)
 	}
 	warn(ctx, s.manager, s.log)
 	s.log.WithField("address", s.listener.Addr().String()).Info("Serving")

@@ -89,7 +89,7 @@ func accessFromEnv(o *web.Options) error {
 	if o.MetricsToken, err = secret.FromEnv(metricsTokenVariable); err != nil {
 		wrong = append(wrong, err)
 	} else if n := len(o.MetricsToken); n > 0 && n < web.MinMetricsToken {
-		wrong = append(wrong, fmt.Errorf("%s has %d bytes: use at least %d, so that it is not guessed", metricsTokenVariable, n, web.MinMetricsToken))
+		wrong = append(wrong, fmt.Errorf("%s has %d bytes: use at least %d, so that it cannot be guessed", metricsTokenVariable, n, web.MinMetricsToken))
 	}
 	if keys, err := secret.FromEnv(publicKeyVariable); err != nil {
 		wrong = append(wrong, err)

@@ -26,7 +26,7 @@ func FromEnv(name string) (string, error) {
 	case file == "":
 		return value, nil
 	case value != "":
-		return "", fmt.Errorf("%s and %s are both set: take one of them away", name, name+FileSuffix)
+		return "", fmt.Errorf("%s and %s are both set: unset one of them", name, name+FileSuffix)
 	}
 	value, err := read(file)
 	if err != nil {
@@ -37,7 +37,7 @@ func FromEnv(name string) (string, error) {
 
 func read(file string) (string, error) {
 	if about, err := os.Stat(file); err == nil && !about.Mode().IsRegular() {
-		return "", errors.New("it takes the name of a regular file") // to open another may block
+		return "", errors.New("it must name a regular file") // to open another may block
 	}
 	f, err := os.Open(file)
 	if err != nil {
@@ -45,7 +45,7 @@ func read(file string) (string, error) {
 		if errors.As(err, &path) {
 			err = path.Err
 		}
-		return "", fmt.Errorf("it takes the name of a file that holds the secret: %w", err)
+		return "", fmt.Errorf("it must name a file that holds the secret: %w", err)
 	}
 	defer func() { _ = f.Close() }()
 	content, err := io.ReadAll(io.LimitReader(f, longest+1))
@@ -53,7 +53,7 @@ func read(file string) (string, error) {
 	case err != nil:
 		return "", err
 	case len(content) > longest:
-		return "", fmt.Errorf("%s has more than %d bytes, so it is no secret's file", file, longest)
+		return "", fmt.Errorf("%s has more than %d bytes, which is too long for a secret", file, longest)
 	case len(content) == 0:
 		return "", fmt.Errorf("%s is empty", file)
 	case bytes.IndexByte(content, 0) >= 0:
