@@ -7,10 +7,9 @@ import (
 	"github.com/tenantpool/tenantpool/model"
 )
 
-// directory finds the seats of a workspace. Any goroutine may find; only the
-// supervisor adds and removes, so writing needs no more than to store pointers
-// in the right order. Who finds while it is changed sees the state before or
-// after.
+// directory finds the seats of a workspace. Any goroutine may look one up; only the
+// supervisor adds and removes, so a change is no more than pointers stored in the right
+// order. A lookup during a change sees the directory as it was before or as it is after.
 type directory struct {
 	seed  maphash.Seed
 	table atomic.Pointer[[]bucket]

@@ -64,31 +64,32 @@
 //	    (NoWait) and neither a dial under way nor one that could start, now or
 //	    after an eviction, would serve it: then it is refused at once. The error
 //	    names the longest lease: of the workspace's own if it is at its cap.
-//	 2. A connection that comes free (released clean, or freshly dialed) and that
-//	    nothing ends (draining, shut, stale, its lifetime over, the budget or the
-//	    cap exceeded after SetLimits) goes to the first waiter of its workspace,
-//	    unless the slot is owed to an older waiter of another workspace: more
-//	    than max(0, coming) needy waiters arrived earlier than that first waiter
-//	    by more than Patience, and dialRoom exceeds max(0, coming). Then it is
-//	    closed, unless it stays: that is so until it has been open for nine times
-//	    as long as its dial took, at most a second. With no waiter in its workspace
-//	    it becomes idle.
+//	 2. A connection that comes free (released clean, or freshly dialed) goes to the
+//	    first waiter of its workspace; with no waiter there it becomes idle. It is
+//	    closed instead if something ends it: draining, its workspace shut, stale, its
+//	    lifetime over, the budget or the cap exceeded after SetLimits. It is also
+//	    closed if its slot is owed to an older waiter of another workspace: if more
+//	    than max(0, coming) needy waiters arrived earlier than that first waiter by
+//	    more than Patience, and dialRoom exceeds max(0, coming). But it stays with its
+//	    workspace until it has been open for nine times as long as its dial took, at
+//	    most a second.
 //	 3. After every message: while the demand, the dial room and the free slots
 //	    under the effective budget are positive, a dial starts for the workspace
 //	    of the needy waiter that arrived first.
-//	 4. On Reclaim, idle connections are closed, as far as there are any, the least
-//	    recently used first, ties by the lower ConnID: as many as the open ones
+//	 4. On Reclaim, idle connections are closed, the least recently used first, ties
+//	    by the lower ConnID, until there are none: first as many as the open ones
 //	    that are not closing exceed the effective budget; then, if wanted is
-//	    positive, as many as it exceeds coming. Reclaimable tells when to ask for
-//	    it. It is a message of its own so that whoever runs the State can tell it
-//	    first of every connection that came free without a message.
+//	    positive, as many as wanted exceeds coming. Reclaimable tells when to ask for
+//	    it. Reclaim is a message of its own so that whoever runs the State can first
+//	    report every connection that came free without a message.
 //	 5. A permanent dial failure holds its workspace back and answers all of its
 //	    waiters at once, unless it is paused (Resume forgets the failure); a
-//	    transient one holds it back and they wait on. After any failure the
-//	    NoWait ones that no dial under way is meant for are answered. A failure that means that the server is down holds all dials back. A
-//	    refusal because the server is full lowers the effective budget to what is
-//	    open (after the failed dial's slot is free); from ProbeAfter on, it is
-//	    raised by 1, 2, 4, ... every ProbeAfter until it is the budget again.
+//	    transient one holds it back and they wait on. After any failure the NoWait
+//	    ones that no dial under way is meant for are answered. A failure that means
+//	    that the server is down holds all dials back. A refusal because the server is
+//	    full lowers the effective budget to what is open (after the failed dial's slot
+//	    is free); from ProbeAfter on, it is raised by 1, 2, 4, ... every ProbeAfter
+//	    until it is the budget again.
 //	 6. Idle connections are closed when their lifetime or idle time is over, at
 //	    the first message from then on (WakeAt asks for one). A Grant asks to
 //	    verify one that was idle for VerifyAfter, or since before the server was
