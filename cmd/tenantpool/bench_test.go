@@ -1,7 +1,9 @@
 package main
 
 import (
+	"compress/gzip"
 	"encoding/json"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -46,6 +48,39 @@ func TestBenchReportsJSONAndDrawsAChart(t *testing.T) {
 	}
 }
 
+// A profile has its labels as strings, compressed.
+func TestTheProfileNamesTheTurns(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	file, profile := filepath.Join(dir, "mine.json"), filepath.Join(dir, "cpu.pprof")
+	if err := os.WriteFile(file, []byte(`[{"name": "all-the-same"}]`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p := start(t, "bench", "--workload-file", file, "--workspaces", "3", "--budget", "20", "--workers", "4", "--for", "1s", "--rounds", "1",
+		"--strategies", "tenantpool", "--profile", profile)
+	if status := p.exit(); status != 0 {
+		t.Fatalf("exit status %d:\n%s", status, p.stderr())
+	}
+	packed, err := os.Open(profile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer packed.Close()
+	unpacked, err := gzip.NewReader(packed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	content, err := io.ReadAll(unpacked)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"workload", "all-the-same", "strategy", "tenantpool"} {
+		if !strings.Contains(string(content), want) {
+			t.Errorf("the profile lacks the label %q", want)
+		}
+	}
+}
+
 func TestAnInterruptedBenchRemovesEverything(t *testing.T) {
 	t.Parallel()
 	p := start(t, "bench", "--workload", "zipf", "--workspaces", "6", "--budget", "20", "--workers", "4", "--for", "500ms", "--rounds", "1000",
@@ -70,7 +105,9 @@ func TestBenchRefusesAWrongCommandLine(t *testing.T) {
 		"--seed x":                        "--seed",
 		"--report yaml":                   "text or json",
 		"--chart bench.png":               "use .html or .svg",
-		"surplus":                         "takes flags only",
+		"--workload-file nowhere.json":    "nowhere.json: no such file",
+		"--workload zipf --workload-file nowhere.json": "exclude each other",
+		"surplus": "takes flags only",
 	} {
 		status, stdout, stderr := called(t, append([]string{"bench"}, strings.Fields(args)...)...)
 		if status != 2 || stdout != "" || !strings.Contains(stderr, want) || strings.Count(stderr, "\n") != 1 {
