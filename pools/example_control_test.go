@@ -213,3 +213,19 @@ func ExampleManager_Query() {
 	fmt.Println(result.Columns, result.Rows)
 	// Output: [{item text} {amount int4}] [[tea 3]]
 }
+
+// New credentials are tried first: wrong ones change nothing.
+func ExampleManager_SetCredentials() {
+	ctx := context.Background()
+	manager := exampleManager()
+	defer manager.Close(ctx)
+
+	err := manager.SetCredentials(ctx, exampleConfig().User, "wrong")
+	var dial *model.DialError
+	fmt.Println(errors.As(err, &dial))
+
+	fmt.Println(manager.Workspace("customer-42").Ping(ctx))
+	// Output:
+	// true
+	// <nil>
+}

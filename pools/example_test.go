@@ -147,6 +147,41 @@ func ExampleManager_Close() {
 	// true
 }
 
+// With WithLateServer the program can start before its database: it opens the Manager,
+// serves what needs none, and waits.
+func ExampleWithLateServer() {
+	ctx := context.Background()
+	manager, err := pools.Open(ctx, exampleConfig(), pools.WithLateServer(), pools.WithLogger(nil))
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer manager.Close(ctx)
+
+	fmt.Println(manager.WaitForServer(ctx))
+	// Output: <nil>
+}
+
+// Databases that have names already keep them. Two workspaces must never share one.
+func ExampleWithNaming() {
+	ctx := context.Background()
+	naming := func(id model.WorkspaceID) (string, error) {
+		if id == "acme" { // the first customer, from before there was a scheme
+			return "shop_ws_customer-42", nil
+		}
+		return "", fmt.Errorf("there is no customer %q", id)
+	}
+	manager, err := pools.Open(ctx, exampleConfig(), pools.WithNaming(naming), pools.WithLogger(nil))
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer manager.Close(ctx)
+
+	var database string
+	err = manager.Workspace("acme").QueryRow(ctx, `SELECT current_database()`).Scan(&database)
+	fmt.Println(database, err)
+	// Output: shop_ws_customer-42 <nil>
+}
+
 // exampleConfig is the configuration of the examples: a server of the tests, on which
 // customer-42 and customer-43 have a database.
 func exampleConfig() model.Config {
