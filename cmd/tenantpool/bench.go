@@ -8,7 +8,6 @@ import (
 	"os"
 	"runtime/pprof"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -96,8 +95,8 @@ missed target is no error.`,
 	flags.Var(wholeNumber{&o.Cap, 1, 50}, "cap", "how many connections one workspace may have (1 to 50)")
 	flags.Var(wholeNumber{&o.Workers, 1, 10_000}, "workers", "how many requests are under way at once (1 to 10000)")
 	flags.StringVar(&o.Query, "query", o.Query, "what each request runs")
-	flags.Var(pauseLength{&o.Think}, "think", "how long a worker pauses between two requests")
-	flags.Var(turnLength{&o.For}, "for", "how long each turn is measured, after a warm-up of a third of it")
+	flags.Var(length{&o.Think, 0, "0 or a duration above, such as 5ms"}, "think", "how long a worker pauses between two requests")
+	flags.Var(length{&o.For, 100 * time.Millisecond, "a duration of at least 100ms, such as 5s or 1m"}, "for", "how long each turn is measured, after a warm-up of a third of it")
 	flags.Var(wholeNumber{&o.Rounds, 1, 1000}, "rounds", "how many turns each strategy has (1 to 1000)")
 	flags.Uint64Var(&o.Seed, "seed", o.Seed, "what the requests' workspaces are drawn from")
 	flags.Var(choice{&o.report, []string{textReport, jsonReport}}, "report", "what the report on standard output looks like")
@@ -176,66 +175,4 @@ func startProfile(name string) (stop func() error, err error) {
 		pprof.StopCPUProfile()
 		return file.Close()
 	}, nil
-}
-
-// choices is a flag with some of a few possible values, or all.
-type choices struct {
-	value    *[]string
-	accepted []string
-}
-
-func (c choices) String() string {
-	if names := deref(c.value); len(names) < len(c.accepted) {
-		return strings.Join(names, ",")
-	}
-	return "all"
-}
-
-func (c choices) Type() string { return "LIST" }
-
-func (c choices) Set(s string) error {
-	if s == "all" {
-		*c.value = c.accepted
-		return nil
-	}
-	names := strings.Split(s, ",")
-	for _, name := range names {
-		if !slices.Contains(c.accepted, name) {
-			return fmt.Errorf("there is no %q: it must be all, or some of %s", name, strings.Join(c.accepted, ","))
-		}
-	}
-	*c.value = names
-	return nil
-}
-
-// turnLength is a flag of a duration that is worth measuring.
-type turnLength struct{ value *time.Duration }
-
-const shortestTurn = 100 * time.Millisecond
-
-func (l turnLength) String() string { return deref(l.value).String() }
-func (l turnLength) Type() string   { return "duration" }
-
-func (l turnLength) Set(s string) error {
-	v, err := time.ParseDuration(s)
-	if err != nil || v < shortestTurn {
-		return fmt.Errorf("it must be a duration of at least %v, such as 5s or 1m", shortestTurn)
-	}
-	*l.value = v
-	return nil
-}
-
-// pauseLength is a flag of a duration, 0 for none.
-type pauseLength struct{ value *time.Duration }
-
-func (l pauseLength) String() string { return deref(l.value).String() }
-func (l pauseLength) Type() string   { return "duration" }
-
-func (l pauseLength) Set(s string) error {
-	v, err := time.ParseDuration(s)
-	if err != nil || v < 0 {
-		return fmt.Errorf("it must be 0 or a duration above, such as 5ms")
-	}
-	*l.value = v
-	return nil
 }

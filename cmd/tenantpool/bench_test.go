@@ -48,7 +48,7 @@ func TestBenchReportsJSONAndDrawsAChart(t *testing.T) {
 	}
 }
 
-// A profile has its labels as strings, compressed.
+// A profile has its labels in a table of strings, each with a tag and its length.
 func TestTheProfileNamesTheTurns(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -75,7 +75,7 @@ func TestTheProfileNamesTheTurns(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, want := range []string{"workload", "all-the-same", "strategy", "tenantpool"} {
-		if !strings.Contains(string(content), want) {
+		if !strings.Contains(string(content), "\x32"+string(rune(len(want)))+want) {
 			t.Errorf("the profile lacks the label %q", want)
 		}
 	}

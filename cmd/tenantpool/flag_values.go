@@ -45,16 +45,20 @@ func (e exponent) Set(s string) error {
 	return nil
 }
 
-// length is a flag of a duration, 0 for no end.
-type length struct{ value *time.Duration }
+// length is a flag of a duration.
+type length struct {
+	value *time.Duration
+	least time.Duration
+	must  string // what it must be
+}
 
 func (l length) String() string { return deref(l.value).String() }
 func (l length) Type() string   { return "duration" }
 
 func (l length) Set(s string) error {
 	v, err := time.ParseDuration(s)
-	if err != nil || v < 0 {
-		return fmt.Errorf("it must be 0 (until interrupted) or a positive duration, such as 30s or 5m")
+	if err != nil || v < l.least {
+		return fmt.Errorf("it must be %s", l.must)
 	}
 	*l.value = v
 	return nil
@@ -74,6 +78,36 @@ func (c choice) Set(s string) error {
 		return fmt.Errorf("it must be %s", strings.Join(c.accepted, " or "))
 	}
 	*c.value = s
+	return nil
+}
+
+// choices is a flag with some of a few possible values, or all.
+type choices struct {
+	value    *[]string
+	accepted []string
+}
+
+func (c choices) String() string {
+	if names := deref(c.value); len(names) < len(c.accepted) {
+		return strings.Join(names, ",")
+	}
+	return "all"
+}
+
+func (c choices) Type() string { return "LIST" }
+
+func (c choices) Set(s string) error {
+	if s == "all" {
+		*c.value = c.accepted
+		return nil
+	}
+	names := strings.Split(s, ",")
+	for _, name := range names {
+		if !slices.Contains(c.accepted, name) {
+			return fmt.Errorf("there is no %q: it must be all, or some of %s", name, strings.Join(c.accepted, ","))
+		}
+	}
+	*c.value = names
 	return nil
 }
 

@@ -136,7 +136,7 @@ func TestAPoolerWithoutItsProgramHasNoTurn(t *testing.T) {
 
 func TestPgpoolKeepsConnectionsWithinTheBudget(t *testing.T) {
 	needProgramOf(t, pgpoolII)
-	s := ownContest(t, 3)
+	s := ownContest(t, 24)
 	watch, _, err := s.Watch(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -147,14 +147,18 @@ func TestPgpoolKeepsConnectionsWithinTheBudget(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i := range 200 {
-		lease, err := p.acquire(t.Context(), i%3)
+		workspace := i % 3
+		if i >= 100 {
+			workspace = i % 24 // more than it can keep
+		}
+		lease, err := p.acquire(t.Context(), workspace)
 		if err != nil {
 			t.Fatal(err)
 		}
 		lease.Release()
 	}
-	if p.made() >= 200 {
-		t.Errorf("%d connections for 200 sessions: none was kept", p.made())
+	if p.made() > 150 {
+		t.Errorf("%d connections for 200 sessions: those of the first 100 were not kept", p.made())
 	}
 	// It opens a connection before the server has let go of the one that it replaces.
 	if err := stage.UntilGone(t.Context(), watch, s.workspaceBudget()); err != nil {
