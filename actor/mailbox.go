@@ -94,7 +94,7 @@ func (c *call) carryOut(s *Supervisor) {
 	if c.noWait {
 		s.recallAll(sh)
 	}
-	s.tell(sh, core.Acquire{Lease: c.lease, Workspace: c.workspace, NoWait: c.noWait, Exclusive: c.exclusive, Caller: c})
+	s.step(sh, core.Entry{Acquire: core.Acquire{Lease: c.lease, Workspace: c.workspace, NoWait: c.noWait, Exclusive: c.exclusive, Caller: c}})
 }
 
 // sendHome gives a slot from its owner to the supervisor.

@@ -37,7 +37,7 @@ func (s *Supervisor) comeHome(c *slot, h core.Health) {
 	sh.unlease(c)
 	// Two that came home since the clock was read keep their order.
 	s.loop.now = max(s.loop.now, c.freed)
-	s.tell(sh, core.Release{Lease: c.lease, Conn: c.id, Health: h, At: c.freed})
+	s.step(sh, core.Entry{Release: core.Release{Lease: c.lease, Conn: c.id, Health: h, At: c.freed}})
 }
 
 // reclaim is called after each request. While the core is short of a slot, short is

@@ -3,124 +3,72 @@ package actor
 import (
 	"context"
 	"fmt"
-	"time"
+	"slices"
 
 	"github.com/tenantpool/tenantpool/model/core"
 )
 
-// recorder keeps the last messages that a share's core was told, and the state in
-// which they found it: two generations, so that there is always a full one and at
-// most another one that becomes full. Only the supervisor's goroutine touches it.
+// recorder keeps the last messages that a share's core was told, and the state in which
+// they found it: two generations, so that there is a full one as soon as there was one.
 type recorder struct {
-	previous, current *generation
+	previous, current generation
 }
 
-// generation is an image of the core and what it was told since. What is in it
-// never changes, so that it can be handed out without a copy.
+// generation is an image of the core and what it was told since, as far as there is
+// room.
 type generation struct {
 	image   core.Image
-	entries []core.Entry // its capacity is how many there will be
-	// handedOut: somebody may read the entries, which are not to be used again.
-	handedOut bool
+	entries []core.Entry
 }
 
 const (
-	// leastEntries is how many messages a generation holds at least.
-	leastEntries = 4096
+	leastEntries = 4096 // how many messages a generation holds at least
 	// entriesPerItem: an image takes time for each connection, waiter and workspace
 	// in it, which so many messages must make up for. See BenchmarkImage.
 	entriesPerItem = 4
 )
 
-func newRecorder(state *core.State) recorder {
-	r := recorder{previous: new(generation)}
-	r.begin(state, nil)
-	return r
+// newGeneration begins one, in the memory of one's entries if that has the right size.
+func newGeneration(state *core.State, entries []core.Entry) generation {
+	i := state.Image()
+	items := len(i.Conns) + len(i.Waiters) + len(i.Active) + len(i.Retired)
+	if n := max(leastEntries, entriesPerItem*items); cap(entries) != n {
+		entries = make([]core.Entry, 0, n)
+	}
+	return generation{i, entries[:0]}
 }
 
 // note is called before the core is told the message.
-func (r *recorder) note(now time.Duration, state *core.State, m core.Message) {
-	g := r.current
-	if len(g.entries) == cap(g.entries) {
-		r.turn(state)
-		g = r.current
+func (r *recorder) note(state *core.State, e core.Entry) {
+	if len(r.current.entries) == cap(r.current.entries) {
+		r.previous, r.current = r.current, newGeneration(state, r.previous.entries)
 	}
-	n := len(g.entries)
-	g.entries = g.entries[:n+1]
-	g.entries[n].Set(now, m)
+	r.current.entries = append(r.current.entries, e)
 }
 
-// turn begins a new generation.
-func (r *recorder) turn(state *core.State) {
-	unused := r.previous
-	r.previous = r.current
-	if unused.handedOut {
-		r.begin(state, nil)
-	} else {
-		r.begin(state, unused.entries[:0])
-	}
-}
-
-// begin takes an image. It uses the entries' memory again if that is of the right
-// size.
-func (r *recorder) begin(state *core.State, entries []core.Entry) {
-	image := state.Image()
-	n := max(leastEntries, entriesPerItem*(len(image.Conns)+len(image.Waiters)+len(image.Workspaces)))
-	if cap(entries) < n || cap(entries) > 2*n {
-		entries = make([]core.Entry, 0, n)
-	}
-	r.current = &generation{image: image, entries: entries[:0:n]}
-}
-
-// recordings is what there is of each share.
-func (s *Supervisor) recordings() []generations {
-	all := make([]generations, len(s.shares))
-	for i, sh := range s.shares {
-		r := &sh.recorder
-		r.previous.handedOut, r.current.handedOut = true, true
-		all[i] = generations{*r.previous, *r.current, s.loop.now}
-	}
-	return all
-}
-
-// generations are those of one moment. The previous one may be empty.
-type generations struct {
-	previous, current generation
-	at                time.Duration
-}
-
-func (g generations) recording(s *Supervisor, sh *share) core.Recording {
-	begin := g.previous.image
-	if g.previous.entries == nil {
-		begin = g.current.image
-	}
-	return core.Recording{
-		System:  sh.system,
-		Start:   s.start,
-		End:     g.at,
-		Image:   begin.Sorted(),
-		Entries: append(append([]core.Entry{}, g.previous.entries...), g.current.entries...),
-	}
-}
-
-// Recordings returns, for each share in their order, what its core was told of
-// late: at least the last 4,096 messages if there were so many. It waits for the
+// Recordings returns, for each share in their order, what its core was told of late:
+// at least the last 4,096 messages if there were so many. It waits for the
 // supervisor's answer, but no longer than ctx; the error wraps ctx.Err(), or
 // model.ErrClosed.
 func (s *Supervisor) Recordings(ctx context.Context) ([]core.Recording, error) {
-	answers := make(chan []generations, 1)
-	s.send(recordingsRequest{answers})
-	shares, err := await(ctx, s, answers, "the supervisor has not answered")
+	all, err := ask(ctx, s, notAnswered, s.recordings)
 	if err != nil {
 		return nil, fmt.Errorf("recordings: %w", err)
-	}
-	all := make([]core.Recording, len(shares))
-	for i, g := range shares { // here, not at the supervisor's expense
-		all[i] = g.recording(s, s.shares[i])
 	}
 	return all, nil
 }
 
-type recordingsRequest struct{ answer chan<- []generations }
-
-func (r recordingsRequest) carryOut(s *Supervisor) { r.answer <- s.recordings() }
+func (s *Supervisor) recordings() []core.Recording {
+	all := make([]core.Recording, len(s.shares))
+	for i, sh := range s.shares {
+		r, begin := sh.recorder, sh.recorder.previous
+		if begin.entries == nil {
+			begin = r.current
+		}
+		all[i] = core.Recording{
+			System: sh.system, Start: s.start, End: s.loop.now,
+			Image: begin.image, Entries: slices.Concat(r.previous.entries, r.current.entries),
+		}
+	}
+	return all
+}

@@ -118,7 +118,7 @@ func Start(shares ...Share) *Supervisor {
 			dialing:      dialing,
 			stopDials:    stopDials,
 			state:        state,
-			recorder:     newRecorder(state),
+			recorder:     recorder{current: newGeneration(state, nil)},
 			dialer:       sh.Dialer,
 			system:       sh.System,
 			lifetimes:    sh.Limits,
@@ -196,9 +196,13 @@ func (s *Supervisor) drained() bool {
 }
 
 // tell tells a share's core a message and carries out what it decides.
-func (s *Supervisor) tell(sh *share, m core.Message) {
-	sh.recorder.note(s.loop.now, sh.state, m)
-	for _, effect := range sh.state.Step(s.loop.now, m) {
+func (s *Supervisor) tell(sh *share, m core.Message) { s.step(sh, core.Entry{Other: m}) }
+
+// step is tell without memory for an Acquire or a Release.
+func (s *Supervisor) step(sh *share, e core.Entry) {
+	e.At = s.loop.now
+	sh.recorder.note(sh.state, e)
+	for _, effect := range sh.state.Step(e.At, e.Message()) {
 		s.carryOut(sh, effect)
 	}
 	if sh.drained {

@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -26,28 +25,57 @@ type dumpFiles struct {
 	dump  func(ctx context.Context, w io.Writer, why string) error
 	log   logrus.FieldLogger
 
-	began time.Time
-	due   atomic.Int64 // nanoseconds since began; no dump is made before
+	due   atomic.Int64 // Unix time in nanoseconds; no dump is made before
 	waits chan longWait
 	ended chan struct{} // closed when the goroutine has ended
 }
 
-// longWait is why a dump is made.
+// longWait is why a dump is made, for the dump and for the log.
 type longWait struct {
-	system bool
-	id     model.WorkspaceID
-	took   time.Duration
-	err    error // how it ended
+	why string
+	log logrus.FieldLogger
 }
 
 const (
-	// dumpEvery: one dump tells what a burst of long waits is about.
-	dumpEvery = time.Minute
-	// dumpsKept are the newest.
-	dumpsKept = 10
-	// dumpTimeout bounds making one.
+	dumpEvery   = time.Minute // one tells what a burst of long waits is about
+	dumpsKept   = 10          // the newest
 	dumpTimeout = 30 * time.Second
 )
+
+// startDumps starts what WithDumps asks for.
+func (m *Manager) startDumps(d *dumpFiles) error {
+	ctx, end := context.WithCancel(context.Background())
+	m.endDumps = end
+	if d == nil {
+		m.noFlight = errNoFlightRecorder
+		return nil
+	}
+	d.dump, d.log = m.dump, m.log
+	if err := d.start(ctx); err != nil {
+		return err
+	}
+	m.dumps = d
+	if m.flight, m.noFlight = startFlightRecorder(ctx); m.noFlight != nil {
+		m.log.WithField("error", m.noFlight.Error()).Warn("Dumps will have no runtime.trace")
+	}
+	return nil
+}
+
+// dumpsEnded blocks until what startDumps started has ended.
+func (m *Manager) dumpsEnded(ctx context.Context) error {
+	if m.flight != nil {
+		<-m.flight.stopped // it touches no disk
+	}
+	if m.dumps == nil || within(m.dumps.ended, 0) {
+		return nil
+	}
+	select {
+	case <-m.dumps.ended:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("a dump is still being written: %w", ctx.Err())
+	}
+}
 
 // start makes the folder, and runs until ctx is done.
 func (d *dumpFiles) start(ctx context.Context) error {
@@ -57,65 +85,61 @@ func (d *dumpFiles) start(ctx context.Context) error {
 	if err := d.makeFolder(); err != nil {
 		return fmt.Errorf("folder for dumps: %w", err)
 	}
-	d.began = time.Now()
 	d.waits = make(chan longWait, 1)
 	d.ended = make(chan struct{})
-	go d.run(ctx)
+	go func() {
+		defer close(d.ended)
+		for {
+			select {
+			case w := <-d.waits:
+				d.save(ctx, w)
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
 	return nil
 }
 
 // makeFolder makes the folder if it is not there, and none above it: a path that is
 // wrong does not become a tree of folders, or fill the disk below a missing mount.
 func (d *dumpFiles) makeFolder() error {
-	about, err := os.Stat(d.dir)
+	err := os.Mkdir(d.dir, 0o700)
+	about, _ := os.Stat(d.dir)
 	switch {
-	case err == nil && !about.IsDir():
-		return fmt.Errorf("%s is not a folder: name another one", d.dir)
 	case err == nil:
-		return nil
-	case !errors.Is(err, fs.ErrNotExist):
-		return err
-	}
-	err = os.Mkdir(d.dir, 0o700)
-	switch {
+		d.log.WithField("folder", d.dir).Info("Made the folder for dumps")
 	case errors.Is(err, fs.ErrNotExist):
 		return fmt.Errorf("%s is not there, and neither is the folder above it: correct the path, or make that one", d.dir)
-	case err != nil:
+	case about != nil && !about.IsDir():
+		return fmt.Errorf("%s is not a folder: name another one", d.dir)
+	case about == nil:
 		return err
 	}
-	d.log.WithField("folder", d.dir).Info("Made the folder for dumps")
 	return nil
 }
 
 // note is told of each acquire that did not find a connection at once, when it has
 // ended. It never blocks. A nil one takes no notice.
 func (d *dumpFiles) note(system bool, id model.WorkspaceID, began time.Time, err error) {
-	if d == nil {
+	if d == nil || time.Since(began) <= d.after {
 		return
 	}
-	took := time.Since(began)
-	if took <= d.after {
+	now, due := time.Now(), d.due.Load()
+	if now.UnixNano() < due || !d.due.CompareAndSwap(due, now.Add(dumpEvery).UnixNano()) {
 		return
 	}
-	now, due := int64(time.Since(d.began)), d.due.Load()
-	if now < due || !d.due.CompareAndSwap(due, now+int64(dumpEvery)) {
-		return
+	took, who, field := now.Sub(began).Round(time.Millisecond).String(), fmt.Sprintf("workspace %q", id), "workspace_id"
+	if system {
+		who, field = "the system database", "system_database"
+	}
+	w := longWait{fmt.Sprintf("an acquire of %s waited for %s", who, took), d.log.WithFields(logrus.Fields{field: id, "waited": took})}
+	if err != nil {
+		w = longWait{w.why + ", and failed: " + err.Error(), w.log.WithField("error", err.Error())}
 	}
 	select {
-	case d.waits <- longWait{system, id, took.Round(time.Millisecond), err}:
+	case d.waits <- w:
 	default: // the disk takes minutes for one
-	}
-}
-
-func (d *dumpFiles) run(ctx context.Context) {
-	defer close(d.ended)
-	for {
-		select {
-		case w := <-d.waits:
-			d.save(ctx, w)
-		case <-ctx.Done():
-			return
-		}
 	}
 }
 
@@ -123,26 +147,15 @@ func (d *dumpFiles) run(ctx context.Context) {
 func (d *dumpFiles) save(ctx context.Context, w longWait) {
 	within, stop := context.WithTimeout(ctx, dumpTimeout)
 	defer stop()
-	log := d.log.WithFields(logrus.Fields{"workspace_id": w.id, "waited": w.took.String()})
-	why := fmt.Sprintf("an acquire of workspace %q waited for %v", w.id, w.took)
-	if w.system {
-		log = d.log.WithFields(logrus.Fields{"system_database": w.id, "waited": w.took.String()})
-		why = fmt.Sprintf("an acquire of the system database waited for %v", w.took)
-	}
-	if w.err != nil {
-		log = log.WithField("error", w.err.Error())
-		why += ", and failed: " + w.err.Error()
-	}
-	file, err := d.write(within, why)
-	if err != nil {
-		if ctx.Err() == nil { // else the manager closes
-			log.WithField("dump_error", err.Error()).Warn("An acquire waited too long, and its dump could not be written")
+	file, err := d.write(within, w.why)
+	switch {
+	case err == nil:
+		w.log.WithField("dump", file).Warn("An acquire waited too long, and a dump was written")
+		if err := d.prune(); err != nil {
+			w.log.WithField("dump_error", err.Error()).Warn("Old dumps could not be removed")
 		}
-		return
-	}
-	log.WithField("dump", file).Warn("An acquire waited too long, and a dump was written")
-	if err := d.prune(); err != nil {
-		log.WithField("dump_error", err.Error()).Warn("Old dumps could not be removed")
+	case ctx.Err() == nil: // else the manager closes
+		w.log.WithField("dump_error", err.Error()).Warn("An acquire waited too long, and its dump could not be written")
 	}
 }
 
@@ -163,32 +176,26 @@ func (d *dumpFiles) write(ctx context.Context, why string) (name string, err err
 	}
 	if err != nil {
 		_ = os.Remove(name + partial)
-		return "", err
 	}
-	return name, nil
+	return name, err
 }
 
 const (
-	// dumpNames is the form of the files' names, in UTC: their order is that of
-	// their times.
+	// dumpNames is the form of the files' names, in UTC: they sort by their times.
 	dumpNames = "tenantpool-20060102T150405.000Z.zip"
+	dumpsGlob = "tenantpool-????????T??????.???Z.zip"
 	partial   = ".partial"
 )
 
 // prune keeps the newest dumps. It counts what is not complete, or was not when the
 // program ended, so that this does not stay for ever; and removes nothing that has
 // not a dump's name.
-func (d *dumpFiles) prune() error {
-	entries, err := os.ReadDir(d.dir)
-	if err != nil {
-		return err
-	}
-	entries = slices.DeleteFunc(entries, func(e os.DirEntry) bool {
-		_, err := time.Parse(dumpNames, strings.TrimSuffix(e.Name(), partial))
-		return err != nil
-	})
-	for _, e := range entries[:max(0, len(entries)-dumpsKept)] { // ReadDir has sorted them
-		if gone := os.Remove(filepath.Join(d.dir, e.Name())); !errors.Is(gone, fs.ErrNotExist) {
+func (d *dumpFiles) prune() (err error) {
+	complete, _ := fs.Glob(os.DirFS(d.dir), dumpsGlob) // a pattern without a fault
+	begun, _ := fs.Glob(os.DirFS(d.dir), dumpsGlob+partial)
+	names := slices.Sorted(slices.Values(append(complete, begun...)))
+	for _, name := range names[:max(0, len(names)-dumpsKept)] {
+		if gone := os.Remove(filepath.Join(d.dir, name)); !errors.Is(gone, fs.ErrNotExist) {
 			err = errors.Join(err, gone)
 		}
 	}

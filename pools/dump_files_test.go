@@ -199,16 +199,3 @@ func TestADumpIsGivenUpAfterAWhile(t *testing.T) {
 		}
 	})
 }
-
-func TestATraceLargerThanADumpMayBeIsLeftOut(t *testing.T) {
-	var b boundedBuffer
-	part := make([]byte, 1<<20)
-	for range 64 {
-		if _, err := b.Write(part); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if _, err := b.Write([]byte{1}); !errors.Is(err, errEntryTooLarge) || b.Len() != 64<<20 {
-		t.Errorf("%d bytes, %v", b.Len(), err)
-	}
-}

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/tenantpool/tenantpool/model"
+	"github.com/tenantpool/tenantpool/model/build"
 	"github.com/tenantpool/tenantpool/model/core"
 	"github.com/tenantpool/tenantpool/pools"
 )
@@ -53,10 +54,11 @@ func dump(t *testing.T, m *manager) map[string][]byte {
 // about is about.json, as far as tests read it.
 type about struct {
 	At      time.Time
-	Why, Go string
+	Why     string
+	Build   build.Info
 	Config  map[string]any
 	Stats   model.Stats
-	Missing []struct{ Entry, Why string }
+	Missing map[string]string
 }
 
 func readAbout(t *testing.T, entries map[string][]byte) about {
@@ -95,7 +97,7 @@ func TestADumpHoldsMessagesTraceAndStatistics(t *testing.T) {
 		t.Errorf("%d entries", len(entries))
 	}
 	a := readAbout(t, entries)
-	if since := time.Since(a.At); since < 0 || since > time.Minute || a.Go == "" || a.Why != "it was asked for" || len(a.Missing) != 0 {
+	if since := time.Since(a.At); since < 0 || since > time.Minute || a.Build.Go == "" || a.Why != "it was asked for" || len(a.Missing) != 0 {
 		t.Errorf("%s", entries["about.json"])
 	}
 	if st := a.Stats; st.MaxConnections != 20 || st.Workspaces.InUse != 3 || st.System.Open() == 0 {
@@ -162,7 +164,7 @@ func TestADumpReplaysToTheStateItWasMadeIn(t *testing.T) {
 func TestWithoutWithDumpsADumpSaysThatTheTraceIsMissing(t *testing.T) {
 	entries := dump(t, open(t, config(20)))
 	a := readAbout(t, entries)
-	if entries["runtime.trace"] != nil || len(a.Missing) != 1 || a.Missing[0].Entry != "runtime.trace" || !strings.Contains(a.Missing[0].Why, "WithDumps") {
+	if entries["runtime.trace"] != nil || len(a.Missing) != 1 || !strings.Contains(a.Missing["runtime.trace"], "WithDumps") {
 		t.Errorf("%+v", a.Missing)
 	}
 	if entries["messages.json"] == nil {
@@ -180,7 +182,7 @@ func TestAFlightRecorderOfTheProgramStaysAndTheDumpSaysSo(t *testing.T) {
 	m := open(t, config(20), pools.WithDumps(t.TempDir(), time.Minute))
 	m.log.line(t, "no runtime.trace", "has one already")
 	entries := dump(t, m)
-	if a := readAbout(t, entries); entries["runtime.trace"] != nil || len(a.Missing) != 1 || !strings.Contains(a.Missing[0].Why, "has one already") {
+	if a := readAbout(t, entries); entries["runtime.trace"] != nil || len(a.Missing) != 1 || !strings.Contains(a.Missing["runtime.trace"], "has one already") {
 		t.Errorf("%+v", a.Missing)
 	}
 	closeManager(t, m.Manager)

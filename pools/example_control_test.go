@@ -172,8 +172,8 @@ func ExampleManager_Dump() {
 		fmt.Println(file.Name)
 	}
 	// Output:
-	// about.json
 	// messages.json
+	// about.json
 }
 
 func ExampleManager_CreateWorkspace() {

@@ -1,6 +1,7 @@
 package pools
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -52,7 +53,7 @@ func (f *flightRecorder) run(ctx context.Context, recorder *trace.FlightRecorder
 	for {
 		select {
 		case answer := <-f.asked:
-			var b boundedBuffer
+			var b bytes.Buffer
 			_, err := recorder.WriteTo(&b)
 			answer <- flightTrace{b.Bytes(), err}
 		case <-ctx.Done():

@@ -7,7 +7,7 @@ import (
 	"github.com/tenantpool/tenantpool/model"
 )
 
-// The words for messages and effects are model.DescribeMessage and DescribeEffect.
+// The words for messages and effects are core.DescribeMessage and DescribeEffect.
 
 func describeLimits(l model.Limits) string {
 	return fmt.Sprintf("limits budget=%d cap=%d waiters=%d waiters-each=%d dialing=%d patience=%v lifetime=%v idle=%v verify=%v backoff=%v..%v grace=%v probe=%v seed=%d",

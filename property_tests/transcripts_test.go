@@ -155,7 +155,7 @@ func parseLimits(words []string) (model.Limits, error) {
 	return l, nil
 }
 
-// parseMessage reads what model.DescribeMessage writes, and checks that it does.
+// parseMessage reads what core.DescribeMessage writes, and checks that it does.
 func parseMessage(text string) (core.Message, error) {
 	name, rest, _ := strings.Cut(text, " ")
 	words := strings.Fields(rest)

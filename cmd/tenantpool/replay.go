@@ -1,8 +1,18 @@
 package main
 
 import (
+	"archive/zip"
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"os"
+	"strconv"
+	"strings"
+	"unicode"
 
 	"github.com/spf13/cobra"
 
@@ -40,11 +50,11 @@ step what happened while that workspace waited.`,
 			}
 			recordings, err := readDump(cmd.InOrStdin(), args[0])
 			if err == nil {
-				r.file, r.recordings = args[0], recordings
-				err = r.run(cmd.OutOrStdout())
+				r.page = bufio.NewWriter(cmd.OutOrStdout())
+				err = r.run(recordings)
 			}
-			if err != nil {
-				return fmt.Errorf("replay %s: %w", args[0], err)
+			if err != nil { // it may have words of the file, which may be anything
+				return fmt.Errorf("replay %s: %s", args[0], printable(err.Error()))
 			}
 			return nil
 		},
@@ -53,105 +63,101 @@ step what happened while that workspace waited.`,
 	flags.StringVar((*string)(&r.workspace), "workspace", "", "tell step by step why this workspace waited")
 	flags.Uint64Var((*uint64)(&r.lease), "lease", 0, "with --workspace: only while this acquire waited")
 	flags.BoolVar(&r.all, "all", false, "show every message and every effect")
-	flags.Var(wholeNumber{&r.lines, 0, 1_000_000_000}, "lines", "how many lines of steps to show at most; 0: all")
+	flags.Var(wholeNumber{&r.lines, 0, 1_000_000_000}, "lines", "how many lines to show at most; 0: all")
 	flags.SortFlags = false
 	return cmd
 }
 
 // replay is one run of the command.
 type replay struct {
-	workspace  model.WorkspaceID
-	lease      core.LeaseID // 0: any
-	all        bool
-	lines      int // 0: no bound
-	file       string
-	recordings []core.Recording
+	workspace model.WorkspaceID
+	lease     core.LeaseID // 0: any
+	all       bool
+	lines     int           // 0: no bound
+	page      *bufio.Writer // keeps its first error for Flush
+	printed   int           // lines, those included that were left out
 }
 
-func (r *replay) run(out io.Writer) error {
-	p := &page{out: out, most: r.lines}
-	var err error
-	switch {
-	case r.all:
-		err = r.everyStep(p)
-	case r.workspace != "":
-		err = r.steps(p)
-	default:
-		p.most = 0
-		err = r.overview(p)
+func (r *replay) run(recordings []core.Recording) error {
+	show := r.overview
+	if r.all || r.workspace != "" {
+		show = r.steps
 	}
-	p.end()
+	for _, recording := range recordings {
+		show(recording)
+	}
+	if more := r.printed - r.lines; r.lines > 0 && more > 0 {
+		_, _ = fmt.Fprintf(r.page, "... and %d lines more: --lines 0 shows all\n", more)
+	}
+	return r.page.Flush()
+}
+
+func (r *replay) print(format string, args ...any) {
+	if r.printed++; r.lines == 0 || r.printed <= r.lines {
+		_, _ = r.page.WriteString(printable(fmt.Sprintf(format, args...)) + "\n") // see Flush
+	}
+}
+
+// printable is the text without what a terminal might take for more than text.
+func printable(text string) string {
+	return strings.Map(func(c rune) rune {
+		if strconv.IsPrint(c) {
+			return c
+		}
+		return unicode.ReplacementChar
+	}, text)
+}
+
+const mostDump = 64 << 20 // as large as an entry of a dump gets
+var errTooLarge = fmt.Errorf("it is larger than %d MiB, which no dump is", mostDump>>20)
+
+// readDump reads the recordings of a dump, of which the file may be anything.
+func readDump(stdin io.Reader, file string) ([]core.Recording, error) {
+	if file != "-" {
+		f, err := os.Open(file)
+		if err != nil {
+			return nil, err
+		}
+		defer func() { _ = f.Close() }() // it was only read
+		stdin = f
+	}
+	data, err := io.ReadAll(io.LimitReader(stdin, mostDump+1))
+	if err == nil && len(data) > mostDump {
+		err = errTooLarge
+	}
+	if err == nil && bytes.HasPrefix(data, []byte("PK")) {
+		data, err = unzip(data)
+	}
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return p.err
-}
-
-// each calls f with each share's recording.
-func (r *replay) each(p *page, f func(core.Recording) error) error {
-	for i, recording := range r.recordings {
-		if i > 0 {
-			p.title("")
-		}
-		p.title("%s", title(recording))
-		if err := f(recording); err != nil {
-			return r.damaged(i, err)
+	var recordings []core.Recording
+	if err := json.Unmarshal(data, &recordings); err != nil {
+		return nil, fmt.Errorf("it is not the JSON of a supervisor's messages: %w", err)
+	}
+	if len(recordings) == 0 {
+		return nil, errors.New("it holds no messages")
+	}
+	for i, r := range recordings {
+		if _, err := core.Restore(r.Image); err != nil {
+			return nil, fmt.Errorf("share %d of %d: %w", i+1, len(recordings), err)
 		}
 	}
-	return nil
+	return recordings, nil
 }
 
-// damaged is about what cannot be replayed.
-func (r *replay) damaged(i int, err error) error {
-	return fmt.Errorf("share %d of %d: %w", i+1, len(r.recordings), err)
-}
-
-// everyStep shows the log in the words of the core.
-func (r *replay) everyStep(p *page) error {
-	return r.each(p, func(recording core.Recording) error {
-		return rerun(recording, nil, func(s step) {
-			p.line("%s  %s%s", s.stamp(), core.DescribeMessage(s.message), cause(s.message))
-			for _, e := range s.effects {
-				p.line("%s      %s", s.margin(), core.DescribeEffect(e))
-			}
-		})
-	})
-}
-
-func cause(m core.Message) string {
-	if failed, ok := m.(core.DialFailed); ok {
-		return fmt.Sprintf(": %q", failed.Err)
+// unzip returns the one entry that matters, if that is no larger than it may be.
+func unzip(data []byte) ([]byte, error) {
+	archive, err := zip.NewReader(bytes.NewReader(data), int64(len(data)))
+	if err != nil {
+		return nil, fmt.Errorf("it is a damaged zip file: %w", err)
 	}
-	return ""
-}
-
-// page bounds how much of a long story is told.
-type page struct {
-	out       io.Writer
-	most      int // 0: no bound
-	told, cut int
-	err       error
-}
-
-// line is one of those that are bounded.
-func (p *page) line(format string, args ...any) {
-	if p.most > 0 && p.told >= p.most {
-		p.cut++
-		return
+	about, err := fs.Stat(archive, pools.DumpMessages)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("it is a zip file without an entry %s, and so no dump", pools.DumpMessages)
+	case about.Size() > mostDump: // and a larger one than it says is an error
+		return nil, errTooLarge
 	}
-	p.told++
-	p.title(format, args...)
-}
-
-// title is a line that is always there.
-func (p *page) title(format string, args ...any) {
-	if _, err := fmt.Fprintf(p.out, format+"\n", args...); err != nil && p.err == nil {
-		p.err = err
-	}
-}
-
-func (p *page) end() {
-	if p.cut > 0 {
-		p.title("... and %d lines more: --lines 0 shows all", p.cut)
-	}
+	return fs.ReadFile(archive, pools.DumpMessages)
 }

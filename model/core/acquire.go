@@ -21,7 +21,7 @@ func (s *State) acquire(m Acquire) {
 		s.unpark(c)
 		s.counters.Hits++
 		s.lend(c, m.Lease)
-		s.emit(Grant{Lease: m.Lease, Conn: c.id, Workspace: w.id, Verify: verify, Caller: m.Caller})
+		s.emit(Grant{Lease: m.Lease, Conn: c.ID, Workspace: w.ID, Verify: verify, Caller: m.Caller})
 		return
 	}
 	if err := s.refuseToQueue(m, w); err != nil {
@@ -42,8 +42,8 @@ func (s *State) acquire(m Acquire) {
 
 // mustVerify tells whether an idle connection is to be tested before its use.
 func (s *State) mustVerify(c *conn) bool {
-	long := s.limits.VerifyAfter > 0 && s.now-c.lastUsed >= s.limits.VerifyAfter
-	return long || c.lastUsed <= s.verifyUntil
+	long := s.limits.VerifyAfter > 0 && s.now-c.LastUsed >= s.limits.VerifyAfter
+	return long || c.LastUsed <= s.verifyUntil
 }
 
 // refuseToQueue says why an Acquire that found nothing idle may not even join
@@ -57,8 +57,8 @@ func (s *State) refuseToQueue(m Acquire, w *workspace) error {
 		return err
 	case m.NoWait && w.shut():
 		return pausedError(w)
-	case !w.paused && w.backoff.lasts(s.now) && w.backoff.kind == model.Permanent:
-		return w.backoff.dialError(w) // after a pause Resume forgets the failure
+	case !w.Paused && w.Backoff.lasts(s.now) && w.Backoff.Kind == model.Permanent:
+		return w.Backoff.dialError(w) // after a pause Resume forgets the failure
 	}
 	return nil
 }
@@ -69,8 +69,8 @@ func (s *State) refuseToWait(w *workspace) error {
 	uncovered := w.cover().uncovered()
 	room := max(0, s.coming()+s.counts[idle])
 	switch {
-	case w.backoff.lasts(s.now):
-		return w.backoff.dialError(w)
+	case w.Backoff.lasts(s.now):
+		return w.Backoff.dialError(w)
 	case s.server.lasts(s.now):
 		return s.server.dialError(w)
 	case uncovered == 0:
@@ -101,26 +101,26 @@ func (s *State) waitedFor(wt *waiter) error {
 	w := wt.workspace
 	cover, room := w.coverOf(wt), s.limits.PerWorkspace-w.open()
 	switch {
-	case !wt.exclusive && w.shut():
+	case !wt.Exclusive && w.shut():
 		return pausedError(w)
-	case w.backoff.failures > 0 && (s.server.failures == 0 || w.backoff.until >= s.server.until):
-		return w.backoff.dialError(w)
-	case s.server.failures > 0: // since the workspace's own failure, if it had one
+	case w.Backoff.Failures > 0 && (s.server.Failures == 0 || w.Backoff.Until >= s.server.Until):
+		return w.Backoff.dialError(w)
+	case s.server.Failures > 0: // since the workspace's own failure, if it had one
 		return s.server.dialError(w)
-	case wt.exclusive && (wt != w.exclusive.head.item || w.open() > w.counts[dialing]):
-		return fmt.Errorf("acquire workspace %q: %w", w.id, model.ErrInUse)
+	case wt.Exclusive && (wt != w.exclusive.head.item || w.open() > w.counts[dialing]):
+		return fmt.Errorf("acquire workspace %q: %w", w.ID, model.ErrInUse)
 	case cover.has(wt):
-		return fmt.Errorf("acquire workspace %q: %w", w.id, model.ErrDialing)
+		return fmt.Errorf("acquire workspace %q: %w", w.ID, model.ErrDialing)
 	case !cover.with(room).has(wt):
 		return s.limitError(w, model.WorkspaceLimit)
 	case s.open() >= s.effective && s.counts[idle] == 0:
 		return s.limitError(w, model.BudgetLimit)
 	}
-	return fmt.Errorf("acquire workspace %q: %w", w.id, model.ErrDialing)
+	return fmt.Errorf("acquire workspace %q: %w", w.ID, model.ErrDialing)
 }
 
 func pausedError(w *workspace) error {
-	return fmt.Errorf("acquire workspace %q: %w", w.id, model.ErrPaused)
+	return fmt.Errorf("acquire workspace %q: %w", w.ID, model.ErrPaused)
 }
 
 func closedError(id model.WorkspaceID) error {
@@ -133,7 +133,7 @@ func (s *State) limitError(w *workspace, limit model.Limit) *model.ConnectionLim
 		CurrentConnections: s.open(),
 		EffectiveBudget:    s.effective,
 		Lingering:          s.counts[closing] - s.onTheWay.size,
-		WorkspaceID:        w.id,
+		WorkspaceID:        w.ID,
 		Limit:              limit,
 		MaxPerWorkspace:    s.limits.PerWorkspace,
 		CurrentWorkspace:   w.open(),

@@ -9,25 +9,26 @@ import (
 // backoff is the pause after failed dials, of one workspace or of the server.
 // The zero value is: no failure.
 type backoff struct {
-	// failures are those in a row; a dial that succeeds makes it 0 again.
-	failures int
-	// until is when the pause ends, which the last failure began.
-	until time.Duration
-	// kind and err are of the last failure.
-	kind model.FailureKind
-	err  error
+	// Failures are those in a row; a dial that succeeds makes it 0 again.
+	Failures int
+	// Until is when the pause ends, which the last failure began.
+	Until time.Duration
+	// Kind and Err are of the last failure, and Said is what Err says, for an Image.
+	Kind model.FailureKind
+	Err  error `json:"-"`
+	Said string
 }
 
-func (b *backoff) lasts(now time.Duration) bool { return b.failures > 0 && now < b.until }
+func (b *backoff) lasts(now time.Duration) bool { return b.Failures > 0 && now < b.Until }
 
 func (b *backoff) fail(now time.Duration, limits model.Limits, c *conn, m DialFailed) {
-	b.failures++
-	b.until = now + Backoff(limits, uint64(c.id), b.failures)
-	b.kind, b.err = m.Kind, m.Err
+	b.Failures++
+	b.Until = now + Backoff(limits, uint64(c.ID), b.Failures)
+	b.Kind, b.Err, b.Said = m.Kind, m.Err, m.Err.Error()
 }
 
 func (b *backoff) dialError(w *workspace) *model.DialError {
-	return &model.DialError{WorkspaceID: w.id, Kind: b.kind, Attempts: b.failures, Err: b.err}
+	return &model.DialError{WorkspaceID: w.ID, Kind: b.Kind, Attempts: b.Failures, Err: b.Err}
 }
 
 // Backoff is how long a State waits after so many failed dials in a row: the

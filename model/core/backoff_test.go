@@ -24,7 +24,7 @@ func TestWorkspacesThatFailTogetherAreNotRetriedTogether(t *testing.T) {
 	s.Step(0, acquire(2, "b"))
 	s.Step(0, failed(1, model.Transient))
 	s.Step(0, failed(2, model.Transient))
-	if s.workspaces["a"].backoff.until == s.workspaces["b"].backoff.until {
+	if s.workspaces["a"].Backoff.Until == s.workspaces["b"].Backoff.Until {
 		t.Error("both back-offs end at the same time")
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 )
 
 // Check verifies every invariant that can be seen in a State at rest, by
@@ -25,27 +26,27 @@ func (s *State) checkCounts() error {
 	each := make(map[*workspace][connStates]int)
 	leased := make(map[LeaseID]bool)
 	for id, c := range s.conns {
-		total[c.state]++
+		total[c.State]++
 		counts := each[c.workspace]
-		counts[c.state]++
+		counts[c.State]++
 		each[c.workspace] = counts
 		switch {
-		case c.id != id:
-			return fmt.Errorf("I5: connection %d is filed under %d", c.id, id)
-		case s.workspaces[c.workspace.id] != c.workspace:
-			return fmt.Errorf("I4: connection %d belongs to a forgotten entry of workspace %q", id, c.workspace.id)
-		case c.exclusive && c.state == inUse && c.workspace.open() != 1:
-			return fmt.Errorf("I12: connection %d is in exclusive use, but workspace %q has %d", id, c.workspace.id, c.workspace.open())
-		case c.state == inUse && c.exclusive != c.workspace.alone:
-			return fmt.Errorf("I12: connection %d: exclusive %t, but kept of workspace %q: %t", id, c.exclusive, c.workspace.id, c.workspace.alone)
-		case c.state == inUse && leased[c.lease]:
-			return fmt.Errorf("I5: lease %d has two connections", c.lease)
-		case c.state == closing && c.listed.in != nil && c.listed.in != &s.onTheWay,
-			c.state != closing && c.listed.in != nil:
+		case c.ID != id || id > s.lastConn:
+			return fmt.Errorf("I5: connection %d is filed under %d, and the last one is %d", c.ID, id, s.lastConn)
+		case s.workspaces[c.workspace.ID] != c.workspace:
+			return fmt.Errorf("I4: connection %d belongs to a forgotten entry of workspace %q", id, c.workspace.ID)
+		case c.Exclusive && c.State == inUse && c.workspace.open() != 1:
+			return fmt.Errorf("I12: connection %d is in exclusive use, but workspace %q has %d", id, c.workspace.ID, c.workspace.open())
+		case c.State == inUse && c.Exclusive != c.workspace.alone:
+			return fmt.Errorf("I12: connection %d: exclusive %t, but kept of workspace %q: %t", id, c.Exclusive, c.workspace.ID, c.workspace.alone)
+		case c.State == inUse && leased[c.Lease]:
+			return fmt.Errorf("I5: lease %d has two connections", c.Lease)
+		case c.State == closing && c.listed.in != nil && c.listed.in != &s.onTheWay,
+			c.State != closing && c.listed.in != nil:
 			return fmt.Errorf("I5: connection %d is in the wrong list for its state", id)
 		}
-		if c.state == inUse {
-			leased[c.lease] = true
+		if c.State == inUse {
+			leased[c.Lease] = true
 		}
 	}
 	if total != s.counts {
@@ -53,10 +54,10 @@ func (s *State) checkCounts() error {
 	}
 	for _, w := range s.workspaces {
 		if each[w] != w.counts {
-			return fmt.Errorf("I2: workspace %q: counted %v, kept %v", w.id, each[w], w.counts)
+			return fmt.Errorf("I2: workspace %q: counted %v, kept %v", w.ID, each[w], w.counts)
 		}
 		if w.alone && w.counts[inUse] != 1 {
-			return fmt.Errorf("I12: workspace %q has %d connections in use, and none of them alone", w.id, w.counts[inUse])
+			return fmt.Errorf("I12: workspace %q has %d connections in use, and none of them alone", w.ID, w.counts[inUse])
 		}
 	}
 	if s.effective > s.limits.Budget {
@@ -72,15 +73,15 @@ func (s *State) checkIdle() error {
 	}
 	for _, c := range s.conns {
 		stacked := slices.Contains(c.workspace.idle, c)
-		if is := c.state == idle; is != stacked || is != s.idle.lru.has(c) || is != s.idle.ends.has(c) {
+		if is := c.State == idle; is != stacked || is != s.idle.lru.has(c) || is != s.idle.ends.has(c) {
 			return fmt.Errorf("I6: connection %d: idle %v, but stacked %v, in LRU heap %v, in heap of ends %v",
-				c.id, is, stacked, s.idle.lru.has(c), s.idle.ends.has(c))
+				c.ID, is, stacked, s.idle.lru.has(c), s.idle.ends.has(c))
 		}
-		if c.state == idle && (byUse(c, s.idle.lru.min()) || byEnd(c, s.idle.ends.min())) {
-			return fmt.Errorf("I6: connection %d comes before the head of a heap", c.id)
+		if c.State == idle && (byUse(c, s.idle.lru.min()) || byEnd(c, s.idle.ends.min())) {
+			return fmt.Errorf("I6: connection %d comes before the head of a heap", c.ID)
 		}
-		if c.state == idle && c.stale() {
-			return fmt.Errorf("I11: connection %d is idle, but dialed before connection %d, the last before a Renew", c.id, c.workspace.renewed+1)
+		if c.State == idle && c.stale() {
+			return fmt.Errorf("I11: connection %d is idle, but dialed before connection %d, the last before a Renew", c.ID, c.workspace.Renewed+1)
 		}
 	}
 	for _, w := range s.workspaces {
@@ -90,7 +91,7 @@ func (s *State) checkIdle() error {
 			}
 			return 1
 		}) {
-			return fmt.Errorf("I6: idle stack of workspace %q out of order", w.id)
+			return fmt.Errorf("I6: idle stack of workspace %q out of order", w.ID)
 		}
 	}
 	return nil
@@ -104,23 +105,23 @@ func (s *State) checkWaiters() error {
 	if s.draining && s.queue.size > 0 {
 		return fmt.Errorf("I9: %d waiters while draining", s.queue.size)
 	}
-	last, queued := uint64(0), make(map[*workspace]int)
+	last, arrived, queued := uint64(0), time.Duration(0), make(map[*workspace]int)
 	for n := s.queue.head; n != nil; n = n.next {
 		wt := n.item
-		if wt.number <= last || s.waiters[wt.lease] != wt || wt.inWorkspace.in != wt.workspace.line(wt.exclusive) {
-			return fmt.Errorf("I8: waiter of lease %d is out of order or not filed", wt.lease)
+		if wt.number <= last || wt.Arrived < arrived || wt.Arrived > s.now || s.waiters[wt.Lease] != wt || wt.inWorkspace.in != wt.workspace.line(wt.Exclusive) {
+			return fmt.Errorf("I8: waiter of lease %d is out of order or not filed", wt.Lease)
 		}
-		last = wt.number
+		last, arrived = wt.number, wt.Arrived
 		queued[wt.workspace]++
 	}
 	for _, w := range s.workspaces {
 		if queued[w] != w.waiting() {
-			return fmt.Errorf("I3: workspace %q: %d of its waiters queued, %d in its own queues", w.id, queued[w], w.waiting())
+			return fmt.Errorf("I3: workspace %q: %d of its waiters queued, %d in its own queues", w.ID, queued[w], w.waiting())
 		}
 		for _, head := range []*node[*waiter]{w.queue.head, w.exclusive.head} {
 			for n := head; n != nil && n.next != nil; n = n.next {
 				if n.item.number > n.next.item.number {
-					return fmt.Errorf("I8: queue of workspace %q out of order", w.id)
+					return fmt.Errorf("I8: queue of workspace %q out of order", w.ID)
 				}
 			}
 		}
@@ -133,20 +134,20 @@ func (s *State) checkWorkspaces() error {
 	demand, needy, retries, retired := 0, 0, 0, 0
 	for _, w := range s.workspaces {
 		need, waitsForRetry := s.needOf(w), s.waitsForRetry(w)
-		inactive := w.open() == 0 && w.waiting() == 0 && !w.paused
+		inactive := w.open() == 0 && w.waiting() == 0 && !w.Paused
 		switch {
 		case need != w.need || (need > 0) != s.needy.has(w):
-			return fmt.Errorf("workspace %q needs %d, kept %d, in the heap %v", w.id, need, w.need, s.needy.has(w))
+			return fmt.Errorf("workspace %q needs %d, kept %d, in the heap %v", w.ID, need, w.need, s.needy.has(w))
 		case need > 0 && w.needKey != w.firstNeedy().item.number:
-			return fmt.Errorf("workspace %q is filed under waiter %d", w.id, w.needKey)
+			return fmt.Errorf("workspace %q is filed under waiter %d", w.ID, w.needKey)
 		case need > 0 && w.needKey < s.needy.min().needKey:
-			return fmt.Errorf("workspace %q comes before the head of the needy heap", w.id)
+			return fmt.Errorf("workspace %q comes before the head of the needy heap", w.ID)
 		case waitsForRetry != s.retries.has(w):
-			return fmt.Errorf("workspace %q waits for a retry: %v, kept %v", w.id, waitsForRetry, s.retries.has(w))
+			return fmt.Errorf("workspace %q waits for a retry: %v, kept %v", w.ID, waitsForRetry, s.retries.has(w))
 		case inactive != (w.listed.in != nil):
-			return fmt.Errorf("I10: workspace %q inactive: %v, retired: %v", w.id, inactive, w.listed.in != nil)
-		case len(w.pauses) > 0 && (!w.paused || w.open() == 0):
-			return fmt.Errorf("workspace %q has an unanswered pause", w.id)
+			return fmt.Errorf("I10: workspace %q inactive: %v, retired: %v", w.ID, inactive, w.listed.in != nil)
+		case len(w.Pauses) > 0 && (!w.Paused || w.open() == 0):
+			return fmt.Errorf("workspace %q has an unanswered pause", w.ID)
 		}
 		demand += need
 		if need > 0 {
@@ -179,10 +180,10 @@ func (s *State) checkNoLostWakeUp() error {
 	}
 	for _, w := range s.workspaces {
 		if w.queue.size > 0 && len(w.idle) > 0 {
-			return fmt.Errorf("I7: workspace %q has %d waiters and %d idle connections", w.id, w.queue.size, len(w.idle))
+			return fmt.Errorf("I7: workspace %q has %d waiters and %d idle connections", w.ID, w.queue.size, len(w.idle))
 		}
 		if w.shut() && len(w.idle) > 0 {
-			return fmt.Errorf("workspace %q is paused or in exclusive use and has %d idle connections", w.id, len(w.idle))
+			return fmt.Errorf("workspace %q is paused or in exclusive use and has %d idle connections", w.ID, len(w.idle))
 		}
 	}
 	wanted := s.wanted()

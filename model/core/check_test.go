@@ -50,14 +50,17 @@ func TestCheckSeesWhatIsWrong(t *testing.T) {
 		want  string
 		spoil func(s *State)
 	}{
-		{"I5: connection 99 is filed under 1", func(s *State) { s.conns[1].id = 99 }},
+		{"I5: connection 99 is filed under 1", func(s *State) { s.conns[1].ID = 99 }},
 		{`belongs to a forgotten entry of workspace "a"`, func(s *State) { delete(s.workspaces, "a") }},
-		{"I5: lease 1 has two connections", func(s *State) { s.conns[2].lease = 1 }},
+		{"I5: lease 1 has two connections", func(s *State) { s.conns[2].Lease = 1 }},
 		{"I5: connection 1 is in the wrong list", func(s *State) { s.onTheWay.pushBack(&s.conns[1].listed) }},
 		{"I5: connection 3 is in the wrong list", func(s *State) { s.onTheWay.pushBack(&s.conns[3].listed) }},
 		{"I5: connection 7 is in the wrong list", func(s *State) { s.onTheWay.pushBack(&s.conns[7].listed) }},
 		{"I1: counted [1 2 2 1], kept [1 3 2 1]", func(s *State) { s.counts[idle]++ }},
 		{`I2: workspace "c": counted [0 0 0 1], kept [0 0 0 2]`, func(s *State) { s.workspaces["c"].counts[closing]++ }},
+		{"and the last one is 0", func(s *State) { s.lastConn = 0 }},
+		{"I8: waiter of lease", func(s *State) { s.queue.tail.item.Arrived = s.now + 1 }},
+		{"I8: waiter of lease", func(s *State) { s.queue.tail.item.Arrived = -1 }},
 		{"I1: effective budget 7 above the budget 6", func(s *State) { s.effective = 7 }},
 
 		{"I6: 2 idle, 1 in the LRU heap, 2 in the heap of ends", func(s *State) { s.idle.lru.remove(s.conns[3]) }},
@@ -66,7 +69,7 @@ func TestCheckSeesWhatIsWrong(t *testing.T) {
 		{"I6: connection 1: idle false, but stacked true", func(s *State) { s.workspaces["a"].idle = []*conn{s.conns[1]} }},
 		{"stacked true, in LRU heap false, in heap of ends true", func(s *State) { s.conns[3].inLRU = 0 }},
 		{"stacked true, in LRU heap true, in heap of ends false", func(s *State) { s.conns[3].inEnds = 0 }},
-		{"I6: connection 4 comes before the head of a heap", func(s *State) { s.conns[4].lastUsed = 0 }},
+		{"I6: connection 4 comes before the head of a heap", func(s *State) { s.conns[4].LastUsed = 0 }},
 		{"I6: connection 4 comes before the head of a heap", func(s *State) { s.conns[4].end = 0 }},
 		{`I6: idle stack of workspace "b" out of order`, func(s *State) { slices.Reverse(s.workspaces["b"].idle) }},
 
@@ -88,7 +91,7 @@ func TestCheckSeesWhatIsWrong(t *testing.T) {
 		{`workspace "f" waits for a retry: true, kept false`, func(s *State) { s.retries.remove(s.workspaces["f"]) }},
 		{`I10: workspace "g" inactive: true, retired: false`, func(s *State) { s.workspaces["g"].listed.remove() }},
 		{`I10: workspace "a" inactive: false, retired: true`, func(s *State) { s.retired.pushBack(&s.workspaces["a"].listed) }},
-		{`workspace "c" has an unanswered pause`, func(s *State) { s.workspaces["c"].paused = false }},
+		{`workspace "c" has an unanswered pause`, func(s *State) { s.workspaces["c"].Paused = false }},
 		{"demand 2 of 2 workspaces, 1 retries; kept 3, 2, 1", func(s *State) { s.demand++ }},
 		{"I10: 1 workspaces retired, kept 2, allowed 1024", func(s *State) { s.retired.size++ }},
 		{"I10: 1025 workspaces retired, kept 1025, allowed 1024", func(s *State) {
@@ -102,12 +105,12 @@ func TestCheckSeesWhatIsWrong(t *testing.T) {
 			s.draining, s.drained, s.counts[idle] = true, true, 0
 		}},
 		{`I7: workspace "b" has 1 waiters and 2 idle`, func(s *State) { s.enqueue(Acquire{Lease: 20}, s.workspaces["b"]) }},
-		{`workspace "b" is paused or in exclusive use and has 2 idle`, func(s *State) { s.workspaces["b"].paused = true }},
+		{`workspace "b" is paused or in exclusive use and has 2 idle`, func(s *State) { s.workspaces["b"].Paused = true }},
 		{"I7: 2 dials are wanted and could start", func(s *State) {
-			s.limits.Budget, s.effective, s.pace.limit = 10, 10, 10
+			s.limits.Budget, s.effective, s.pace.Limit = 10, 10, 10
 		}},
 		{"I1: 6 of 3 open and only 1 closing, but 2 idle", func(s *State) { s.effective, s.reclaimed = 3, true }},
-		{"I7: 2 dials are wanted, 1 slots are coming, and 2 connections are idle", func(s *State) { s.pace.limit, s.reclaimed = 10, true }},
+		{"I7: 2 dials are wanted, 1 slots are coming, and 2 connections are idle", func(s *State) { s.pace.Limit, s.reclaimed = 10, true }},
 	} {
 		s := busy(t)
 		test.spoil(s.State)

@@ -4,11 +4,11 @@ import "time"
 
 // passTime does what has become due since the last message.
 func (s *State) passTime() {
-	for s.onTheWay.size > 0 && s.onTheWay.head.item.since+s.limits.CloseGrace <= s.now {
+	for s.onTheWay.size > 0 && s.onTheWay.head.item.Since+s.limits.CloseGrace <= s.now {
 		s.onTheWay.head.remove() // it lingers: counted, but not counted on
 	}
 	s.raiseEffective()
-	for s.retries.size() > 0 && s.retries.min().backoff.until <= s.now {
+	for s.retries.size() > 0 && s.retries.min().Backoff.Until <= s.now {
 		s.reindex(s.retries.min())
 	}
 	s.closeEnded()
@@ -26,17 +26,17 @@ func (s *State) askForTick() {
 		at = s.idle.ends.min().end
 	}
 	if s.retries.size() > 0 {
-		at = min(at, s.retries.min().backoff.until)
+		at = min(at, s.retries.min().Backoff.Until)
 	}
 	if s.effective < s.limits.Budget {
-		at = min(at, s.probe.at)
+		at = min(at, s.probe.At)
 	}
 	if s.demand > 0 {
 		if s.server.lasts(s.now) {
-			at = min(at, s.server.until)
+			at = min(at, s.server.Until)
 		}
 		if s.onTheWay.size > 0 {
-			at = min(at, s.onTheWay.head.item.since+s.limits.CloseGrace)
+			at = min(at, s.onTheWay.head.item.Since+s.limits.CloseGrace)
 		}
 	}
 	s.setWake(at)

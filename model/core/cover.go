@@ -19,7 +19,7 @@ func (w *workspace) cover() cover { return cover{&w.queue, w.counts[dialing]} }
 
 // coverOf is that of the line in which the waiter stands.
 func (w *workspace) coverOf(wt *waiter) cover {
-	return cover{w.line(wt.exclusive), w.counts[dialing]}
+	return cover{w.line(wt.Exclusive), w.counts[dialing]}
 }
 
 // with is what it would be with so many more dials.

@@ -12,7 +12,7 @@ import (
 // needOf is how many further dials would serve the workspace now.
 func (s *State) needOf(w *workspace) int {
 	switch {
-	case w.backoff.lasts(s.now):
+	case w.Backoff.lasts(s.now):
 		return 0
 	case w.exclusive.size > 0 && w.open() == 0:
 		return min(1, s.limits.PerWorkspace)
@@ -24,7 +24,7 @@ func (s *State) needOf(w *workspace) int {
 
 // waitsForRetry tells whether somebody waits for the end of its back-off.
 func (s *State) waitsForRetry(w *workspace) bool {
-	return w.backoff.lasts(s.now) && (w.exclusive.size > 0 || w.queue.size > 0 && !w.shut())
+	return w.Backoff.lasts(s.now) && (w.exclusive.size > 0 || w.queue.size > 0 && !w.shut())
 }
 
 // firstNeedy is the first of the workspace's needy waiters, if it has a need.
@@ -63,12 +63,12 @@ func (s *State) olderThan(t time.Duration, i, limit int) int {
 	}
 	w := s.needy.items[i]
 	n := w.firstNeedy()
-	if n.item.arrived >= t {
+	if n.item.Arrived >= t {
 		return 0
 	}
 	count := 0
 	for range min(w.need, limit) {
-		if n.item.arrived >= t {
+		if n.item.Arrived >= t {
 			break
 		}
 		count++
@@ -130,7 +130,7 @@ func (s *State) nextNeedy() (id model.WorkspaceID) {
 	for wt := range s.needyByArrival {
 		served++
 		if served > s.coming() {
-			return wt.workspace.id
+			return wt.workspace.ID
 		}
 	}
 	return ""

@@ -3,6 +3,7 @@ package core
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/tenantpool/tenantpool/model"
 )
@@ -12,13 +13,11 @@ import (
 func DescribeMessage(m Message) string {
 	switch m := m.(type) {
 	case Acquire:
-		return fmt.Sprintf("acquire %d %s%s", m.Lease, shown(m.Workspace), when(m.NoWait, " nowait")+when(m.Exclusive, " exclusive"))
+		return fmt.Sprintf("acquire %d %s%s", m.Lease, m.Workspace, when(m.NoWait, " nowait")+when(m.Exclusive, " exclusive"))
 	case Cancel:
 		return fmt.Sprintf("cancel %d", m.Lease)
 	case Release:
 		return fmt.Sprintf("release %d conn %d %s%s", m.Lease, m.Conn, m.Health, when(m.At != 0, " at "+m.At.String()))
-	case Reclaim:
-		return "reclaim"
 	case DialSucceeded:
 		return fmt.Sprintf("dialed %d", m.Conn)
 	case DialFailed:
@@ -26,38 +25,34 @@ func DescribeMessage(m Message) string {
 	case Closed:
 		return fmt.Sprintf("closed %d", m.Conn)
 	case Evict:
-		return fmt.Sprintf("evict %d %s", m.Operation, shown(m.Workspace))
+		return fmt.Sprintf("evict %d %s", m.Operation, m.Workspace)
 	case Renew:
 		if m.All {
 			return fmt.Sprintf("renew-all %d", m.Operation)
 		}
-		return fmt.Sprintf("renew %d %s", m.Operation, shown(m.Workspace))
+		return fmt.Sprintf("renew %d %s", m.Operation, m.Workspace)
 	case Pause:
-		return fmt.Sprintf("pause %d %s", m.Operation, shown(m.Workspace))
+		return fmt.Sprintf("pause %d %s", m.Operation, m.Workspace)
 	case Resume:
-		return fmt.Sprintf("resume %s", shown(m.Workspace))
+		return fmt.Sprintf("resume %s", m.Workspace)
 	case SetLimits:
 		return fmt.Sprintf("set-limits %d %d", m.Budget, m.PerWorkspace)
-	case Drain:
-		return "drain"
-	case Tick:
-		return "tick"
 	}
-	return fmt.Sprintf("unknown message %T", m)
+	return strings.ToLower(nameOf(m)) // there is no more to it
 }
 
 // DescribeEffect says in a few words what a State wants done.
 func DescribeEffect(e Effect) string {
 	switch e := e.(type) {
 	case Grant:
-		return fmt.Sprintf("grant %d conn %d of %s after %v%s", e.Lease, e.Conn, shown(e.Workspace), e.Waited, when(e.Verify, " verify"))
+		return fmt.Sprintf("grant %d conn %d of %s after %v%s", e.Lease, e.Conn, e.Workspace, e.Waited, when(e.Verify, " verify"))
 	case Reject:
 		return fmt.Sprintf("reject %d: %s", e.Lease, describeError(e.Err))
 	case Dial:
-		return fmt.Sprintf("dial %d for %s", e.Conn, shown(e.Workspace))
+		return fmt.Sprintf("dial %d for %s", e.Conn, e.Workspace)
 	case Close:
-		return fmt.Sprintf("close %d of %s: %s%s%s", e.Conn, shown(e.Workspace), e.Reason,
-			when(e.IdleFor > 0, fmt.Sprintf(", idle for %v", e.IdleFor)), when(e.For != "", fmt.Sprintf(", for %s", shown(e.For))))
+		return fmt.Sprintf("close %d of %s: %s%s%s", e.Conn, e.Workspace, e.Reason,
+			when(e.IdleFor > 0, fmt.Sprintf(", idle for %v", e.IdleFor)), when(e.For != "", ", for "+string(e.For)))
 	case OperationDone:
 		return fmt.Sprintf("operation %d done: %d closed", e.Operation, e.Closed)
 	case WakeAt:
@@ -65,10 +60,8 @@ func DescribeEffect(e Effect) string {
 			return "wake never"
 		}
 		return fmt.Sprintf("wake at %v", e.At)
-	case Drained:
-		return "drained"
 	}
-	return fmt.Sprintf("unknown effect %T", e)
+	return strings.ToLower(nameOf(e))
 }
 
 // describeError says all that the core says about a refusal.
@@ -77,13 +70,12 @@ func describeError(err error) string {
 	var dial *model.DialError
 	switch {
 	case errors.As(err, &limit):
-		return fmt.Sprintf("%s limit for %s, all %d/%d%s, own %d/%d, waiting %d own %d%s",
-			limit.Limit, shown(limit.WorkspaceID), limit.CurrentConnections, limit.MaxConnections,
+		return fmt.Sprintf("%s limit for %s, all %d/%d%s, own %d/%d, waiting %d own %d",
+			limit.Limit, limit.WorkspaceID, limit.CurrentConnections, limit.MaxConnections,
 			when(limit.Lingering > 0, fmt.Sprintf(" lingering %d", limit.Lingering)),
-			limit.CurrentWorkspace, limit.MaxPerWorkspace, limit.Waiting, limit.WaitingWorkspace,
-			when(limit.Cause != nil, ", with a cause"))
+			limit.CurrentWorkspace, limit.MaxPerWorkspace, limit.Waiting, limit.WaitingWorkspace)
 	case errors.As(err, &dial):
-		return fmt.Sprintf("dial of %s failed %s, attempts %d", shown(dial.WorkspaceID), dial.Kind, dial.Attempts)
+		return fmt.Sprintf("dial of %s failed %s, attempts %d", dial.WorkspaceID, dial.Kind, dial.Attempts)
 	case errors.Is(err, model.ErrPaused):
 		return "paused"
 	case errors.Is(err, model.ErrInUse):
@@ -96,17 +88,11 @@ func describeError(err error) string {
 	return fmt.Sprintf("unknown error %q", err)
 }
 
-// shown is the id in quotes if a terminal might take it for more than a word.
-func shown(id model.WorkspaceID) string {
-	if id.Validate() != nil {
-		return fmt.Sprintf("%q", string(id))
-	}
-	return string(id)
-}
-
 func when(condition bool, s string) string {
 	if condition {
 		return s
 	}
 	return ""
 }
+
+func nameOf(x any) string { return strings.TrimPrefix(fmt.Sprintf("%T", x), "core.") }

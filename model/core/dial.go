@@ -8,8 +8,8 @@ import (
 
 // dialRoom is how many further dials may start now.
 func (s *State) dialRoom() int {
-	most := s.pace.limit
-	if s.server.failures > 0 {
+	most := s.pace.Limit
+	if s.server.Failures > 0 {
 		most = 1 // one dial finds out whether the server is back
 	}
 	if s.draining || s.server.lasts(s.now) {
@@ -26,23 +26,18 @@ func (s *State) startDials() {
 	for s.demand > 0 && s.dialRoom() > 0 && s.open() < s.effective {
 		w := s.needy.min()
 		s.lastConn++
-		c := &conn{id: s.lastConn, workspace: w, state: dialing}
-		c.listed.item = c
-		c.since = s.now
-		s.conns[c.id] = c
-		s.counts[dialing]++
-		w.counts[dialing]++
-		w.dials++
+		s.addConn(connFacts{ID: s.lastConn, Workspace: w.ID, State: dialing, Since: s.now}, w)
+		w.Dials++
 		s.counters.Dials++
 		s.reindex(w)
-		s.emit(Dial{Conn: c.id, Workspace: w.id})
+		s.emit(Dial{Conn: s.lastConn, Workspace: w.ID})
 	}
 }
 
 // dialed returns the connection if a result of its dial is awaited.
 func (s *State) dialed(id ConnID) *conn {
 	c := s.conns[id]
-	if c == nil || c.state != dialing {
+	if c == nil || c.State != dialing {
 		s.counters.StaleMessages++
 		return nil
 	}
@@ -55,10 +50,10 @@ func (s *State) dialSucceeded(m DialSucceeded) {
 	if c == nil {
 		return
 	}
-	s.server, c.workspace.backoff = backoff{}, backoff{}
-	s.pace.observe(s.now, s.now-c.since, s.counts[dialing], s.limits)
-	c.born, c.lastUsed = s.now, s.now
-	c.yieldsFrom = s.now + min(stayPerDial*(s.now-c.since), maxStay)
+	s.server, c.workspace.Backoff = backoff{}, backoff{}
+	s.pace.observe(s.now, s.now-c.Since, s.counts[dialing], s.limits)
+	c.Born, c.LastUsed = s.now, s.now
+	c.YieldsFrom = s.now + min(stayPerDial*(s.now-c.Since), maxStay)
 	s.move(c, inUse)
 	s.reindex(c.workspace)
 	s.free(c, true)
@@ -86,12 +81,12 @@ func (s *State) dialFailed(m DialFailed) {
 		s.server = backoff{}
 		s.counters.ServerRefusals++
 		s.effective = min(s.effective, s.open()-1)
-		s.probe = probe{step: 1, at: s.now + s.limits.ProbeAfter}
+		s.probe = probe{Step: 1, At: s.now + s.limits.ProbeAfter}
 	case model.Permanent:
 		s.server = backoff{}
-		w.backoff.fail(s.now, s.limits, c, m)
+		w.Backoff.fail(s.now, s.limits, c, m)
 	default:
-		w.backoff.fail(s.now, s.limits, c, m)
+		w.Backoff.fail(s.now, s.limits, c, m)
 	}
 	if m.SlotHeld {
 		s.close(c, model.DialLeftover)
@@ -107,29 +102,29 @@ func (s *State) dialFailed(m DialFailed) {
 // are those that would not wait and that no dial under way is meant for. It takes time
 // linear in the workspace's waiters.
 func (s *State) refuseWaiters(w *workspace, m DialFailed) {
-	err := &model.DialError{WorkspaceID: w.id, Kind: m.Kind, Attempts: 1, Err: m.Err}
+	err := &model.DialError{WorkspaceID: w.ID, Kind: m.Kind, Attempts: 1, Err: m.Err}
 	switch m.Kind {
 	case model.ServerDown:
-		err.Attempts = s.server.failures
+		err.Attempts = s.server.Failures
 	case model.Transient, model.Permanent:
-		err.Attempts = w.backoff.failures
+		err.Attempts = w.Backoff.Failures
 	}
 	n := w.cover().firstUncovered()
 	for m.Kind == model.Permanent && w.exclusive.size > 0 {
 		wt := w.exclusive.head.item
 		s.dequeue(wt)
-		s.reject(wt.lease, wt.caller, err)
+		s.reject(wt.Lease, wt.caller, err)
 	}
-	all := m.Kind == model.Permanent && !w.paused
+	all := m.Kind == model.Permanent && !w.Paused
 	if all {
 		n = w.queue.head
 	}
 	for n != nil {
 		wt := n.item
 		n = n.next
-		if all || wt.noWait {
+		if all || wt.NoWait {
 			s.dequeue(wt)
-			s.reject(wt.lease, wt.caller, err)
+			s.reject(wt.Lease, wt.caller, err)
 		}
 	}
 	s.reindex(w)
@@ -137,13 +132,14 @@ func (s *State) refuseWaiters(w *workspace, m DialFailed) {
 
 // probe raises the effective budget again after the server was full.
 type probe struct {
-	step int
-	at   time.Duration
+	// Step is by how much it is raised next, and At when.
+	Step int
+	At   time.Duration
 }
 
 func (s *State) raiseEffective() {
-	if s.effective < s.limits.Budget && s.probe.at <= s.now {
-		s.effective = min(s.limits.Budget, s.effective+s.probe.step)
-		s.probe = probe{step: 2 * s.probe.step, at: s.now + s.limits.ProbeAfter}
+	if s.effective < s.limits.Budget && s.probe.At <= s.now {
+		s.effective = min(s.limits.Budget, s.effective+s.probe.Step)
+		s.probe = probe{Step: 2 * s.probe.Step, At: s.now + s.limits.ProbeAfter}
 	}
 }

@@ -139,9 +139,9 @@
 //
 // # Replay
 //
-// [State.Image] copies all of a State and [Restore] makes another one of it. A
-// [Recording] is an Image and the messages since, small enough to keep always; a
+// [State.Image] copies what a State knows for itself and [Restore] makes another State of
+// it. A [Recording] is an Image and the messages since, small enough to keep always; a
 // State that is made of it and told the messages has the same effects and becomes the
-// same. [State.Waiting] says at each step why a waiter waits. The command tenantpool
-// replay puts that into words.
+// same. [State.Waiting] says at each step why a waiter waits, and [DescribeMessage] and
+// [DescribeEffect] put the steps into words: the command tenantpool replay shows both.
 package core

@@ -11,7 +11,7 @@ func (s *State) drain() {
 	for s.queue.size > 0 {
 		wt := s.queue.head.item
 		s.dequeue(wt)
-		s.reject(wt.lease, wt.caller, closedError(wt.workspace.id))
+		s.reject(wt.Lease, wt.caller, closedError(wt.workspace.ID))
 		s.reindex(wt.workspace)
 	}
 	for s.idle.lru.size() > 0 {

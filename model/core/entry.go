@@ -5,141 +5,47 @@ import (
 	"errors"
 	"fmt"
 	"time"
-
-	"github.com/tenantpool/tenantpool/model"
 )
 
-// Entry is one message of a log and when it arrived. It is small (56 bytes) and of
-// one size, so that a supervisor can afford to keep the last ones: an Acquire's
-// Caller and all of a DialFailed's Err but its text are left out.
-type Entry struct {
-	At     time.Duration
-	kind   entryKind
-	flag   bool   // NoWait, SlotHeld, All
-	detail uint8  // Health, FailureKind, 1 for Exclusive
-	who    uint64 // lease, operation, Budget
-	conn   uint64 // connection, PerWorkspace
-	when   int64  // At of a Release
-	text   string // workspace, Err
+// Recording is what a State was told of late, and the state that it was in before. A
+// State that is made of the Image and told the Entries does and becomes exactly what
+// the recorded one did and became.
+type Recording struct {
+	// System marks the share of the system database.
+	System bool
+	// Start is what the times count from, End when the recording was handed out.
+	Start   time.Time
+	End     time.Duration
+	Image   Image
+	Entries []Entry
 }
 
-type entryKind uint8
-
-const (
-	entryTick entryKind = iota
-	entryAcquire
-	entryCancel
-	entryRelease
-	entryReclaim
-	entryDialSucceeded
-	entryDialFailed
-	entryClosed
-	entryEvict
-	entryRenew
-	entryPause
-	entryResume
-	entrySetLimits
-	entryDrain
-)
-
-// Set makes the Entry one of a message that arrived at that time. It fills it in
-// place, because a copy of what was just written in parts takes as long again.
-func (e *Entry) Set(at time.Duration, m Message) {
-	*e = Entry{At: at}
-	switch m := m.(type) {
-	case Acquire:
-		e.kind, e.who, e.text, e.flag = entryAcquire, uint64(m.Lease), string(m.Workspace), m.NoWait
-		if m.Exclusive {
-			e.detail = 1
-		}
-	case Cancel:
-		e.kind, e.who = entryCancel, uint64(m.Lease)
-	case Release:
-		e.kind, e.who, e.conn, e.detail = entryRelease, uint64(m.Lease), uint64(m.Conn), uint8(m.Health)
-		e.when = int64(m.At)
-	case Reclaim:
-		e.kind = entryReclaim
-	case DialSucceeded:
-		e.kind, e.conn = entryDialSucceeded, uint64(m.Conn)
-	case DialFailed:
-		e.kind, e.conn, e.detail, e.flag = entryDialFailed, uint64(m.Conn), uint8(m.Kind), m.SlotHeld
-		if m.Err != nil {
-			e.text = m.Err.Error()
-		}
-	case Closed:
-		e.kind, e.conn = entryClosed, uint64(m.Conn)
-	case Evict:
-		e.kind, e.who, e.text = entryEvict, uint64(m.Operation), string(m.Workspace)
-	case Renew:
-		e.kind, e.who, e.text, e.flag = entryRenew, uint64(m.Operation), string(m.Workspace), m.All
-	case Pause:
-		e.kind, e.who, e.text = entryPause, uint64(m.Operation), string(m.Workspace)
-	case Resume:
-		e.kind, e.text = entryResume, string(m.Workspace)
-	case SetLimits:
-		e.kind, e.who, e.conn = entrySetLimits, uint64(m.Budget), uint64(m.PerWorkspace)
-	case Drain:
-		e.kind = entryDrain
-	case Tick:
-		e.kind = entryTick
-	default: // as in Step
-		panic("model: unknown message")
-	}
+// Entry is one message of a Recording and when it arrived. JSON has no Caller of it, and
+// of an error only the text. The two most frequent ones need no memory of their own.
+type Entry struct {
+	At      time.Duration
+	Acquire Acquire // the message, if its Lease is not 0
+	Release Release // the same
+	Other   Message // else
 }
 
 // Message returns the message.
-func (e Entry) Message() Message {
-	lease, conn, workspace := LeaseID(e.who), ConnID(e.conn), model.WorkspaceID(e.text)
-	switch e.kind {
-	case entryAcquire:
-		return Acquire{Lease: lease, Workspace: workspace, NoWait: e.flag, Exclusive: e.detail == 1}
-	case entryCancel:
-		return Cancel{lease}
-	case entryRelease:
-		return Release{Lease: lease, Conn: conn, Health: Health(e.detail), At: time.Duration(e.when)}
-	case entryReclaim:
-		return Reclaim{}
-	case entryDialSucceeded:
-		return DialSucceeded{conn}
-	case entryDialFailed:
-		return DialFailed{Conn: conn, Kind: model.FailureKind(e.detail), Err: errors.New(e.text), SlotHeld: e.flag}
-	case entryClosed:
-		return Closed{conn}
-	case entryEvict:
-		return Evict{OperationID(e.who), workspace}
-	case entryRenew:
-		return Renew{OperationID(e.who), workspace, e.flag}
-	case entryPause:
-		return Pause{OperationID(e.who), workspace}
-	case entryResume:
-		return Resume{workspace}
-	case entrySetLimits:
-		return SetLimits{int(e.who), int(e.conn)}
-	case entryDrain:
-		return Drain{}
+func (e *Entry) Message() Message {
+	switch {
+	case e.Acquire.Lease != 0:
+		return e.Acquire
+	case e.Release.Lease != 0:
+		return e.Release
 	}
-	return Tick{}
+	return e.Other
 }
 
-// entryKinds are the names of the messages in a log, and how they are read.
-var entryKinds = [...]struct {
-	name string
-	read func([]byte) (Message, error)
-}{
-	entryTick:          {"Tick", read[Tick]},
-	entryAcquire:       {"Acquire", read[Acquire]},
-	entryCancel:        {"Cancel", read[Cancel]},
-	entryRelease:       {"Release", read[Release]},
-	entryReclaim:       {"Reclaim", read[Reclaim]},
-	entryDialSucceeded: {"DialSucceeded", read[DialSucceeded]},
-	entryDialFailed:    {"DialFailed", readDialFailed},
-	entryClosed:        {"Closed", read[Closed]},
-	entryEvict:         {"Evict", read[Evict]},
-	entryRenew:         {"Renew", read[Renew]},
-	entryPause:         {"Pause", read[Pause]},
-	entryResume:        {"Resume", read[Resume]},
-	entrySetLimits:     {"SetLimits", read[SetLimits]},
-	entryDrain:         {"Drain", read[Drain]},
+// readers read the messages by their names, which stand in JSON.
+var readers = map[string]func([]byte) (Message, error){
+	"Acquire": read[Acquire], "Cancel": read[Cancel], "Release": read[Release], "Reclaim": read[Reclaim],
+	"DialSucceeded": read[DialSucceeded], "DialFailed": read[DialFailed], "Closed": read[Closed],
+	"Evict": read[Evict], "Renew": read[Renew], "Pause": read[Pause], "Resume": read[Resume],
+	"SetLimits": read[SetLimits], "Drain": read[Drain], "Tick": read[Tick],
 }
 
 func read[M Message](data []byte) (Message, error) {
@@ -148,75 +54,41 @@ func read[M Message](data []byte) (Message, error) {
 	return m, err
 }
 
-// dialFailedJSON is a DialFailed whose error is its text.
-type dialFailedJSON struct {
-	Conn     ConnID
-	Kind     model.FailureKind
-	Err      errorText
-	SlotHeld bool `json:",omitzero"`
-}
-
-func readDialFailed(data []byte) (Message, error) {
-	var m dialFailedJSON
-	err := json.Unmarshal(data, &m)
-	return DialFailed{m.Conn, m.Kind, m.Err.error, m.SlotHeld}, err
-}
-
 type entryJSON[M any] struct {
 	At      time.Duration
 	Kind    string
-	Message M `json:",omitempty"`
+	Message M
+	Said    string `json:",omitzero"` // by a DialFailed's Err
 }
 
 // MarshalJSON writes the time, the message's name and its fields.
 func (e Entry) MarshalJSON() ([]byte, error) {
-	var m any = e.Message()
+	m := e.Message()
+	out := entryJSON[Message]{At: e.At, Kind: nameOf(m), Message: m}
 	if failed, ok := m.(DialFailed); ok {
-		m = dialFailedJSON{failed.Conn, failed.Kind, errorText{failed.Err}, failed.SlotHeld}
+		out.Said = failed.Err.Error()
 	}
-	return json.Marshal(entryJSON[any]{e.At, entryKinds[e.kind].name, m})
+	return json.Marshal(out)
 }
 
-// UnmarshalJSON reads what MarshalJSON writes, and refuses what no State can be
-// told.
+// UnmarshalJSON reads what MarshalJSON writes.
 func (e *Entry) UnmarshalJSON(data []byte) error {
 	var in entryJSON[json.RawMessage]
 	if err := json.Unmarshal(data, &in); err != nil {
 		return err
 	}
-	for _, kind := range entryKinds {
-		if kind.name != in.Kind {
-			continue
-		}
-		m, err := kind.read(in.Message)
-		if err == nil {
-			err = possible(in.At, m)
-		}
-		if err != nil {
-			return fmt.Errorf("%s at %v: %w", in.Kind, in.At, err)
-		}
-		e.Set(in.At, m)
-		return nil
+	read := readers[in.Kind]
+	if read == nil {
+		return fmt.Errorf("there is no message %q", in.Kind)
 	}
-	return fmt.Errorf("there is no message %q", in.Kind)
-}
-
-// possible tells what is wrong with a message from a file.
-func possible(at time.Duration, m Message) error {
-	if at < -mostTime || at > mostTime {
-		return errors.New("the time is out of range")
+	m, err := read(in.Message)
+	if failed, ok := m.(DialFailed); ok {
+		failed.Err = errors.New(in.Said)
+		m = failed
 	}
-	switch m := m.(type) {
-	case Release:
-		if m.Health > Lost {
-			return fmt.Errorf("there is no health %d", m.Health)
-		}
-	case DialFailed:
-		if m.Kind > model.ServerFull {
-			return fmt.Errorf("there is no kind of failure %d", m.Kind)
-		}
-	case SetLimits:
-		return validateLimits(model.Limits{Budget: m.Budget, PerWorkspace: m.PerWorkspace})
+	if err != nil {
+		return fmt.Errorf("%s at %v: %w", in.Kind, in.At, err)
 	}
+	e.At, e.Other = in.At, m
 	return nil
 }

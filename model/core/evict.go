@@ -15,27 +15,27 @@ func (s *State) close(c *conn, reason model.CloseReason) { s.closeFor(c, reason,
 // closeFor is close for the sake of another workspace.
 func (s *State) closeFor(c *conn, reason model.CloseReason, beneficiary model.WorkspaceID) {
 	idleFor := time.Duration(0)
-	if c.state == idle {
-		idleFor = s.now - c.lastUsed
+	if c.State == idle {
+		idleFor = s.now - c.LastUsed
 		s.unpark(c)
 	}
 	s.move(c, closing)
-	c.since = s.now
-	if c.exclusive {
+	c.Since = s.now
+	if c.Exclusive {
 		c.workspace.alone = false
 	}
 	s.onTheWay.pushBack(&c.listed)
 	s.counters.Closes[reason]++
 	if reason == model.MakeRoom || reason == model.Yield {
-		c.workspace.evictions++
+		c.workspace.Evictions++
 	}
 	s.reindex(c.workspace)
-	s.emit(Close{Conn: c.id, Workspace: c.workspace.id, Reason: reason, IdleFor: idleFor, For: beneficiary})
+	s.emit(Close{Conn: c.ID, Workspace: c.workspace.ID, Reason: reason, IdleFor: idleFor, For: beneficiary})
 }
 
 func (s *State) closed(m Closed) {
 	c := s.conns[m.Conn]
-	if c == nil || c.state != closing {
+	if c == nil || c.State != closing {
 		s.counters.StaleMessages++
 		return
 	}
@@ -46,9 +46,9 @@ func (s *State) closed(m Closed) {
 func (s *State) gone(c *conn) {
 	w := c.workspace
 	c.listed.remove()
-	delete(s.conns, c.id)
-	s.counts[c.state]--
-	w.counts[c.state]--
+	delete(s.conns, c.ID)
+	s.counts[c.State]--
+	w.counts[c.State]--
 	s.finishOperations(c)
 	s.reindex(w)
 }
@@ -74,7 +74,7 @@ func (s *State) reclaim() {
 			if served > wanted || lru.size() == 0 {
 				return
 			}
-			s.closeFor(lru.min(), model.MakeRoom, wt.workspace.id)
+			s.closeFor(lru.min(), model.MakeRoom, wt.workspace.ID)
 		}
 	}
 }
@@ -121,6 +121,6 @@ func (s *State) setLimits(m SetLimits) {
 // of a map.
 func (s *State) byID() []*workspace {
 	return slices.SortedFunc(maps.Values(s.workspaces), func(a, b *workspace) int {
-		return strings.Compare(string(a.id), string(b.id))
+		return strings.Compare(string(a.ID), string(b.ID))
 	})
 }

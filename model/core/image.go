@@ -3,234 +3,131 @@ package core
 import (
 	"cmp"
 	"errors"
+	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/tenantpool/tenantpool/model"
 )
 
-// Image is all of a State at rest: what Restore needs to make another one that
-// goes on in the same way. Orders that mean something are in the slices; what a
-// State derives from the rest is left out.
+// Image is a State at rest without what a State works out by itself: its lists, heaps,
+// counts and needs. [Restore] makes another State of it that goes on in the same way.
 type Image struct {
 	Limits          model.Limits
 	EffectiveBudget int
-	ProbeStep       int           `json:",omitzero"`
-	ProbeAt         time.Duration `json:",omitzero"`
+	Probe           probe `json:",omitzero"`
 	Now             time.Duration
-	Draining        bool `json:",omitzero"`
-	Drained         bool `json:",omitzero"`
 	LastConn        ConnID
+	Server          backoff
+	Pace            pace
+	Counters        model.Counters
 
-	// Workspaces are all that are remembered. Those that are inactive stand in the
-	// order in which they became so.
-	Workspaces []WorkspaceImage
-	// Conns are all that hold a slot. Those on their way to be free stand in the
-	// order in which they were closed.
-	Conns []ConnImage
-	// Waiters stand in the order of their arrival.
-	Waiters []WaiterImage
+	VerifyUntil, WakeAt          time.Duration
+	Draining, Drained, Reclaimed bool `json:",omitzero"`
 
-	Server  BackoffImage `json:",omitzero"`
-	Suspect time.Duration
-	Pace    PaceImage
-
-	Counters  model.Counters
-	WakeAt    time.Duration
-	Reclaimed bool `json:",omitzero"`
+	// Retired are the workspaces that are only remembered, in the order in which they
+	// became inactive, Active the others.
+	Retired, Active []workspaceFacts
+	Conns           []connFacts
+	Waiters         []waiterFacts // in the order of their arrival
 }
 
-// ConnImage is a connection of an Image.
-type ConnImage struct {
-	ID        ConnID
-	Workspace model.WorkspaceID
-	State     string        // dialing, idle, in_use or closing
-	Lease     LeaseID       `json:",omitzero"` // while in use
-	Exclusive bool          `json:",omitzero"` // while in use: the lease is
-	Born      time.Duration `json:",omitzero"` // when its dial succeeded
-	Stays     time.Duration `json:",omitzero"` // until when it is not yielded
-	Since     time.Duration // since when it is in that state, or if idle not used
-	// Lingers: it is closing, but no longer expected to be gone soon.
-	Lingers bool `json:",omitzero"`
-	// ClosedBy is the Evict or Renew that closes it, if any.
-	ClosedBy *OperationImage `json:",omitzero"`
-}
-
-// WorkspaceImage is a workspace of an Image.
-type WorkspaceImage struct {
-	ID        model.WorkspaceID
-	Paused    bool             `json:",omitzero"`
-	Pauses    []OperationImage `json:",omitzero"` // without an answer
-	Renewed   ConnID           `json:",omitzero"` // the last one dialed before the last Renew
-	Backoff   BackoffImage     `json:",omitzero"`
-	LastUsed  time.Duration
-	Dials     uint64 `json:",omitzero"`
-	Evictions uint64 `json:",omitzero"`
-}
-
-// WaiterImage is a waiter of an Image.
-type WaiterImage struct {
-	Lease     LeaseID
-	Workspace model.WorkspaceID
-	Arrived   time.Duration
-	NoWait    bool `json:",omitzero"`
-	Exclusive bool `json:",omitzero"`
-}
-
-// OperationImage is an Evict, a Renew or a Pause without an answer, and how many
-// connections it closes.
-type OperationImage struct {
-	ID     OperationID
-	Closed int
-}
-
-// BackoffImage is the pause after failed dials; the zero value is none.
-type BackoffImage struct {
-	Failures int
-	Until    time.Duration
-	Kind     model.FailureKind
-	Err      errorText
-}
-
-// PaceImage is what was found out about the best number of dials at once.
-type PaceImage struct {
-	Limit, Votes int
-	Fastest      [2]time.Duration
-	EpochAt      time.Duration
-}
-
-// errorText is an error of which its text is kept.
-type errorText struct{ error }
-
-// MarshalText is for encoding/json.
-func (e errorText) MarshalText() ([]byte, error) {
-	if e.error == nil {
-		return nil, nil
-	}
-	return []byte(e.Error()), nil
-}
-
-// UnmarshalText is for encoding/json.
-func (e *errorText) UnmarshalText(text []byte) error {
-	e.error = errors.New(string(text))
-	return nil
-}
-
-var connStateNames = [connStates]string{"dialing", "idle", "in_use", "closing"}
-
-// Image returns a copy of the State. It takes time linear in its connections,
-// waiters and remembered workspaces, and sorts nothing: see Sorted.
+// Image returns a copy of the State, of which nothing changes any more. It takes time
+// linear in the connections, the waiters and the remembered workspaces.
 func (s *State) Image() Image {
 	i := Image{
-		Limits:          s.limits,
-		EffectiveBudget: s.effective,
-		ProbeStep:       s.probe.step,
-		ProbeAt:         s.probe.at,
-		Now:             s.now,
-		Draining:        s.draining,
-		Drained:         s.drained,
-		LastConn:        s.lastConn,
-		Workspaces:      make([]WorkspaceImage, 0, len(s.workspaces)),
-		Conns:           make([]ConnImage, 0, len(s.conns)),
-		Waiters:         make([]WaiterImage, 0, s.queue.size),
-		Server:          s.server.image(),
-		Suspect:         s.verifyUntil,
-		Pace:            PaceImage{s.pace.limit, s.pace.votes, s.pace.fastest, s.pace.epochAt},
-		Counters:        s.counters,
-		WakeAt:          s.wakeAt,
-		Reclaimed:       s.reclaimed,
+		Limits: s.limits, EffectiveBudget: s.effective, Probe: s.probe, Now: s.now,
+		Draining: s.draining, Drained: s.drained, Reclaimed: s.reclaimed,
+		LastConn: s.lastConn, Server: s.server, VerifyUntil: s.verifyUntil, Pace: s.pace,
+		Counters: s.counters, WakeAt: s.wakeAt,
+		Retired: make([]workspaceFacts, 0, s.retired.size),
+		Active:  make([]workspaceFacts, 0, len(s.workspaces)-s.retired.size),
+		Conns:   make([]connFacts, 0, len(s.conns)),
+		Waiters: make([]waiterFacts, 0, s.queue.size),
 	}
 	for n := s.retired.head; n != nil; n = n.next {
-		i.Workspaces = append(i.Workspaces, n.item.image())
+		i.Retired = append(i.Retired, n.item.workspaceFacts)
 	}
 	for _, w := range s.workspaces { // a report, not a decision
 		if w.listed.in == nil {
-			i.Workspaces = append(i.Workspaces, w.image())
+			i.Active = append(i.Active, w.workspaceFacts)
 		}
-	}
-	for n := s.onTheWay.head; n != nil; n = n.next {
-		i.Conns = append(i.Conns, n.item.image())
 	}
 	for _, c := range s.conns { // a report, not a decision
-		if c.listed.in == nil {
-			i.Conns = append(i.Conns, c.image())
-		}
+		i.Conns = append(i.Conns, c.connFacts)
 	}
 	for n := s.queue.head; n != nil; n = n.next {
-		wt := n.item
-		i.Waiters = append(i.Waiters, WaiterImage{wt.lease, wt.workspace.id, wt.arrived, wt.noWait, wt.exclusive})
+		i.Waiters = append(i.Waiters, n.item.waiterFacts)
 	}
 	return i
 }
 
-func (b *backoff) image() BackoffImage {
-	return BackoffImage{b.failures, b.until, b.kind, errorText{b.err}}
+// Restore makes a State of an Image. The Image may come from anywhere: one that no
+// State can have been in is an error.
+func Restore(i Image) (*State, error) {
+	s := NewState(i.Limits)
+	err := s.restore(i)
+	if err == nil {
+		err = s.Check()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("restore a state: %w", err)
+	}
+	return s, nil
 }
 
-func (w *workspace) image() WorkspaceImage {
-	i := WorkspaceImage{
-		ID: w.id, Paused: w.paused, Renewed: w.renewed, Backoff: w.backoff.image(),
-		LastUsed: w.lastUsed, Dials: w.dials, Evictions: w.evictions,
+func (s *State) restore(i Image) error {
+	workspaces := slices.Concat(i.Retired, i.Active)
+	switch l := i.Limits; { // what Backoff or startDials could not work with
+	case l.BackoffMin < 0 || l.BackoffMax < 0 || l.BackoffMax > Never/4 || l.BackoffMin == 0 && l.BackoffMax > 0:
+		return fmt.Errorf("a back-off from %v to %v is not possible", l.BackoffMin, l.BackoffMax)
+	case i.LastConn > 1<<62:
+		return fmt.Errorf("the last connection's number, %d, is out of range", i.LastConn)
 	}
-	for _, op := range w.pauses {
-		i.Pauses = append(i.Pauses, OperationImage{op.id, op.closed})
+	s.effective, s.probe, s.now = i.EffectiveBudget, i.Probe, i.Now
+	s.draining, s.drained, s.reclaimed = i.Draining, i.Drained, i.Reclaimed
+	s.lastConn, s.server, s.verifyUntil, s.pace = i.LastConn, i.Server, i.VerifyUntil, i.Pace
+	s.counters, s.wakeAt, s.server.Err = i.Counters, i.WakeAt, errors.New(i.Server.Said)
+	for _, f := range workspaces {
+		w := s.lookup(f.ID)
+		w.workspaceFacts = f
+		w.Pauses = slices.Clip(f.Pauses) // the Image keeps its own
+		w.Backoff.Err = errors.New(f.Backoff.Said)
 	}
-	return i
-}
-
-func (c *conn) image() ConnImage {
-	i := ConnImage{ID: c.id, Workspace: c.workspace.id, State: connStateNames[c.state], Born: c.born, Stays: c.yieldsFrom, Since: c.since}
-	switch c.state {
-	case idle:
-		i.Since = c.lastUsed
-	case inUse:
-		i.Lease, i.Exclusive = c.lease, c.exclusive
-	case closing:
-		i.Lingers = c.listed.in == nil
-		if op := c.closedBy; op != nil {
-			i.ClosedBy = &OperationImage{op.id, op.closed}
+	operations := make(map[OperationID]*operation)                                                                                         // each one for all of its connections
+	for _, f := range slices.SortedStableFunc(slices.Values(i.Conns), func(a, b connFacts) int { return cmp.Compare(a.Since, b.Since) }) { // State.onTheWay's
+		w := s.workspaces[f.Workspace]
+		if w == nil || f.State >= connStates || s.conns[f.ID] != nil {
+			return fmt.Errorf("connection %d of workspace %q has the state %d, is there twice, or its workspace is not there", f.ID, f.Workspace, f.State)
 		}
-	}
-	return i
-}
-
-// Sorted returns the Image with that in order whose order means nothing: two
-// States that go on in the same way have the same one.
-func (i Image) Sorted() Image {
-	i.Workspaces, i.Conns = slices.Clone(i.Workspaces), slices.Clone(i.Conns)
-	active := make(map[model.WorkspaceID]bool)
-	for _, c := range i.Conns {
-		active[c.Workspace] = true
-	}
-	for _, wt := range i.Waiters {
-		active[wt.Workspace] = true
-	}
-	slices.SortStableFunc(i.Workspaces, func(a, b WorkspaceImage) int {
-		activeA, activeB := active[a.ID] || a.Paused, active[b.ID] || b.Paused
+		c := s.addConn(f, w)
 		switch {
-		case activeA && activeB:
-			return strings.Compare(string(a.ID), string(b.ID))
-		case activeA:
-			return 1
-		case activeB:
-			return -1
+		case c.State == idle:
+			s.park(c)
+		case c.State == inUse:
+			w.alone = c.Exclusive
+		case c.State == closing && c.Since+s.limits.CloseGrace > s.now: // else it lingers
+			s.onTheWay.pushBack(&c.listed)
 		}
-		return 0 // they stand in the order in which they became inactive
-	})
-	slices.SortStableFunc(i.Conns, func(a, b ConnImage) int {
-		switch listedA, listedB := a.listed(), b.listed(); {
-		case listedA && listedB:
-			return 0
-		case listedA:
-			return -1
-		case listedB:
-			return 1
+		if op := c.ClosedBy; op != nil {
+			if operations[op.ID] == nil {
+				operations[op.ID] = &operation{ID: op.ID, Closed: op.Closed}
+			}
+			c.ClosedBy = operations[op.ID]
+			c.ClosedBy.pending++
 		}
-		return cmp.Compare(a.ID, b.ID)
-	})
-	return i
+	}
+	for _, f := range i.Waiters {
+		w := s.workspaces[f.Workspace]
+		if w == nil || s.waiters[f.Lease] != nil {
+			return fmt.Errorf("lease %d waits twice, or for workspace %q, which is not there", f.Lease, f.Workspace)
+		}
+		s.addWaiter(f, w)
+	}
+	for _, f := range workspaces { // in their order, which is that of s.retired
+		if w := s.workspaces[f.ID]; w != nil { // else too many are inactive
+			s.reindex(w)
+		}
+	}
+	return nil
 }
-
-// listed tells whether its place among the connections means something.
-func (c ConnImage) listed() bool { return c.State == connStateNames[closing] && !c.Lingers }

@@ -16,17 +16,17 @@ type idleSet struct {
 
 // byUse is the eviction order: least recently used first, ties by id.
 func byUse(a, b *conn) bool {
-	if a.lastUsed != b.lastUsed {
-		return a.lastUsed < b.lastUsed
+	if a.LastUsed != b.LastUsed {
+		return a.LastUsed < b.LastUsed
 	}
-	return a.id < b.id
+	return a.ID < b.ID
 }
 
 func byEnd(a, b *conn) bool {
 	if a.end != b.end {
 		return a.end < b.end
 	}
-	return a.id < b.id
+	return a.ID < b.ID
 }
 
 func newIdleSet() idleSet {
@@ -66,19 +66,19 @@ func (s *State) unpark(c *conn) {
 // endOf says when a connection that becomes idle now is to be closed, and why.
 func (s *State) endOf(c *conn) (time.Duration, model.CloseReason) {
 	end := c.bornPlusLifetime(s.limits)
-	if idleTime := s.limits.MaxIdleTime; idleTime > 0 && c.lastUsed+idleTime < end {
-		return c.lastUsed + idleTime, model.IdleTimeOver
+	if idleTime := s.limits.MaxIdleTime; idleTime > 0 && c.LastUsed+idleTime < end {
+		return c.LastUsed + idleTime, model.IdleTimeOver
 	}
 	return end, model.LifetimeOver
 }
 
 // bornPlusLifetime is when the connection's lifetime is over.
 func (c *conn) bornPlusLifetime(limits model.Limits) time.Duration {
-	lifetime := Lifetime(limits, c.id)
-	if lifetime > Never-c.born {
+	lifetime := Lifetime(limits, c.ID)
+	if lifetime > Never-c.Born {
 		return Never
 	}
-	return c.born + lifetime
+	return c.Born + lifetime
 }
 
 // closeEnded closes the idle connections whose end has come (rule 6).

@@ -19,8 +19,10 @@ type LeaseID uint64
 type OperationID uint64
 
 // Message is what a State can be told. The messages are the types of this
-// package that have the unexported method.
-type Message interface{ message() }
+// package that have the unexported method: what the message names.
+type Message interface {
+	names() (model.WorkspaceID, ConnID, LeaseID)
+}
 
 // Acquire asks for a connection of the workspace. It is answered by exactly
 // one Grant or Reject with the same Lease, now or later.
@@ -86,10 +88,10 @@ type DialSucceeded struct{ Conn ConnID }
 type DialFailed struct {
 	Conn ConnID
 	Kind model.FailureKind
-	Err  error
+	Err  error `json:"-"` // see Entry
 	// SlotHeld: the server may still run a backend for the failed attempt.
 	// The connection is then closing, and Closed frees its slot.
-	SlotHeld bool
+	SlotHeld bool `json:",omitzero"`
 }
 
 // Closed answers a Close: the server has let go of the connection.
@@ -132,20 +134,20 @@ type Drain struct{}
 // Tick only lets time pass. The State asks for it with WakeAt.
 type Tick struct{}
 
-func (Acquire) message()       {}
-func (Cancel) message()        {}
-func (Release) message()       {}
-func (Reclaim) message()       {}
-func (DialSucceeded) message() {}
-func (DialFailed) message()    {}
-func (Closed) message()        {}
-func (Evict) message()         {}
-func (Renew) message()         {}
-func (Pause) message()         {}
-func (Resume) message()        {}
-func (SetLimits) message()     {}
-func (Drain) message()         {}
-func (Tick) message()          {}
+func (m Acquire) names() (model.WorkspaceID, ConnID, LeaseID)       { return m.Workspace, 0, 0 }
+func (m Cancel) names() (model.WorkspaceID, ConnID, LeaseID)        { return "", 0, m.Lease }
+func (m Release) names() (model.WorkspaceID, ConnID, LeaseID)       { return "", m.Conn, 0 }
+func (Reclaim) names() (model.WorkspaceID, ConnID, LeaseID)         { return "", 0, 0 }
+func (m DialSucceeded) names() (model.WorkspaceID, ConnID, LeaseID) { return "", m.Conn, 0 }
+func (m DialFailed) names() (model.WorkspaceID, ConnID, LeaseID)    { return "", m.Conn, 0 }
+func (m Closed) names() (model.WorkspaceID, ConnID, LeaseID)        { return "", m.Conn, 0 }
+func (m Evict) names() (model.WorkspaceID, ConnID, LeaseID)         { return m.Workspace, 0, 0 }
+func (m Renew) names() (model.WorkspaceID, ConnID, LeaseID)         { return m.Workspace, 0, 0 }
+func (m Pause) names() (model.WorkspaceID, ConnID, LeaseID)         { return m.Workspace, 0, 0 }
+func (m Resume) names() (model.WorkspaceID, ConnID, LeaseID)        { return m.Workspace, 0, 0 }
+func (SetLimits) names() (model.WorkspaceID, ConnID, LeaseID)       { return "", 0, 0 }
+func (Drain) names() (model.WorkspaceID, ConnID, LeaseID)           { return "", 0, 0 }
+func (Tick) names() (model.WorkspaceID, ConnID, LeaseID)            { return "", 0, 0 }
 
 // Effect is what a State wants done. The effects are the types of this package
 // that have the unexported method.

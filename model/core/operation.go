@@ -4,20 +4,20 @@ import "github.com/tenantpool/tenantpool/model"
 
 // operation is an Evict, a Renew or a Pause that has not been answered yet.
 type operation struct {
-	id OperationID
-	// closed is how many connections it closes in all.
-	closed int
+	ID OperationID
+	// Closed is how many connections it closes in all.
+	Closed int
 	// pending is how many of them have not gone yet, of an Evict or a Renew. A Pause is
 	// answered when its workspace has none left.
 	pending int
 }
 
 func (s *State) operationDone(op *operation) {
-	s.emit(OperationDone{Operation: op.id, Closed: op.closed})
+	s.emit(OperationDone{Operation: op.ID, Closed: op.Closed})
 }
 
 func (s *State) evict(m Evict) {
-	op := &operation{id: m.Operation}
+	op := &operation{ID: m.Operation}
 	if w := s.workspaces[m.Workspace]; w != nil {
 		s.closeFoundIdle(w, op, model.EvictAsked)
 	}
@@ -28,10 +28,10 @@ func (s *State) evict(m Evict) {
 
 // closeFoundIdle closes all idle connections of a workspace for an operation.
 func (s *State) closeFoundIdle(w *workspace, op *operation, reason model.CloseReason) {
-	op.closed += len(w.idle)
+	op.Closed += len(w.idle)
 	op.pending += len(w.idle)
 	for _, c := range w.idle {
-		c.closedBy = op
+		c.ClosedBy = op
 	}
 	s.closeIdle(w, len(w.idle), reason)
 }
@@ -40,7 +40,7 @@ func (s *State) closeFoundIdle(w *workspace, op *operation, reason model.CloseRe
 // dialed: they may have logged in before whatever the Renew is for. For all
 // workspaces it takes time linear in the number of known ones.
 func (s *State) renew(m Renew) {
-	op := &operation{id: m.Operation}
+	op := &operation{ID: m.Operation}
 	if m.All {
 		for _, w := range s.byID() {
 			s.renewWorkspace(w, op)
@@ -54,21 +54,21 @@ func (s *State) renew(m Renew) {
 }
 
 func (s *State) renewWorkspace(w *workspace, op *operation) {
-	w.renewed = s.lastConn
-	w.backoff = backoff{}
+	w.Renewed = s.lastConn
+	w.Backoff = backoff{}
 	s.closeFoundIdle(w, op, model.Renewed)
 	s.reindex(w)
 }
 
 func (s *State) pause(m Pause) {
 	w := s.lookup(m.Workspace)
-	w.paused = true
-	w.renewed = s.lastConn // a Resume does not spare those that are lent
-	op := &operation{id: m.Operation, closed: w.open()}
-	if op.closed == 0 {
+	w.Paused = true
+	w.Renewed = s.lastConn // a Resume does not spare those that are lent
+	op := &operation{ID: m.Operation, Closed: w.open()}
+	if op.Closed == 0 {
 		s.operationDone(op)
 	} else {
-		w.pauses = append(w.pauses, op)
+		w.Pauses = append(w.Pauses, op)
 		s.closeIdle(w, len(w.idle), model.PauseAsked)
 	}
 	s.reindex(w)
@@ -79,8 +79,8 @@ func (s *State) resume(m Resume) {
 	if w == nil {
 		return
 	}
-	w.paused = false
-	w.backoff = backoff{}
+	w.Paused = false
+	w.Backoff = backoff{}
 	s.finishPauses(w)
 	s.reindex(w)
 }
@@ -88,12 +88,12 @@ func (s *State) resume(m Resume) {
 // Paused tells whether a Pause of the workspace has not been resumed.
 func (s *State) Paused(id model.WorkspaceID) bool {
 	w := s.workspaces[id]
-	return w != nil && w.paused
+	return w != nil && w.Paused
 }
 
 // finishOperations answers what a connection that has gone was the last of.
 func (s *State) finishOperations(c *conn) {
-	if op := c.closedBy; op != nil {
+	if op := c.ClosedBy; op != nil {
 		op.pending--
 		if op.pending == 0 {
 			s.operationDone(op)
@@ -105,8 +105,8 @@ func (s *State) finishOperations(c *conn) {
 }
 
 func (s *State) finishPauses(w *workspace) {
-	for _, op := range w.pauses {
+	for _, op := range w.Pauses {
 		s.operationDone(op)
 	}
-	w.pauses = nil
+	w.Pauses = nil
 }

@@ -18,12 +18,15 @@ import (
 // Techniques for Congestion Detection and Avoidance, 1994); the bounds grow with n,
 // because so does the noise.
 type pace struct {
-	limit int
-	// votes for more, less those for fewer, since the limit last changed.
-	votes int
-	// fastest is the shortest dial of this epoch and of the one before: t0.
-	fastest [2]time.Duration
-	epochAt time.Duration // when the epoch ends
+	// Limit is how many may be under way, at most Limits.MaxDialing.
+	Limit int
+	// Votes are those for more, less those for fewer, since Limit last changed.
+	Votes int
+	// Fastest is the shortest dial of this epoch and of the one before: t0. Never means
+	// that there was none.
+	Fastest [2]time.Duration
+	// EpochAt is when the epoch ends.
+	EpochAt time.Duration
 }
 
 const (
@@ -37,9 +40,9 @@ const (
 )
 
 func newPace(limits model.Limits) pace {
-	p := pace{limit: limits.MaxDialing, fastest: [2]time.Duration{Never, Never}}
+	p := pace{Limit: limits.MaxDialing, Fastest: [2]time.Duration{Never, Never}}
 	if limits.AdaptDialing {
-		p.limit = min(firstDialing, p.limit)
+		p.Limit = min(firstDialing, p.Limit)
 	}
 	return p
 }
@@ -50,25 +53,25 @@ func (p *pace) observe(now, took time.Duration, atOnce int, limits model.Limits)
 	if !limits.AdaptDialing || took <= 0 {
 		return
 	}
-	if now >= p.epochAt {
-		p.epochAt = now + paceEpoch
-		p.fastest[1], p.fastest[0] = p.fastest[0], Never
+	if now >= p.EpochAt {
+		p.EpochAt = now + paceEpoch
+		p.Fastest[1], p.Fastest[0] = p.Fastest[0], Never
 	}
-	p.fastest[0] = min(p.fastest[0], took)
-	t0 := min(p.fastest[0], p.fastest[1])
+	p.Fastest[0] = min(p.Fastest[0], took)
+	t0 := min(p.Fastest[0], p.Fastest[1])
 	n := time.Duration(atOnce)
 	queue := n * (took - t0) / took
 	switch {
-	case queue < max(1, n/4) && atOnce >= p.limit: // it was the limit that held others back
-		p.votes++
+	case queue < max(1, n/4) && atOnce >= p.Limit: // it was the limit that held others back
+		p.Votes++
 	case queue > max(3, n/2):
-		p.votes--
+		p.Votes--
 	}
 	// As many votes as dials at once: once for each round of them.
 	switch {
-	case p.votes >= p.limit:
-		p.limit, p.votes = min(p.limit+1, limits.MaxDialing), 0
-	case p.votes <= -p.limit:
-		p.limit, p.votes = max(p.limit-1, min(leastDialing, limits.MaxDialing)), 0
+	case p.Votes >= p.Limit:
+		p.Limit, p.Votes = min(p.Limit+1, limits.MaxDialing), 0
+	case p.Votes <= -p.Limit:
+		p.Limit, p.Votes = max(p.Limit-1, min(leastDialing, limits.MaxDialing)), 0
 	}
 }

@@ -16,7 +16,7 @@ func paceAfter(dials, processors int, alone, far time.Duration, most int) int {
 	rng := rand.New(rand.NewPCG(1, 2))
 	now := time.Duration(0)
 	for i := range dials {
-		atOnce := p.limit
+		atOnce := p.Limit
 		if i%50 == 0 {
 			atOnce = 1 // there is not always a queue
 		}
@@ -25,7 +25,7 @@ func paceAfter(dials, processors int, alone, far time.Duration, most int) int {
 		now += took / time.Duration(atOnce)
 		p.observe(now, took, atOnce, limits)
 	}
-	return p.limit
+	return p.Limit
 }
 
 func TestThePaceFollowsTheServersProcessors(t *testing.T) {
@@ -52,8 +52,8 @@ func TestWithoutAdaptationThePaceIsTheMost(t *testing.T) {
 		p.observe(1, time.Second, 7, limits)
 		p.observe(2, ms, 7, limits)
 	}
-	if p.limit != 7 {
-		t.Errorf("the limit is %d", p.limit)
+	if p.Limit != 7 {
+		t.Errorf("the limit is %d", p.Limit)
 	}
 }
 
@@ -64,8 +64,8 @@ func TestThePaceGrowsOnlyWhenItIsUsed(t *testing.T) {
 	for i := range 1000 {
 		p.observe(time.Duration(i)*ms, 5*ms, 2, limits)
 	}
-	if p.limit != firstDialing {
-		t.Errorf("the limit went from %d to %d", firstDialing, p.limit)
+	if p.Limit != firstDialing {
+		t.Errorf("the limit went from %d to %d", firstDialing, p.Limit)
 	}
 }
 
@@ -74,20 +74,20 @@ func TestASlowerServerIsBelievedAfterTwoEpochs(t *testing.T) {
 	p := newPace(limits)
 	dials := func(from, to, took time.Duration) {
 		for now := from; now < to; now += took {
-			p.observe(now, took, p.limit, limits)
+			p.observe(now, took, p.Limit, limits)
 		}
 	}
 	dials(0, time.Second, ms)
-	if p.limit < 20 {
-		t.Errorf("at a fast server the limit is %d", p.limit)
+	if p.Limit < 20 {
+		t.Errorf("at a fast server the limit is %d", p.Limit)
 	}
 	dials(time.Second, time.Minute, 50*ms)
-	if p.limit > firstDialing {
-		t.Errorf("when all dials take fifty times as long the limit is %d", p.limit)
+	if p.Limit > firstDialing {
+		t.Errorf("when all dials take fifty times as long the limit is %d", p.Limit)
 	}
 	dials(time.Minute, 3*paceEpoch, 50*ms)
-	if p.limit < 20 {
-		t.Errorf("when they have done so for long it is %d", p.limit)
+	if p.Limit < 20 {
+		t.Errorf("when they have done so for long it is %d", p.Limit)
 	}
 }
 

@@ -14,15 +14,15 @@ func (s *State) release(m Release) {
 	if c == nil {
 		return
 	}
-	c.lastUsed = s.now
+	c.LastUsed = s.now
 	if m.At > 0 {
-		c.lastUsed = min(m.At, s.now)
+		c.LastUsed = min(m.At, s.now)
 	}
-	c.workspace.lastUsed = max(c.workspace.lastUsed, c.lastUsed)
+	c.workspace.LastUsed = max(c.workspace.LastUsed, c.LastUsed)
 	if m.Health == Lost {
 		s.verifyUntil = s.now
 	}
-	if m.Health == Clean && !c.exclusive || s.draining {
+	if m.Health == Clean && !c.Exclusive || s.draining {
 		s.free(c, false)
 	} else {
 		s.close(c, model.NotReusable)
@@ -32,7 +32,7 @@ func (s *State) release(m Release) {
 // leased returns the connection if it is on that lease.
 func (s *State) leased(id ConnID, lease LeaseID) *conn {
 	c := s.conns[id]
-	if c == nil || c.state != inUse || c.lease != lease {
+	if c == nil || c.State != inUse || c.Lease != lease {
 		s.counters.StaleMessages++
 		return nil
 	}
@@ -62,7 +62,7 @@ func (s *State) free(c *conn, fresh bool) {
 		if c.end <= s.now { // it was given back long ago
 			s.close(c, c.endReason)
 		}
-	case c.yieldsFrom <= s.now && s.owedElsewhere(first.item):
+	case c.YieldsFrom <= s.now && s.owedElsewhere(first.item):
 		s.closeFor(c, model.Yield, s.nextNeedy())
 	default:
 		wt := first.item
@@ -72,9 +72,9 @@ func (s *State) free(c *conn, fresh bool) {
 		} else {
 			s.counters.HandOffs++
 		}
-		c.exclusive = wt.exclusive
-		s.lend(c, wt.lease)
-		s.emit(Grant{Lease: wt.lease, Conn: c.id, Workspace: w.id, Waited: s.now - wt.arrived, Caller: wt.caller})
+		c.Exclusive = wt.Exclusive
+		s.lend(c, wt.Lease)
+		s.emit(Grant{Lease: wt.Lease, Conn: c.ID, Workspace: w.ID, Waited: s.now - wt.Arrived, Caller: wt.caller})
 	}
 }
 
@@ -95,14 +95,14 @@ const (
 func (s *State) owedElsewhere(first *waiter) bool {
 	coming := max(0, s.coming())
 	return s.dialRoom() > coming &&
-		s.olderThan(first.arrived-s.limits.Patience, 0, coming+1) > coming
+		s.olderThan(first.Arrived-s.limits.Patience, 0, coming+1) > coming
 }
 
 // lend puts the connection on a lease.
 func (s *State) lend(c *conn, lease LeaseID) {
 	s.move(c, inUse)
-	c.lease, c.since = lease, s.now
-	c.workspace.alone = c.exclusive
-	c.workspace.lastUsed = s.now
+	c.Lease, c.Since = lease, s.now
+	c.workspace.alone = c.Exclusive
+	c.workspace.LastUsed = s.now
 	s.reindex(c.workspace)
 }

@@ -14,7 +14,7 @@ func TestARestoredStateFinishesWhatWasBegun(t *testing.T) {
 	s.at(0, release(3, 1))
 	s.at(0, release(4, 3))
 	s.at(0, Evict{Operation: 9, Workspace: "a"}, "close 1 a evict_asked", "close 3 a evict_asked")
-	restored, err := Restore(s.Image().Sorted())
+	restored, err := Restore(s.Image())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -18,21 +18,21 @@ func (s *State) Stats(now time.Duration) model.BudgetStats {
 		Draining:        s.draining,
 	}
 	if first := s.queue.head; first != nil {
-		st.LongestWait = now - first.item.arrived
+		st.LongestWait = now - first.item.Arrived
 	}
-	if s.server.failures > 0 {
-		st.ServerDown = s.server.err
+	if s.server.Failures > 0 {
+		st.ServerDown = s.server.Err
 	}
 	for _, w := range s.workspaces { // a report, not a decision
 		if w.listed.in != nil {
 			continue // retired
 		}
 		st.Active = append(st.Active, model.WorkspaceStats{
-			ID:        w.id,
+			ID:        w.ID,
 			Counts:    countsOf(&w.counts, w.waiting()),
-			LastUsed:  now - w.lastUsed,
-			Dials:     w.dials,
-			Evictions: w.evictions,
+			LastUsed:  now - w.LastUsed,
+			Dials:     w.Dials,
+			Evictions: w.Evictions,
 			Paused:    w.shut(),
 		})
 	}

@@ -103,24 +103,10 @@ const (
 
 // conn is one slot in use, from its Dial to its Closed or DialFailed.
 type conn struct {
-	id ConnID
-	// workspace is whose database it was dialed for. It never changes (I4).
+	connFacts
+	// workspace is the entry of connFacts.Workspace.
 	workspace *workspace
-	// state is where it is in its life (I5). Only move changes it.
-	state connState
-	// since is when it got into that state.
-	since time.Duration
-	// lease is the one that it is on, while in use (I5). It is of no meaning otherwise.
-	lease LeaseID
-	// exclusive: the lease is. Invariant (I12): while in use it is then the only
-	// connection of its workspace.
-	exclusive bool
-	// born is when the dial succeeded.
-	born time.Duration
-	// yieldsFrom is from when on its slot may move to an older waiter (rule 2).
-	yieldsFrom time.Duration
-	// lastUsed is when it was given back last, or born. The order of eviction (I6).
-	lastUsed time.Duration
+
 	// end is when its lifetime or its idle time is over, whichever is first, and
 	// endReason which of them it is. They hold while idle.
 	end       time.Duration
@@ -131,13 +117,35 @@ type conn struct {
 	inLRU, inEnds int
 	// listed is its place in State.onTheWay, while closing and not lingering.
 	listed node[*conn]
-	// closedBy is the Evict or Renew that closes it and waits for that, or nil.
-	closedBy *operation
+}
+
+// connFacts are what is known of a connection for itself: an Image has a copy.
+type connFacts struct {
+	ID ConnID
+	// Workspace is whose database it was dialed for. It never changes (I4).
+	Workspace model.WorkspaceID
+	// State is where it is in its life (I5). Only move changes it.
+	State connState
+	// Since is when its dial, its lease or its close began. Idle, it says nothing.
+	Since time.Duration
+	// Lease is the one that it is on, while in use (I5). It is of no meaning otherwise.
+	Lease LeaseID `json:",omitzero"`
+	// Exclusive: the lease is. Invariant (I12): while in use it is then the only
+	// connection of its workspace.
+	Exclusive bool `json:",omitzero"`
+	// Born is when the dial succeeded.
+	Born time.Duration `json:",omitzero"`
+	// YieldsFrom is from when on its slot may move to an older waiter (rule 2).
+	YieldsFrom time.Duration `json:",omitzero"`
+	// LastUsed is when it was given back last, or Born. The order of eviction (I6).
+	LastUsed time.Duration `json:",omitzero"`
+	// ClosedBy is the Evict or Renew that closes it and waits for that, or nil.
+	ClosedBy *operation `json:",omitzero"`
 }
 
 // workspace is what is known of a workspace.
 type workspace struct {
-	id model.WorkspaceID
+	workspaceFacts
 	// counts are how many of its connections are in each state (I2).
 	counts [connStates]int
 	// idle are its idle connections by last use, ties by id: the last one is lent
@@ -148,31 +156,35 @@ type workspace struct {
 	queue, exclusive list[*waiter]
 	// alone: its only connection is on an exclusive lease (I12).
 	alone bool
-	// paused: there was a Pause, and no Resume since.
-	paused bool
-	// pauses are the Pauses without an answer. Invariant: there are none once it has no
-	// connection or is resumed.
-	pauses []*operation
-	// renewed is the last connection dialed before the last Renew or Pause.
-	// Invariant (I11): no connection up to it is idle.
-	renewed ConnID
 
 	// need is how many further dials would serve it now, and needKey the number of the
 	// first waiter that they are for, if there is a need. See updateNeed (I7).
 	need    int
 	needKey uint64
-	// backoff is that of its dials.
-	backoff backoff
-
-	// lastUsed is when a lease of it last began or ended, or it became known.
-	lastUsed time.Duration
-	// dials and evictions count as long as it is remembered.
-	dials, evictions uint64
 
 	// inNeedy and inRetries are its places in State.needy and State.retries, and listed
 	// that in State.retired.
 	inNeedy, inRetries int
 	listed             node[*workspace]
+}
+
+// workspaceFacts are what is known of a workspace for itself: an Image has a copy.
+type workspaceFacts struct {
+	ID model.WorkspaceID
+	// Paused: there was a Pause, and no Resume since.
+	Paused bool `json:",omitzero"`
+	// Pauses are the Pauses without an answer. Invariant: there are none once it has no
+	// connection or is resumed.
+	Pauses []*operation `json:",omitzero"`
+	// Renewed is the last connection dialed before the last Renew or Pause.
+	// Invariant (I11): no connection up to it is idle.
+	Renewed ConnID `json:",omitzero"`
+	// Backoff is that of its dials.
+	Backoff backoff
+	// LastUsed is when a lease of it last began or ended, or it became known.
+	LastUsed time.Duration
+	// Dials and Evictions count as long as it is remembered.
+	Dials, Evictions uint64 `json:",omitzero"`
 }
 
 // open is how many slots the workspace holds.
@@ -200,10 +212,10 @@ func NewState(limits model.Limits) *State {
 	}
 	s.retries = heap[*workspace]{
 		less: func(a, b *workspace) bool {
-			if a.backoff.until != b.backoff.until {
-				return a.backoff.until < b.backoff.until
+			if a.Backoff.Until != b.Backoff.Until {
+				return a.Backoff.Until < b.Backoff.Until
 			}
-			return a.id < b.id
+			return a.ID < b.ID
 		},
 		place: func(w *workspace) *int { return &w.inRetries },
 	}
@@ -270,20 +282,20 @@ func (s *State) coming() int { return s.effective - s.open() + s.onTheWay.size }
 // shut tells whether ordinary waiters of the workspace are not served: it is paused,
 // or somebody is alone with it or waits for that.
 func (w *workspace) shut() bool {
-	return w.paused || w.exclusive.size > 0 || w.alone
+	return w.Paused || w.exclusive.size > 0 || w.alone
 }
 
 // waiting is how many wait for a connection of it.
 func (w *workspace) waiting() int { return w.queue.size + w.exclusive.size }
 
 // stale tells whether the connection was dialed before a Renew or Pause of its workspace.
-func (c *conn) stale() bool { return c.id <= c.workspace.renewed }
+func (c *conn) stale() bool { return c.ID <= c.workspace.Renewed }
 
 // lookup returns the workspace's entry, and makes one if there is none.
 func (s *State) lookup(id model.WorkspaceID) *workspace {
 	w := s.workspaces[id]
 	if w == nil {
-		w = &workspace{id: id, lastUsed: s.now}
+		w = &workspace{workspaceFacts: workspaceFacts{ID: id, LastUsed: s.now}}
 		w.listed.item = w
 		s.workspaces[id] = w
 	}
@@ -300,7 +312,7 @@ func (s *State) reindex(w *workspace) {
 // retire moves a workspace in or out of the list of those that are only
 // remembered, and forgets the one inactive the longest when there are too many.
 func (s *State) retire(w *workspace) {
-	active := w.open() > 0 || w.waiting() > 0 || w.paused
+	active := w.open() > 0 || w.waiting() > 0 || w.Paused
 	switch {
 	case active:
 		w.listed.remove()
@@ -309,16 +321,26 @@ func (s *State) retire(w *workspace) {
 		if s.retired.size > maxRetired {
 			oldest := s.retired.head
 			oldest.remove()
-			delete(s.workspaces, oldest.item.id)
+			delete(s.workspaces, oldest.item.ID)
 		}
 	}
 }
 
+// addConn files a connection, which holds a slot from now on.
+func (s *State) addConn(f connFacts, w *workspace) *conn {
+	c := &conn{connFacts: f, workspace: w}
+	c.listed.item = c
+	s.conns[c.ID] = c
+	s.counts[c.State]++
+	w.counts[c.State]++
+	return c
+}
+
 // move changes a connection's state and the counts with it.
 func (s *State) move(c *conn, to connState) {
-	s.counts[c.state]--
-	c.workspace.counts[c.state]--
-	c.state = to
+	s.counts[c.State]--
+	c.workspace.counts[c.State]--
+	c.State = to
 	s.counts[to]++
 	c.workspace.counts[to]++
 }

@@ -9,19 +9,28 @@ import (
 
 // waiter is an Acquire without an answer.
 type waiter struct {
-	// lease, workspace, noWait, exclusive and caller are the Acquire's.
-	lease     LeaseID
+	waiterFacts
+	// workspace is the entry of waiterFacts.Workspace.
 	workspace *workspace
-	noWait    bool
-	exclusive bool
-	caller    any
-	// number is its place in the order of all arrivals, and arrived its time (I8).
-	number  uint64
-	arrived time.Duration
+	// number is its place in the order of all arrivals (I8).
+	number uint64
+	// caller is the Acquire's.
+	caller any
 
 	// inQueue is its place in State.queue, and inWorkspace that in workspace.queue or
 	// workspace.exclusive. Invariant (I3): it is in both.
 	inQueue, inWorkspace node[*waiter]
+}
+
+// waiterFacts are what is known of a waiter for itself: an Image has a copy. All but
+// Arrived are the Acquire's.
+type waiterFacts struct {
+	Lease     LeaseID
+	Workspace model.WorkspaceID
+	NoWait    bool `json:",omitzero"`
+	Exclusive bool `json:",omitzero"`
+	// Arrived is when it came. Invariant (I8): nobody before it in State.queue came later.
+	Arrived time.Duration
 }
 
 // line is the list in which such a waiter of the workspace stands.
@@ -35,26 +44,34 @@ func (w *workspace) line(exclusive bool) *list[*waiter] {
 // next is the line whose first waiter a connection that comes free goes to.
 func (w *workspace) next() *list[*waiter] { return w.line(w.exclusive.size > 0) }
 
+// enqueue puts an Acquire that arrives now at the end of the queues.
 func (s *State) enqueue(m Acquire, w *workspace) *waiter {
+	wt := s.addWaiter(waiterFacts{m.Lease, w.ID, m.NoWait, m.Exclusive, s.now}, w)
+	wt.caller = m.Caller
+	s.reindex(w)
+	return wt
+}
+
+// addWaiter puts a waiter at the end of the queues. The caller reindexes the workspace.
+func (s *State) addWaiter(f waiterFacts, w *workspace) *waiter {
 	s.arrivals++
 	wt := s.spare
 	if wt == nil {
 		wt = new(waiter)
 	}
 	s.spare = nil
-	*wt = waiter{lease: m.Lease, workspace: w, number: s.arrivals, arrived: s.now, noWait: m.NoWait, exclusive: m.Exclusive, caller: m.Caller}
+	*wt = waiter{waiterFacts: f, workspace: w, number: s.arrivals}
 	wt.inQueue.item, wt.inWorkspace.item = wt, wt
-	s.waiters[m.Lease] = wt
+	s.waiters[f.Lease] = wt
 	s.queue.pushBack(&wt.inQueue)
-	w.line(wt.exclusive).pushBack(&wt.inWorkspace)
-	s.reindex(w)
+	w.line(f.Exclusive).pushBack(&wt.inWorkspace)
 	return wt
 }
 
 // dequeue forgets a waiter that is about to be answered. The caller reindexes
 // the workspace.
 func (s *State) dequeue(wt *waiter) {
-	delete(s.waiters, wt.lease)
+	delete(s.waiters, wt.Lease)
 	wt.inQueue.remove()
 	wt.inWorkspace.remove()
 	s.spare = wt // for the next one; the caller is done with it before

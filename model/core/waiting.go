@@ -8,54 +8,53 @@ import (
 
 // Waiting says why a waiter waits, at one moment.
 type Waiting struct {
-	Workspace model.WorkspaceID
-	// Waited is how long it has waited.
-	Waited time.Duration
+	Lease LeaseID
 	// Before is how many acquires of all workspaces have waited longer, and
 	// BeforeOwn how many of them are of its own.
 	Before, BeforeOwn int
-	// Budget, EffectiveBudget and PerWorkspace are the limits; All and Own what
-	// all workspaces hold, and its own.
-	Budget, EffectiveBudget, PerWorkspace int
-	All, Own                              model.Counts
-	// MostDialing is how many dials may be under way at once.
-	MostDialing int
-	// RetryIn is how long nothing will be dialed for it, after dials that failed.
-	RetryIn time.Duration
+	Covered           bool          // a dial under way is meant for it
+	RetryIn           time.Duration // how long nothing is dialed for it, after failed dials
 	// Reason is what a Cancel would be answered: a *ConnectionLimitError, a
-	// *DialError, or an error that wraps ErrPaused or ErrDialing.
+	// *DialError, or an error that wraps ErrPaused, ErrInUse or ErrDialing.
 	Reason error
 }
 
-// Waiting says why the Acquire of that lease waits. It reports false if there is
-// none. It takes time linear in the number of waiters.
-func (s *State) Waiting(lease LeaseID) (Waiting, bool) {
+// Waiting says why an Acquire of the workspace waits: the one of that lease, or with 0
+// the first. It reports false if there is none. It takes time linear in the number of
+// waiters.
+func (s *State) Waiting(id model.WorkspaceID, lease LeaseID) (Waiting, bool) {
+	w := s.workspaces[id]
+	if w != nil && lease == 0 && w.waiting() > 0 {
+		lease = w.next().head.item.Lease
+	}
 	wt := s.waiters[lease]
-	if wt == nil {
+	if wt == nil || wt.workspace != w {
 		return Waiting{}, false
 	}
-	w := wt.workspace
-	waiting := Waiting{
-		Workspace:       w.id,
-		Waited:          s.now - wt.arrived,
-		Budget:          s.limits.Budget,
-		EffectiveBudget: s.effective,
-		PerWorkspace:    s.limits.PerWorkspace,
-		All:             countsOf(&s.counts, s.queue.size),
-		Own:             countsOf(&w.counts, w.waiting()),
-		MostDialing:     s.counts[dialing] + s.dialRoom(),
-		Reason:          s.waitedFor(wt),
-	}
+	waiting := Waiting{Lease: lease, Covered: w.coverOf(wt).has(wt), Reason: s.waitedFor(wt)}
 	for n := wt.inQueue.prev; n != nil; n = n.prev {
 		waiting.Before++
 		if n.item.workspace == w {
 			waiting.BeforeOwn++
 		}
 	}
-	for _, b := range []*backoff{&w.backoff, &s.server} {
+	for _, b := range []*backoff{&w.Backoff, &s.server} {
 		if b.lasts(s.now) {
-			waiting.RetryIn = max(waiting.RetryIn, b.until-s.now)
+			waiting.RetryIn = max(waiting.RetryIn, b.Until-s.now)
 		}
 	}
 	return waiting, true
+}
+
+// Subject is the workspace that a message is about, before the State is told it: "" if
+// it is about all, or about what is not there.
+func (s *State) Subject(m Message) model.WorkspaceID {
+	id, conn, lease := m.names()
+	if c := s.conns[conn]; c != nil {
+		return c.Workspace
+	}
+	if wt := s.waiters[lease]; wt != nil {
+		return wt.Workspace
+	}
+	return id
 }
