@@ -4,9 +4,7 @@ import "time"
 
 // passTime does what has become due since the last message.
 func (s *State) passTime() {
-	for s.onTheWay.size > 0 && s.onTheWay.head.item.Since+s.limits.CloseGrace <= s.now {
-		s.onTheWay.head.remove() // it lingers: counted, but not counted on
-	}
+	s.giveUpOnLingering()
 	s.raiseEffective()
 	for s.retries.size() > 0 && s.retries.min().Backoff.Until <= s.now {
 		s.reindex(s.retries.min())

@@ -273,12 +273,6 @@ func (s *State) Step(now time.Duration, m Message) []Effect {
 
 func (s *State) emit(e Effect) { s.effects = append(s.effects, e) }
 
-// open is how many slots are taken.
-func (s *State) open() int { return len(s.conns) }
-
-// coming is how many slots are free or on their way to be.
-func (s *State) coming() int { return s.effective - s.open() + s.onTheWay.size }
-
 // shut tells whether ordinary waiters of the workspace are not served: it is paused,
 // or somebody is alone with it or waits for that.
 func (w *workspace) shut() bool {
