@@ -121,7 +121,7 @@ func TestTokenInspectPrintsTheLineThatRevokes(t *testing.T) {
 		"hunter2":                               "which begins with v4.public.",
 		"v4.public.AAAA":                        "which begins with v4.public.",
 		"v4.public." + strings.Repeat("A", 200): "it is damaged",
-		strings.TrimSpace(token) + ".x":         "no token of this kind",
+		strings.TrimSpace(token) + ".x":         "not a token of this kind",
 	} {
 		if status, stdout, stderr := inspected(t, in); status == 0 || stdout != "" || !strings.Contains(stderr, want) || in != "" && strings.Contains(stderr, in) {
 			t.Errorf("%q: %q, %q, want %s", in, stdout, stderr, want)
