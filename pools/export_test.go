@@ -85,7 +85,6 @@ func CloseWaits(m *Manager, d time.Duration) { m.closeWaits = d }
 // ReadOnlyStays sets, until the test's end, how long a connection to a server that was
 // read-only from the beginning is kept after a refused write.
 func ReadOnlyStays(t *testing.T, d time.Duration) {
-	before := readOnlyStays
-	t.Cleanup(func() { readOnlyStays = before })
-	readOnlyStays = d
+	before := readOnlyStays.Swap(int64(d))
+	t.Cleanup(func() { readOnlyStays.Store(before) })
 }

@@ -3,6 +3,7 @@ package pools
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -23,8 +24,11 @@ const (
 // readOnlyStays is how long a connection to a server that was read-only already when it
 // was dialed is kept after a refused write. Another dial may find the new primary, but
 // of a database that is read-only by intent there is none to find: so writes to it cost
-// each connection one dial in that time, and not one each.
-var readOnlyStays = 5 * time.Second
+// each connection one dial in that time, and not one each. Nanoseconds; atomic for the
+// tests, which change it.
+var readOnlyStays atomic.Int64
+
+func init() { readOnlyStays.Store(int64(5 * time.Second)) }
 
 var errTurnedReadOnly = errors.New("its server has become read-only")
 
@@ -46,7 +50,7 @@ func (b *backend) afterRefusedWrite() core.Health {
 	case b.mayBeReadOnly:
 	case b.turnedReadOnly():
 		return core.Lost // and so may others be
-	case (b.readOnly() || untold && b.network.refusedOutside) && time.Since(b.dialed) >= readOnlyStays:
+	case (b.readOnly() || untold && b.network.refusedOutside) && time.Since(b.dialed) >= time.Duration(readOnlyStays.Load()):
 		return core.Unclean
 	}
 	return core.Clean
