@@ -123,7 +123,7 @@ type dialed struct {
 func (d *dialed) carryOut(s *Supervisor) {
 	sh := d.share
 	if d.conn != nil {
-		c := &slot{share: sh, id: d.dial.Conn, conn: d.conn, seats: sh.seatsOf(d.dial.Workspace), freed: s.loop.now, leasedAt: -1}
+		c := &slot{share: sh, id: d.dial.Conn, conn: d.conn, seats: sh.seatsOf(d.dial.Workspace), freed: s.loop.now}
 		lifetime := core.Lifetime(sh.lifetimes, c.id)
 		c.expires = s.loop.now + min(lifetime, core.Never-s.loop.now)
 		sh.slots[c.id] = c

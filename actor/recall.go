@@ -97,7 +97,6 @@ func (sh *share) unlease(c *slot) {
 	sh.leased[c.leasedAt].leasedAt = c.leasedAt
 	sh.leased[last] = nil
 	sh.leased = sh.leased[:last]
-	c.leasedAt = -1
 }
 
 // countSeatHits counts the acquires that found the slot in a seat, of which the

@@ -37,7 +37,7 @@ type slot struct {
 	// Only the supervisor touches what follows.
 
 	// lease is the one that the core has it on, while it is in share.leased, at
-	// leasedAt; that is -1 otherwise.
+	// leasedAt.
 	lease    core.LeaseID
 	leasedAt int
 	// counted is the turn up to which its acquires are counted.
