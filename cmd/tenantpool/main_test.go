@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,9 +14,7 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
-	"github.com/tenantpool/tenantpool/pools/localpg"
+	"github.com/tenantpool/tenantpool/cmd/internal/servertest"
 )
 
 // asProgram makes the test binary run the real main, so that tests can start the
@@ -29,41 +26,12 @@ func TestMain(m *testing.M) {
 		main()
 		return
 	}
-	if memory := localpg.Memory(); memory != "" && os.Getenv("TMPDIR") == "" {
-		_ = os.Setenv("TMPDIR", memory) // for the servers that demo and bench start
-	}
-	goleak.VerifyTestMain(withSharedServer{m})
+	shared.Main(m)
 }
 
-// withSharedServer stops the shared server after the tests.
-type withSharedServer struct{ *testing.M }
-
-func (m withSharedServer) Run() int {
-	code := m.M.Run()
-	if shared != nil {
-		if err := shared.Stop(); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			return 1
-		}
-	}
-	return code
-}
-
-// shared is nil until a test needs it.
-var shared *localpg.Server
-
-// sharedServer is for tests of programs that do not start a server themselves. Each
-// has a DB_PREFIX of its own there.
-func sharedServer(t *testing.T) *localpg.Server {
-	t.Helper()
-	if shared == nil {
-		var err error
-		if shared, err = localpg.Start(context.Background(), localpg.Options{MaxConnections: 40, InMemory: true}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return shared
-}
+// shared is for tests of programs that do not start a server themselves. Each has a
+// DB_PREFIX of its own there.
+var shared = servertest.Shared{MaxConnections: 40}
 
 // patience bounds every wait; the machine may be busy.
 const patience = 5 * time.Minute

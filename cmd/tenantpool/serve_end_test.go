@@ -135,7 +135,7 @@ func TestTheBoundsOfRequestsReachTheServer(t *testing.T) {
 }
 
 func TestServeRefusesMoreOfOneSubjectThanOfAll(t *testing.T) {
-	prepareServe(t, sharedServer(t))
+	prepareServe(t, shared.Server(t))
 	ended, end := context.WithCancel(t.Context())
 	end() // what is accepted ends at once
 	var said strings.Builder

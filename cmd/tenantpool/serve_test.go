@@ -103,7 +103,7 @@ const metricsToken = "scrape-scrape-scrape"
 
 func startServe(t *testing.T) *served {
 	t.Helper()
-	return serveOn(t, sharedServer(t), "Serving")
+	return serveOn(t, shared.Server(t), "Serving")
 }
 
 // serveOn reads what it says until the message, which names the address.
@@ -483,7 +483,7 @@ func TestServeGivesAndWritesDumps(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "dumps")
 	t.Setenv("TENANTPOOL_DUMP_DIR", dir)
 	// Longer than any wait for a dial, which would be the dump's reason.
-	pg, began := sharedServer(t), time.Now()
+	pg, began := shared.Server(t), time.Now()
 	asSuperuser(t, pg, "any")
 	long := 200*time.Millisecond + 10*time.Since(began)
 	t.Setenv("TENANTPOOL_DUMP_AFTER", long.String())

@@ -9,7 +9,7 @@ import (
 )
 
 func TestServeWarnsOfASuperuserAndOfAPrivateKey(t *testing.T) {
-	pg := sharedServer(t)
+	pg := shared.Server(t)
 	superuserName, superuserPassword := superuser(pg)
 	key := web.NewPrivateKey()
 	for name, value := range map[string]string{

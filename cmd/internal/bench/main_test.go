@@ -1,7 +1,6 @@
 package bench
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"net"
@@ -9,48 +8,16 @@ import (
 	"slices"
 	"testing"
 
-	"go.uber.org/goleak"
-
+	"github.com/tenantpool/tenantpool/cmd/internal/servertest"
 	"github.com/tenantpool/tenantpool/cmd/internal/stage"
 	"github.com/tenantpool/tenantpool/pools/localpg"
 )
 
-func TestMain(m *testing.M) {
-	if memory := localpg.Memory(); memory != "" && os.Getenv("TMPDIR") == "" {
-		_ = os.Setenv("TMPDIR", memory) // for the servers that a bench starts
-	}
-	goleak.VerifyTestMain(withSharedServer{m})
-}
+// shared is for tests that do not need a server of their own. They create databases
+// of their own and drop them.
+var shared = servertest.Shared{MaxConnections: 30}
 
-// withSharedServer stops the shared server after the tests.
-type withSharedServer struct{ *testing.M }
-
-func (m withSharedServer) Run() int {
-	code := m.M.Run()
-	if shared != nil {
-		if err := shared.Stop(); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			return 1
-		}
-	}
-	return code
-}
-
-// shared is nil until a test needs it.
-var shared *localpg.Server
-
-// sharedServer is for tests that do not need a server of their own. They create
-// databases of their own and drop them.
-func sharedServer(t *testing.T) *localpg.Server {
-	t.Helper()
-	if shared == nil {
-		var err error
-		if shared, err = localpg.Start(context.Background(), localpg.Options{MaxConnections: 30, InMemory: true}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return shared
-}
+func TestMain(m *testing.M) { shared.Main(m) }
 
 func dsnOf(s *localpg.Server) string {
 	return fmt.Sprintf("postgres://%s:%s@%s/%s?sslmode=disable",

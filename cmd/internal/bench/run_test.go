@@ -22,7 +22,7 @@ const shortTurn = 150 * time.Millisecond
 // wait for dials, of which this measures one.
 func servingTurn(t *testing.T) time.Duration {
 	t.Helper()
-	dsn := dsnOf(sharedServer(t))
+	dsn := dsnOf(shared.Server(t))
 	began := time.Now()
 	conn, err := pgx.Connect(t.Context(), dsn)
 	if err != nil {
@@ -117,7 +117,7 @@ func judgeOnARealServer(t *testing.T, workload string, s StrategyReport, budget 
 
 // The server here stands for a user's.
 func TestAUsersServerGetsDatabasesThatAreDroppedAgain(t *testing.T) {
-	server := sharedServer(t) // before TMPDIR is this test's
+	server := shared.Server(t) // before TMPDIR is this test's
 	openTemp(t)
 	const theirs = "tenantpool_bench_of_somebody_else"
 	if err := server.CreateDatabases(t.Context(), theirs); err != nil {

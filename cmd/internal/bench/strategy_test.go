@@ -15,7 +15,7 @@ import (
 func newTestContest(t *testing.T, databases int) *contest {
 	t.Helper()
 	o := small()
-	o.DSN = dsnOf(sharedServer(t))
+	o.DSN = dsnOf(shared.Server(t))
 	return startContest(t, o, databases)
 }
 
