@@ -33,9 +33,7 @@ func (s *State) acquire(m Acquire) {
 	s.closeIdle(w, len(w.idle), model.PauseAsked) // there are none, unless it is exclusive
 	if m.NoWait {
 		if err := s.refuseToWait(w); err != nil {
-			s.dequeue(wt)
-			s.reindex(w)
-			s.reject(m.Lease, m.Caller, err)
+			s.refuse(wt, err)
 		}
 	}
 }
@@ -89,10 +87,7 @@ func (s *State) cancel(m Cancel) {
 	if wt == nil {
 		return // answered already: the grant or the reject is on its way
 	}
-	err := s.waitedFor(wt)
-	s.dequeue(wt)
-	s.reindex(wt.workspace)
-	s.reject(m.Lease, wt.caller, err)
+	s.refuse(wt, s.waitedFor(wt))
 }
 
 // waitedFor says what kept the waiter waiting. It walks the workspace's queue up

@@ -138,9 +138,9 @@ func (s *State) checkWorkspaces() error {
 		switch {
 		case need != w.need || (need > 0) != s.needy.has(w):
 			return fmt.Errorf("workspace %q needs %d, kept %d, in the heap %v", w.ID, need, w.need, s.needy.has(w))
-		case need > 0 && w.needKey != w.firstNeedy().item.number:
-			return fmt.Errorf("workspace %q is filed under waiter %d", w.ID, w.needKey)
-		case need > 0 && w.needKey < s.needy.min().needKey:
+		case need > 0 && w.firstNeedy != w.findFirstNeedy():
+			return fmt.Errorf("workspace %q is filed under the waiter of lease %d", w.ID, w.firstNeedy.item.Lease)
+		case need > 0 && w.firstNeedy.item.number < s.needy.min().firstNeedy.item.number:
 			return fmt.Errorf("workspace %q comes before the head of the needy heap", w.ID)
 		case waitsForRetry != s.retries.has(w):
 			return fmt.Errorf("workspace %q waits for a retry: %v, kept %v", w.ID, waitsForRetry, s.retries.has(w))

@@ -86,7 +86,7 @@ func TestCheckSeesWhatIsWrong(t *testing.T) {
 
 		{`workspace "d" needs 1, kept 2, in the heap true`, func(s *State) { s.workspaces["d"].need++ }},
 		{`workspace "d" needs 1, kept 1, in the heap false`, func(s *State) { s.needy.remove(s.workspaces["d"]) }},
-		{`workspace "d" is filed under waiter 99`, func(s *State) { s.workspaces["d"].needKey = 99 }},
+		{`workspace "d" is filed under the waiter of lease 6`, func(s *State) { s.workspaces["d"].firstNeedy = &s.waiters[6].inWorkspace }},
 		{`comes before the head of the needy heap`, func(s *State) { slices.Reverse(s.needy.items) }},
 		{`workspace "f" waits for a retry: true, kept false`, func(s *State) { s.retries.remove(s.workspaces["f"]) }},
 		{`I10: workspace "g" inactive: true, retired: false`, func(s *State) { s.workspaces["g"].listed.remove() }},

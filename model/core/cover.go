@@ -38,14 +38,8 @@ func (c cover) firstUncovered() *node[*waiter] {
 	return n
 }
 
-// has tells whether a dial is meant for the waiter.
+// has tells whether a dial is meant for the waiter, who stands in the line.
 func (c cover) has(wt *waiter) bool {
-	n := c.line.head
-	for i := 0; i < c.dials && n != nil; i++ {
-		if n.item == wt {
-			return true
-		}
-		n = n.next
-	}
-	return false
+	first := c.firstUncovered()
+	return first == nil || wt.number < first.item.number
 }

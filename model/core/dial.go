@@ -111,9 +111,7 @@ func (s *State) refuseWaiters(w *workspace, m DialFailed) {
 	}
 	n := w.cover().firstUncovered()
 	for m.Kind == model.Permanent && w.exclusive.size > 0 {
-		wt := w.exclusive.head.item
-		s.dequeue(wt)
-		s.reject(wt.Lease, wt.caller, err)
+		s.refuse(w.exclusive.head.item, err)
 	}
 	all := m.Kind == model.Permanent && !w.Paused
 	if all {
@@ -123,11 +121,9 @@ func (s *State) refuseWaiters(w *workspace, m DialFailed) {
 		wt := n.item
 		n = n.next
 		if all || wt.NoWait {
-			s.dequeue(wt)
-			s.reject(wt.Lease, wt.caller, err)
+			s.refuse(wt, err)
 		}
 	}
-	s.reindex(w)
 }
 
 // probe raises the effective budget again after the server was full.

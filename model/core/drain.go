@@ -10,9 +10,7 @@ func (s *State) drain() {
 	s.draining = true
 	for s.queue.size > 0 {
 		wt := s.queue.head.item
-		s.dequeue(wt)
-		s.reject(wt.Lease, wt.caller, closedError(wt.workspace.ID))
-		s.reindex(wt.workspace)
+		s.refuse(wt, closedError(wt.Workspace))
 	}
 	for s.idle.lru.size() > 0 {
 		s.close(s.idle.lru.min(), model.DrainAsked)

@@ -19,14 +19,13 @@ func (s *State) reclaim() {
 		s.close(lru.min(), model.Shrink)
 	}
 	wanted := s.wanted()
-	if wanted <= 0 || wanted <= s.coming() || lru.size() == 0 {
-		return
-	}
 	served := 0 // the waiters that a slot is coming for
 	for wt := range s.needyByArrival {
-		served++
+		if served++; served > wanted {
+			return
+		}
 		for s.coming() < served {
-			if served > wanted || lru.size() == 0 {
+			if lru.size() == 0 {
 				return
 			}
 			s.closeFor(lru.min(), model.MakeRoom, wt.workspace.ID)

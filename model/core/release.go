@@ -62,10 +62,12 @@ func (s *State) free(c *conn, fresh bool) {
 		if c.end <= s.now { // it was given back long ago
 			s.close(c, c.endReason)
 		}
-	case c.YieldsFrom <= s.now && s.owedElsewhere(first.item):
-		s.closeFor(c, model.Yield, s.nextNeedy())
 	default:
 		wt := first.item
+		if older := s.owedElsewhere(c, wt); older != nil {
+			s.closeFor(c, model.Yield, older.workspace.ID)
+			return
+		}
 		s.dequeue(wt)
 		if fresh {
 			s.counters.FreshGrants++
@@ -89,13 +91,24 @@ const (
 	maxStay     = time.Second
 )
 
-// owedElsewhere tells whether a slot must leave the first waiter's workspace:
-// more waiters of other workspaces than slots are coming for them are older by
-// more than Patience, and a slot more could be used for a dial at once.
-func (s *State) owedElsewhere(first *waiter) bool {
+// owedElsewhere returns the waiter for whom the connection's slot must leave the first
+// waiter's workspace, or nil: one of another workspace that is older by more than
+// Patience and that no slot is coming for, if a slot more could be used for a dial at
+// once.
+func (s *State) owedElsewhere(c *conn, first *waiter) *waiter {
 	coming := max(0, s.coming())
-	return s.dialRoom() > coming &&
-		s.olderThan(first.Arrived-s.limits.Patience, 0, coming+1) > coming
+	if s.now < c.YieldsFrom || s.dialRoom() <= coming {
+		return nil
+	}
+	for wt := range s.needyByArrival {
+		if wt.Arrived >= first.Arrived-s.limits.Patience {
+			break
+		}
+		if coming--; coming < 0 {
+			return wt
+		}
+	}
+	return nil
 }
 
 // lend puts the connection on a lease.

@@ -157,10 +157,10 @@ type workspace struct {
 	// alone: its only connection is on an exclusive lease (I12).
 	alone bool
 
-	// need is how many further dials would serve it now, and needKey the number of the
-	// first waiter that they are for, if there is a need. See updateNeed (I7).
-	need    int
-	needKey uint64
+	// need is how many further dials would serve it now, and firstNeedy the first waiter
+	// that they are for, if there is a need. See updateNeed (I7).
+	need       int
+	firstNeedy *node[*waiter]
 
 	// inNeedy and inRetries are its places in State.needy and State.retries, and listed
 	// that in State.retired.
@@ -207,7 +207,7 @@ func NewState(limits model.Limits) *State {
 		wakeAt:      Never,
 	}
 	s.needy = heap[*workspace]{
-		less:  func(a, b *workspace) bool { return a.needKey < b.needKey },
+		less:  func(a, b *workspace) bool { return a.firstNeedy.item.number < b.firstNeedy.item.number },
 		place: func(w *workspace) *int { return &w.inNeedy },
 	}
 	s.retries = heap[*workspace]{

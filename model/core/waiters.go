@@ -68,13 +68,18 @@ func (s *State) addWaiter(f waiterFacts, w *workspace) *waiter {
 	return wt
 }
 
-// dequeue forgets a waiter that is about to be answered. The caller reindexes
-// the workspace.
+// dequeue forgets a waiter that is about to be answered.
 func (s *State) dequeue(wt *waiter) {
 	delete(s.waiters, wt.Lease)
 	wt.inQueue.remove()
 	wt.inWorkspace.remove()
+	s.reindex(wt.workspace)
 	s.spare = wt // for the next one; the caller is done with it before
+}
+
+func (s *State) refuse(wt *waiter, err error) {
+	s.dequeue(wt)
+	s.reject(wt.Lease, wt.caller, err)
 }
 
 func (s *State) reject(lease LeaseID, caller any, err error) {
