@@ -10,7 +10,7 @@ import (
 func (s *State) acquire(m Acquire) {
 	s.counters.Acquires++
 	if s.draining {
-		s.reject(m.Lease, m.Caller, closedError(m.Workspace))
+		s.reject(m.Lease, m.Caller, acquireError(m.Workspace, model.ErrClosed))
 		return
 	}
 	m.NoWait = m.NoWait && !m.Exclusive
@@ -54,7 +54,7 @@ func (s *State) refuseToQueue(m Acquire, w *workspace) error {
 		err.WaitingWorkspace++
 		return err
 	case m.NoWait && w.shut():
-		return pausedError(w)
+		return acquireError(w.ID, model.ErrPaused)
 	case !w.Paused && w.Backoff.lasts(s.now) && w.Backoff.Kind == model.Permanent:
 		return w.Backoff.dialError(w) // after a pause Resume forgets the failure
 	}
@@ -97,29 +97,26 @@ func (s *State) waitedFor(wt *waiter) error {
 	cover, room := w.coverOf(wt), s.limits.PerWorkspace-w.open()
 	switch {
 	case !wt.Exclusive && w.shut():
-		return pausedError(w)
+		return acquireError(w.ID, model.ErrPaused)
 	case w.Backoff.Failures > 0 && (s.server.Failures == 0 || w.Backoff.Until >= s.server.Until):
 		return w.Backoff.dialError(w)
 	case s.server.Failures > 0: // since the workspace's own failure, if it had one
 		return s.server.dialError(w)
 	case wt.Exclusive && (wt != w.exclusive.head.item || w.open() > w.counts[dialing]):
-		return fmt.Errorf("acquire workspace %q: %w", w.ID, model.ErrInUse)
+		return acquireError(w.ID, model.ErrInUse)
 	case cover.has(wt):
-		return fmt.Errorf("acquire workspace %q: %w", w.ID, model.ErrDialing)
+		return acquireError(w.ID, model.ErrDialing)
 	case !cover.with(room).has(wt):
 		return s.limitError(w, model.WorkspaceLimit)
 	case s.open() >= s.effective && s.counts[idle] == 0:
 		return s.limitError(w, model.BudgetLimit)
 	}
-	return fmt.Errorf("acquire workspace %q: %w", w.ID, model.ErrDialing)
+	return acquireError(w.ID, model.ErrDialing)
 }
 
-func pausedError(w *workspace) error {
-	return fmt.Errorf("acquire workspace %q: %w", w.ID, model.ErrPaused)
-}
-
-func closedError(id model.WorkspaceID) error {
-	return fmt.Errorf("acquire workspace %q: %w", id, model.ErrClosed)
+// acquireError says what was asked for.
+func acquireError(id model.WorkspaceID, err error) error {
+	return fmt.Errorf("acquire workspace %q: %w", id, err)
 }
 
 func (s *State) limitError(w *workspace, limit model.Limit) *model.ConnectionLimitError {

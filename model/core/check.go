@@ -68,16 +68,16 @@ func (s *State) checkCounts() error {
 
 // checkIdle: I6.
 func (s *State) checkIdle() error {
-	if n := s.counts[idle]; s.idle.lru.size() != n || s.idle.ends.size() != n {
-		return fmt.Errorf("I6: %d idle, %d in the LRU heap, %d in the heap of ends", n, s.idle.lru.size(), s.idle.ends.size())
+	if n := s.counts[idle]; s.lru.size() != n || s.ends.size() != n {
+		return fmt.Errorf("I6: %d idle, %d in the LRU heap, %d in the heap of ends", n, s.lru.size(), s.ends.size())
 	}
 	for _, c := range s.conns {
 		stacked := slices.Contains(c.workspace.idle, c)
-		if is := c.State == idle; is != stacked || is != s.idle.lru.has(c) || is != s.idle.ends.has(c) {
+		if is := c.State == idle; is != stacked || is != s.lru.has(c) || is != s.ends.has(c) {
 			return fmt.Errorf("I6: connection %d: idle %v, but stacked %v, in LRU heap %v, in heap of ends %v",
-				c.ID, is, stacked, s.idle.lru.has(c), s.idle.ends.has(c))
+				c.ID, is, stacked, s.lru.has(c), s.ends.has(c))
 		}
-		if c.State == idle && (byUse(c, s.idle.lru.min()) || byEnd(c, s.idle.ends.min())) {
+		if c.State == idle && (byUse(c, s.lru.min()) < 0 || byEnd(c, s.ends.min()) < 0) {
 			return fmt.Errorf("I6: connection %d comes before the head of a heap", c.ID)
 		}
 		if c.State == idle && c.stale() {
@@ -85,12 +85,7 @@ func (s *State) checkIdle() error {
 		}
 	}
 	for _, w := range s.workspaces {
-		if !slices.IsSortedFunc(w.idle, func(a, b *conn) int {
-			if byUse(a, b) {
-				return -1
-			}
-			return 1
-		}) {
+		if !slices.IsSortedFunc(w.idle, byUse) {
 			return fmt.Errorf("I6: idle stack of workspace %q out of order", w.ID)
 		}
 	}

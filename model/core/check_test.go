@@ -63,8 +63,8 @@ func TestCheckSeesWhatIsWrong(t *testing.T) {
 		{"I8: waiter of lease", func(s *State) { s.queue.tail.item.Arrived = -1 }},
 		{"I1: effective budget 7 above the budget 6", func(s *State) { s.effective = 7 }},
 
-		{"I6: 2 idle, 1 in the LRU heap, 2 in the heap of ends", func(s *State) { s.idle.lru.remove(s.conns[3]) }},
-		{"I6: 2 idle, 2 in the LRU heap, 1 in the heap of ends", func(s *State) { s.idle.ends.remove(s.conns[3]) }},
+		{"I6: 2 idle, 1 in the LRU heap, 2 in the heap of ends", func(s *State) { s.lru.remove(s.conns[3]) }},
+		{"I6: 2 idle, 2 in the LRU heap, 1 in the heap of ends", func(s *State) { s.ends.remove(s.conns[3]) }},
 		{"I6: connection 4: idle true, but stacked false", func(s *State) { s.workspaces["b"].idle = s.workspaces["b"].idle[:1] }},
 		{"I6: connection 1: idle false, but stacked true", func(s *State) { s.workspaces["a"].idle = []*conn{s.conns[1]} }},
 		{"stacked true, in LRU heap false, in heap of ends true", func(s *State) { s.conns[3].inLRU = 0 }},

@@ -15,13 +15,20 @@ func (s *State) passTime() {
 // askForTick emits WakeAt when the next time at which something becomes due has
 // changed.
 func (s *State) askForTick() {
+	if at := s.nextDue(); at != s.wakeAt {
+		s.wakeAt = at
+		s.emit(WakeAt{At: at})
+	}
+}
+
+// nextDue is when passTime will next have something to do, or Never.
+func (s *State) nextDue() time.Duration {
 	at := Never
 	if s.draining {
-		s.setWake(at)
-		return
+		return at
 	}
-	if s.idle.ends.size() > 0 {
-		at = s.idle.ends.min().end
+	if s.ends.size() > 0 {
+		at = s.ends.min().end
 	}
 	if s.retries.size() > 0 {
 		at = min(at, s.retries.min().Backoff.Until)
@@ -37,12 +44,5 @@ func (s *State) askForTick() {
 			at = min(at, s.onTheWay.head.item.Since+s.limits.CloseGrace)
 		}
 	}
-	s.setWake(at)
-}
-
-func (s *State) setWake(at time.Duration) {
-	if at != s.wakeAt {
-		s.wakeAt = at
-		s.emit(WakeAt{At: at})
-	}
+	return at
 }

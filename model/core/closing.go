@@ -40,12 +40,9 @@ func (s *State) closeFor(c *conn, reason model.CloseReason, beneficiary model.Wo
 }
 
 func (s *State) closed(m Closed) {
-	c := s.conns[m.Conn]
-	if c == nil || c.State != closing {
-		s.counters.StaleMessages++
-		return
+	if c := s.find(m.Conn, closing, 0); c != nil {
+		s.gone(c)
 	}
-	s.gone(c)
 }
 
 // gone frees the connection's slot: the server has let go of it (I1).
@@ -53,8 +50,7 @@ func (s *State) gone(c *conn) {
 	w := c.workspace
 	c.listed.remove()
 	delete(s.conns, c.ID)
-	s.counts[c.State]--
-	w.counts[c.State]--
+	s.count(c, -1)
 	s.finishOperations(c)
 	s.reindex(w)
 }

@@ -34,19 +34,9 @@ func (s *State) startDials() {
 	}
 }
 
-// dialed returns the connection if a result of its dial is awaited.
-func (s *State) dialed(id ConnID) *conn {
-	c := s.conns[id]
-	if c == nil || c.State != dialing {
-		s.counters.StaleMessages++
-		return nil
-	}
-	return c
-}
-
 // dialSucceeded: a dial serves the workspace, not the waiter that caused it.
 func (s *State) dialSucceeded(m DialSucceeded) {
-	c := s.dialed(m.Conn)
+	c := s.find(m.Conn, dialing, 0)
 	if c == nil {
 		return
 	}
@@ -61,7 +51,7 @@ func (s *State) dialSucceeded(m DialSucceeded) {
 
 // dialFailed is rule 5.
 func (s *State) dialFailed(m DialFailed) {
-	c := s.dialed(m.Conn)
+	c := s.find(m.Conn, dialing, 0)
 	if c == nil {
 		return
 	}

@@ -10,10 +10,10 @@ func (s *State) drain() {
 	s.draining = true
 	for s.queue.size > 0 {
 		wt := s.queue.head.item
-		s.refuse(wt, closedError(wt.Workspace))
+		s.refuse(wt, acquireError(wt.Workspace, model.ErrClosed))
 	}
-	for s.idle.lru.size() > 0 {
-		s.close(s.idle.lru.min(), model.DrainAsked)
+	for s.lru.size() > 0 {
+		s.close(s.lru.min(), model.DrainAsked)
 	}
 }
 

@@ -1,9 +1,9 @@
 package core
 
 import (
+	"cmp"
 	"maps"
 	"slices"
-	"strings"
 
 	"github.com/tenantpool/tenantpool/model"
 )
@@ -14,7 +14,7 @@ func (s *State) reclaim() {
 	if s.draining {
 		return
 	}
-	lru := &s.idle.lru
+	lru := &s.lru
 	for n := s.excess(); n > 0 && lru.size() > 0; n-- {
 		s.close(lru.min(), model.Shrink)
 	}
@@ -67,7 +67,5 @@ func (s *State) setLimits(m SetLimits) {
 // byID lists the known workspaces by id, so that nothing depends on the order
 // of a map.
 func (s *State) byID() []*workspace {
-	return slices.SortedFunc(maps.Values(s.workspaces), func(a, b *workspace) int {
-		return strings.Compare(string(a.ID), string(b.ID))
-	})
+	return slices.SortedFunc(maps.Values(s.workspaces), func(a, b *workspace) int { return cmp.Compare(a.ID, b.ID) })
 }

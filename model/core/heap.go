@@ -1,11 +1,11 @@
 package core
 
 // heap is a binary min-heap whose items know their own place in it, so that any
-// of them can be removed or moved when its key changes. less must be a total
+// of them can be removed or moved when its key changes. compare must be a total
 // order: then which item is the least does not depend on the order of arrival.
 type heap[T any] struct {
-	items []T
-	less  func(a, b T) bool
+	items   []T
+	compare func(a, b T) int
 	// place points at the field of an item that holds its index plus one; zero
 	// means that it is not in the heap.
 	place func(T) *int
@@ -49,7 +49,7 @@ func (h *heap[T]) remove(x T) {
 func (h *heap[T]) sift(i int, x T) {
 	for i > 0 {
 		parent := (i - 1) / 2
-		if !h.less(x, h.items[parent]) {
+		if h.compare(x, h.items[parent]) >= 0 {
 			break
 		}
 		h.put(i, h.items[parent])
@@ -60,10 +60,10 @@ func (h *heap[T]) sift(i int, x T) {
 		if child >= len(h.items) {
 			break
 		}
-		if right := child + 1; right < len(h.items) && h.less(h.items[right], h.items[child]) {
+		if right := child + 1; right < len(h.items) && h.compare(h.items[right], h.items[child]) < 0 {
 			child = right
 		}
-		if !h.less(h.items[child], x) {
+		if h.compare(h.items[child], x) >= 0 {
 			break
 		}
 		h.put(i, h.items[child])

@@ -1,39 +1,25 @@
 package core
 
 import (
+	"cmp"
 	"time"
 
 	"github.com/tenantpool/tenantpool/model"
 )
 
-// idleSet holds the idle connections of all workspaces in two orders.
-//
-// Invariant (I6): both heaps hold exactly the connections whose state is idle.
-type idleSet struct {
-	lru  heap[*conn] // least recently used first: whom to evict
-	ends heap[*conn] // whose lifetime or idle time is over first
-}
-
 // byUse is the eviction order: least recently used first, ties by id.
-func byUse(a, b *conn) bool {
-	if a.LastUsed != b.LastUsed {
-		return a.LastUsed < b.LastUsed
+func byUse(a, b *conn) int {
+	if a.LastUsed != b.LastUsed { // cmp.Or takes twice as long
+		return cmp.Compare(a.LastUsed, b.LastUsed)
 	}
-	return a.ID < b.ID
+	return cmp.Compare(a.ID, b.ID)
 }
 
-func byEnd(a, b *conn) bool {
+func byEnd(a, b *conn) int {
 	if a.end != b.end {
-		return a.end < b.end
+		return cmp.Compare(a.end, b.end)
 	}
-	return a.ID < b.ID
-}
-
-func newIdleSet() idleSet {
-	return idleSet{
-		lru:  heap[*conn]{less: byUse, place: func(c *conn) *int { return &c.inLRU }},
-		ends: heap[*conn]{less: byEnd, place: func(c *conn) *int { return &c.inEnds }},
-	}
+	return cmp.Compare(a.ID, b.ID)
 }
 
 // park makes a connection idle, since its last use.
@@ -41,18 +27,18 @@ func (s *State) park(c *conn) {
 	w := c.workspace
 	s.move(c, idle)
 	c.end, c.endReason = s.endOf(c)
-	s.idle.lru.set(c)
-	s.idle.ends.set(c)
+	s.lru.set(c)
+	s.ends.set(c)
 	w.idle = append(w.idle, c)
-	for i := len(w.idle) - 1; i > 0 && byUse(c, w.idle[i-1]); i-- {
+	for i := len(w.idle) - 1; i > 0 && byUse(c, w.idle[i-1]) < 0; i-- {
 		w.idle[i-1], w.idle[i] = c, w.idle[i-1]
 	}
 }
 
 // unpark takes an idle connection out of the orders; the caller moves it on.
 func (s *State) unpark(c *conn) {
-	s.idle.lru.remove(c)
-	s.idle.ends.remove(c)
+	s.lru.remove(c)
+	s.ends.remove(c)
 	stack := c.workspace.idle
 	i := len(stack) - 1 // most often the one on top
 	for stack[i] != c {
@@ -65,26 +51,22 @@ func (s *State) unpark(c *conn) {
 
 // endOf says when a connection that becomes idle now is to be closed, and why.
 func (s *State) endOf(c *conn) (time.Duration, model.CloseReason) {
-	end := c.bornPlusLifetime(s.limits)
+	end := c.lifetimeEnd(s.limits)
 	if idleTime := s.limits.MaxIdleTime; idleTime > 0 && c.LastUsed+idleTime < end {
 		return c.LastUsed + idleTime, model.IdleTimeOver
 	}
 	return end, model.LifetimeOver
 }
 
-// bornPlusLifetime is when the connection's lifetime is over.
-func (c *conn) bornPlusLifetime(limits model.Limits) time.Duration {
-	lifetime := Lifetime(limits, c.ID)
-	if lifetime > Never-c.Born {
-		return Never
-	}
-	return c.Born + lifetime
+// lifetimeEnd is when the connection's lifetime is over.
+func (c *conn) lifetimeEnd(limits model.Limits) time.Duration {
+	return c.Born + min(Lifetime(limits, c.ID), Never-c.Born)
 }
 
 // closeEnded closes the idle connections whose end has come (rule 6).
 func (s *State) closeEnded() {
-	for s.idle.ends.size() > 0 && s.idle.ends.min().end <= s.now {
-		c := s.idle.ends.min()
+	for s.ends.size() > 0 && s.ends.min().end <= s.now {
+		c := s.ends.min()
 		s.close(c, c.endReason)
 	}
 }

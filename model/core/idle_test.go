@@ -1,6 +1,7 @@
 package core
 
 import (
+	"cmp"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -52,8 +53,8 @@ func TestAConnectionFromTheMiddleOfTheStackLeavesTheOthersInOrder(t *testing.T) 
 func TestAHeapGivesTheLeastOfWhatIsInIt(t *testing.T) {
 	type item struct{ key, place int }
 	h := heap[*item]{
-		less:  func(a, b *item) bool { return a.key < b.key },
-		place: func(x *item) *int { return &x.place },
+		compare: func(a, b *item) int { return cmp.Compare(a.key, b.key) },
+		place:   func(x *item) *int { return &x.place },
 	}
 	r := rand.New(rand.NewPCG(1, 2))
 	var in []*item // the same, by hand

@@ -10,7 +10,7 @@ import (
 // stale: a second release, or one that comes after the connection went to
 // somebody else. It must not touch the connection (I5).
 func (s *State) release(m Release) {
-	c := s.leased(m.Conn, m.Lease)
+	c := s.find(m.Conn, inUse, m.Lease)
 	if c == nil {
 		return
 	}
@@ -29,16 +29,6 @@ func (s *State) release(m Release) {
 	}
 }
 
-// leased returns the connection if it is on that lease.
-func (s *State) leased(id ConnID, lease LeaseID) *conn {
-	c := s.conns[id]
-	if c == nil || c.State != inUse || c.Lease != lease {
-		s.counters.StaleMessages++
-		return nil
-	}
-	return c
-}
-
 // free decides about a connection that nobody holds any more (rule 2). It is in
 // state inUse, but on no lease. fresh: it was just dialed.
 func (s *State) free(c *conn, fresh bool) {
@@ -52,7 +42,7 @@ func (s *State) free(c *conn, fresh bool) {
 		s.close(c, model.PauseAsked)
 	case c.stale():
 		s.close(c, model.Renewed)
-	case c.bornPlusLifetime(s.limits) <= s.now:
+	case c.lifetimeEnd(s.limits) <= s.now:
 		s.close(c, model.LifetimeOver)
 	case s.open()-s.counts[closing] > s.limits.Budget || w.open()-w.counts[closing] > s.limits.PerWorkspace:
 		s.close(c, model.Shrink)

@@ -1,6 +1,7 @@
 package core
 
 import (
+	"cmp"
 	"time"
 
 	"github.com/tenantpool/tenantpool/model"
@@ -46,8 +47,10 @@ type State struct {
 	// and their dial back-off. Invariant (I10): at most maxRetired.
 	retired list[*workspace]
 
-	// idle orders the idle connections: by last use (I6), and by when they end.
-	idle idleSet
+	// lru orders the idle connections of all workspaces, the least recently used first:
+	// whom to evict; ends by whose lifetime or idle time is over first.
+	// Invariant (I6): both hold exactly the connections whose state is idle.
+	lru, ends heap[*conn]
 	// onTheWay are the closing connections that still count as slots soon free, in the
 	// order of their closing. The others linger (Limits.CloseGrace).
 	onTheWay list[*conn]
@@ -112,7 +115,7 @@ type conn struct {
 	end       time.Duration
 	endReason model.CloseReason
 
-	// inLRU and inEnds are its places in the heaps of idleSet: in both while idle, in
+	// inLRU and inEnds are its places in the heaps lru and ends: in both while idle, in
 	// none otherwise (I6).
 	inLRU, inEnds int
 	// listed is its place in State.onTheWay, while closing and not lingering.
@@ -201,21 +204,19 @@ func NewState(limits model.Limits) *State {
 		conns:       make(map[ConnID]*conn),
 		workspaces:  make(map[model.WorkspaceID]*workspace),
 		waiters:     make(map[LeaseID]*waiter),
-		idle:        newIdleSet(),
+		lru:         heap[*conn]{compare: byUse, place: func(c *conn) *int { return &c.inLRU }},
+		ends:        heap[*conn]{compare: byEnd, place: func(c *conn) *int { return &c.inEnds }},
 		verifyUntil: -1,
 		pace:        newPace(limits),
 		wakeAt:      Never,
 	}
 	s.needy = heap[*workspace]{
-		less:  func(a, b *workspace) bool { return a.firstNeedy.item.number < b.firstNeedy.item.number },
-		place: func(w *workspace) *int { return &w.inNeedy },
+		compare: func(a, b *workspace) int { return cmp.Compare(a.firstNeedy.item.number, b.firstNeedy.item.number) },
+		place:   func(w *workspace) *int { return &w.inNeedy },
 	}
 	s.retries = heap[*workspace]{
-		less: func(a, b *workspace) bool {
-			if a.Backoff.Until != b.Backoff.Until {
-				return a.Backoff.Until < b.Backoff.Until
-			}
-			return a.ID < b.ID
+		compare: func(a, b *workspace) int {
+			return cmp.Or(cmp.Compare(a.Backoff.Until, b.Backoff.Until), cmp.Compare(a.ID, b.ID))
 		},
 		place: func(w *workspace) *int { return &w.inRetries },
 	}
@@ -325,18 +326,32 @@ func (s *State) addConn(f connFacts, w *workspace) *conn {
 	c := &conn{connFacts: f, workspace: w}
 	c.listed.item = c
 	s.conns[c.ID] = c
-	s.counts[c.State]++
-	w.counts[c.State]++
+	s.count(c, 1)
+	return c
+}
+
+// find returns the connection that a message is about, if it is in that state and, in
+// use, on that lease. Otherwise the message is stale.
+func (s *State) find(id ConnID, state connState, lease LeaseID) *conn {
+	c := s.conns[id]
+	if c == nil || c.State != state || state == inUse && c.Lease != lease {
+		s.counters.StaleMessages++
+		return nil
+	}
 	return c
 }
 
 // move changes a connection's state and the counts with it.
 func (s *State) move(c *conn, to connState) {
-	s.counts[c.State]--
-	c.workspace.counts[c.State]--
+	s.count(c, -1)
 	c.State = to
-	s.counts[to]++
-	c.workspace.counts[to]++
+	s.count(c, 1)
+}
+
+// count keeps the counts (I1, I2).
+func (s *State) count(c *conn, by int) {
+	s.counts[c.State] += by
+	c.workspace.counts[c.State] += by
 }
 
 // Known is how many workspaces are remembered: the active and paused ones, and
