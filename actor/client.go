@@ -45,7 +45,7 @@ func (l *Lease) Release(h core.Health) {
 	c := l.slot
 	s := c.share.supervisor
 	if !c.turn.CompareAndSwap(l.turn, l.turn+1) {
-		s.send(told{c.share, core.Release{Conn: c.id}}) // of no lease
+		s.post(c.share, core.Release{Conn: c.id}) // of no lease
 		return
 	}
 	c.freed = s.now()
@@ -98,7 +98,8 @@ func (s *Supervisor) Acquire(ctx context.Context, share ShareIndex, id model.Wor
 		s.recycle(c)
 		return r.lease, r.err
 	case <-s.stopped:
-		return s.lastReply(c)
+		r := s.lastReply(c)
+		return r.lease, r.err
 	case <-ctx.Done():
 	case <-timeout:
 	}
@@ -129,38 +130,32 @@ func (s *Supervisor) giveUp(ctx context.Context, c *call) (Lease, error) {
 	if ctx.Err() != nil {
 		cause = ended(ctx)
 	}
-	s.send(told{c.share, core.Cancel{Lease: c.lease}})
+	s.post(c.share, core.Cancel{Lease: c.lease})
 	id := c.workspace
-	var r reply
-	select {
-	case r = <-c.reply:
-		s.recycle(c)
-	case <-s.stopped:
-		r.lease, r.err = s.lastReply(c)
-	}
-	var limit *model.ConnectionLimitError
+	r := s.lastReply(c)
+	limit, limited := errors.AsType[*model.ConnectionLimitError](r.err)
 	switch {
 	case r.err == nil && ctx.Err() == nil:
 		return r.lease, nil
 	case r.err == nil:
 		r.lease.Release(core.Clean)
 		return Lease{}, acquireError(id, ended(ctx))
-	case errors.As(r.err, &limit):
+	case limited:
 		limit.Cause = cause
 		return Lease{}, limit
 	}
 	return Lease{}, fmt.Errorf("%w (%w)", r.err, cause)
 }
 
-// lastReply is the answer that may have come before the supervisor stopped. It
-// cannot be a grant: the supervisor stops only when there is no lease.
-func (s *Supervisor) lastReply(c *call) (Lease, error) {
-	select {
-	case r := <-c.reply:
-		return r.lease, r.err
-	default:
-		return Lease{}, acquireError(c.workspace, model.ErrClosed)
+// lastReply waits for the answer, which may have come before the supervisor stopped. Then
+// it cannot be a grant: the supervisor stops only when there is no lease.
+func (s *Supervisor) lastReply(c *call) reply {
+	r, err := await(context.Background(), s, about("acquire", c.workspace), "", c.reply)
+	if err != nil { // nobody will answer
+		return reply{err: err}
 	}
+	s.recycle(c)
+	return r
 }
 
 // acquireError says what was asked, as the core's own refusals do.

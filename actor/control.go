@@ -12,23 +12,21 @@ import (
 // let go of them; it returns how many. If ctx is done first they close all the
 // same.
 func (s *Supervisor) Evict(ctx context.Context, of ShareIndex, id model.WorkspaceID) (closed int, err error) {
-	closed, err = await(ctx, s, s.begin(of, func(sh *share, op core.OperationID) {
+	return await(ctx, s, about("evict", id), notAllClosed, s.begin(of, func(sh *share, op core.OperationID) {
 		sh.ofWorkspace(id, s.recall)
 		s.tell(sh, core.Evict{Operation: op, Workspace: id})
-	}), notAllClosed)
-	return closed, about("evict", id, err)
+	}))
 }
 
 // Pause keeps new acquires of the workspace waiting, and waits until its leases
 // have come home and the server has let go of all its connections; it returns
 // how many. If ctx is done first the workspace is paused all the same.
 func (s *Supervisor) Pause(ctx context.Context, of ShareIndex, id model.WorkspaceID) (closed int, err error) {
-	closed, err = await(ctx, s, s.begin(of, func(sh *share, op core.OperationID) {
+	return await(ctx, s, about("pause", id), notAllClosed, s.begin(of, func(sh *share, op core.OperationID) {
 		s.notePause(sh, id, true)
 		sh.ofWorkspace(id, s.makeStale)
 		s.tell(sh, core.Pause{Operation: op, Workspace: id})
-	}), notAllClosed)
-	return closed, about("pause", id, err)
+	}))
 }
 
 // Renew closes the workspace's idle connections now and those that are lent, or
@@ -37,12 +35,11 @@ func (s *Supervisor) Pause(ctx context.Context, of ShareIndex, id model.Workspac
 // idle ones, and returns how many; it does not wait for leases. If ctx is done
 // first, the renewal is in force all the same.
 func (s *Supervisor) Renew(ctx context.Context, of ShareIndex, id model.WorkspaceID) (closed int, err error) {
-	closed, err = await(ctx, s, s.begin(of, func(sh *share, op core.OperationID) {
+	return await(ctx, s, about("renew", id), notAllClosed, s.begin(of, func(sh *share, op core.OperationID) {
 		s.publish(model.Event{Kind: model.EventRenewed, System: sh.system, Workspace: id})
 		sh.ofWorkspace(id, s.makeStale)
 		s.tell(sh, core.Renew{Operation: op, Workspace: id})
-	}), notAllClosed)
-	return closed, about("renew", id, err)
+	}))
 }
 
 // RenewAll is Renew for all workspaces of all shares.
@@ -56,9 +53,9 @@ func (s *Supervisor) RenewAll(ctx context.Context) (closed int, err error) {
 		})
 	}
 	for _, each := range done {
-		n, err := await(ctx, s, each, notAllClosed)
+		n, err := await(ctx, s, "renew all workspaces", notAllClosed, each)
 		if err != nil {
-			return 0, fmt.Errorf("renew all workspaces: %w", err)
+			return 0, err
 		}
 		closed += n
 	}
@@ -87,26 +84,21 @@ const (
 )
 
 // about says what was asked.
-func about(verb string, id model.WorkspaceID, err error) error {
-	if err == nil {
-		return nil
-	}
-	return fmt.Errorf("%s workspace %q: %w", verb, id, err)
-}
+func about(verb string, id model.WorkspaceID) string { return fmt.Sprintf("%s workspace %q", verb, id) }
 
 // Resume ends a Pause, and forgets the workspace's dial back-off. The waiters are
 // served again when it returns, or soon if ctx is done first.
 func (s *Supervisor) Resume(ctx context.Context, of ShareIndex, id model.WorkspaceID) error {
-	_, err := ask(ctx, s, notDone, func() bool { return s.resume(s.shares[of], id) })
-	return about("resume", id, err)
+	_, err := ask(ctx, s, about("resume", id), notDone, func() bool { return s.resume(s.shares[of], id) })
+	return err
 }
 
 // Retry forgets the workspace's dial back-off, as when its database was just
 // created, so that it is dialed at once. A Pause is not ended by it.
 func (s *Supervisor) Retry(ctx context.Context, of ShareIndex, id model.WorkspaceID) error {
 	sh := s.shares[of]
-	_, err := ask(ctx, s, notDone, func() bool { return sh.state.Paused(id) || s.resume(sh, id) })
-	return about("retry", id, err)
+	_, err := ask(ctx, s, about("retry", id), notDone, func() bool { return sh.state.Paused(id) || s.resume(sh, id) })
+	return err
 }
 
 func (s *Supervisor) resume(sh *share, id model.WorkspaceID) bool {
@@ -118,7 +110,7 @@ func (s *Supervisor) resume(sh *share, id model.WorkspaceID) bool {
 // Paused tells whether the workspace is paused; after the supervisor has stopped
 // nothing is.
 func (s *Supervisor) Paused(of ShareIndex, id model.WorkspaceID) bool {
-	paused, err := ask(context.Background(), s, "", func() bool { return s.shares[of].state.Paused(id) })
+	paused, err := ask(context.Background(), s, "", "", func() bool { return s.shares[of].state.Paused(id) })
 	return err == nil && paused
 }
 
@@ -135,9 +127,9 @@ func (s *Supervisor) SetLimits(ctx context.Context, limits ...core.SetLimits) er
 	if len(limits) != len(s.shares) {
 		return fmt.Errorf("set limits: %d limits for %d shares", len(limits), len(s.shares))
 	}
-	refused, err := ask(ctx, s, notDone, func() error {
+	refused, err := ask(ctx, s, "set limits", notDone, func() error {
 		if s.loop.draining > 0 {
-			return model.ErrClosed
+			return fmt.Errorf("set limits: %w", model.ErrClosed)
 		}
 		s.noteLimits(limits)
 		for i, sh := range s.shares {
@@ -148,13 +140,10 @@ func (s *Supervisor) SetLimits(ctx context.Context, limits ...core.SetLimits) er
 		}
 		return nil
 	})
-	if err == nil {
-		err = refused
-	}
 	if err != nil {
-		return fmt.Errorf("set limits: %w", err)
+		return err
 	}
-	return nil
+	return refused
 }
 
 // Drain stops lending: waiters are refused with model.ErrClosed, dials are

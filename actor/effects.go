@@ -61,11 +61,12 @@ func (s *Supervisor) answer(caller any, r reply) {
 func (s *Supervisor) dial(sh *share, d core.Dial) {
 	began := time.Now()
 	conn, err := sh.dialer.Dial(sh.dialing, d.Workspace)
-	s.send(&dialed{sh, d, conn, err, time.Since(began)})
+	took := time.Since(began)
+	s.send(do(func() { s.dialed(sh, d, conn, err, took) }))
 }
 
 // close is a worker: it posts exactly one result.
 func (s *Supervisor) close(sh *share, c core.Close, conn Conn) {
 	conn.Close(c.Reason)
-	s.send(told{sh, core.Closed{Conn: c.Conn}})
+	s.post(sh, core.Closed{Conn: c.Conn})
 }

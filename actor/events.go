@@ -3,7 +3,6 @@ package actor
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/tenantpool/tenantpool/model"
@@ -32,9 +31,9 @@ func (s *Supervisor) Events(ctx context.Context, buffer int) (<-chan model.Event
 			close(events)
 		}
 	})
-	if _, err := ask(ctx, s, notAnswered, watch); err != nil {
+	if _, err := ask(ctx, s, "events", notAnswered, watch); err != nil {
 		s.send(unwatch) // it follows the other one
-		return nil, fmt.Errorf("events: %w", err)
+		return nil, err
 	}
 	go func() {
 		select {
@@ -73,13 +72,13 @@ func (s *Supervisor) publish(e model.Event) {
 	}
 }
 
-func (s *Supervisor) noteDial(d *dialed) {
-	if !s.watched() || d.err != nil && d.share.dialing.Err() != nil {
+func (s *Supervisor) noteDial(sh *share, id model.WorkspaceID, err error, took time.Duration) {
+	if !s.watched() || err != nil && sh.dialing.Err() != nil {
 		return // called off by a drain: it says nothing about the server
 	}
-	e := model.Event{Kind: model.EventDialed, System: d.share.system, Workspace: d.dial.Workspace, Took: d.took}
-	if d.err != nil {
-		e.Kind, e.Err = model.EventDialFailed, d.err.Error()
+	e := model.Event{Kind: model.EventDialed, System: sh.system, Workspace: id, Took: took}
+	if err != nil {
+		e.Kind, e.Err = model.EventDialFailed, err.Error()
 	}
 	s.publish(e)
 }
@@ -94,8 +93,7 @@ func (s *Supervisor) noteClose(sh *share, c core.Close) {
 }
 
 func (s *Supervisor) noteReject(sh *share, err error) {
-	var limit *model.ConnectionLimitError
-	if s.watched() && errors.As(err, &limit) {
+	if limit, ok := errors.AsType[*model.ConnectionLimitError](err); ok && s.watched() {
 		s.publish(model.Event{Kind: model.EventLimitReached, System: sh.system, Workspace: limit.WorkspaceID, Err: limit.Error()})
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"time"
 
@@ -42,9 +41,9 @@ type heldLeases struct {
 }
 
 func (s *Supervisor) leases(ctx context.Context, overdue bool, after time.Duration) (heldLeases, error) {
-	held, err := ask(ctx, s, notAnswered, func() heldLeases { return s.heldLeases(overdue, after) })
+	held, err := ask(ctx, s, "leases", notAnswered, func() heldLeases { return s.heldLeases(overdue, after) })
 	if err != nil {
-		return heldLeases{}, fmt.Errorf("leases: %w", err)
+		return heldLeases{}, err
 	}
 	slices.SortStableFunc(held.leases, func(a, b HeldLease) int { return cmp.Compare(b.Age, a.Age) })
 	return held, nil
@@ -114,8 +113,8 @@ func (sh *share) oldestLease() (Lease, time.Duration) {
 // nameOldestLease says in a refusal whose lease is the longest, of all or, where the
 // end of another workspace's would not help, of the workspace's own.
 func (s *Supervisor) nameOldestLease(sh *share, refusal error) {
-	var limit *model.ConnectionLimitError
-	if !errors.As(refusal, &limit) {
+	limit, ok := errors.AsType[*model.ConnectionLimitError](refusal)
+	if !ok {
 		return
 	}
 	var oldest Lease

@@ -21,26 +21,26 @@ type do func()
 func (f do) carryOut(*Supervisor) { f() }
 
 // ask has the supervisor carry f out, and waits for the answer, but no longer than
-// ctx; pending says what was not waited for then.
-func ask[T any](ctx context.Context, s *Supervisor, pending string, f func() T) (T, error) {
+// ctx. The error says what was asked, and pending what was not waited for then.
+func ask[T any](ctx context.Context, s *Supervisor, asked, pending string, f func() T) (T, error) {
 	answers := make(chan T, 1)
 	s.send(do(func() { answers <- f() }))
-	return await(ctx, s, answers, pending)
+	return await(ctx, s, asked, pending, answers)
 }
 
 // await waits for the answer to a request. An answer counts even if ctx or the
 // supervisor ends at the same moment; after its end it is model.ErrClosed.
-func await[T any](ctx context.Context, s *Supervisor, answers <-chan T, pending string) (answer T, err error) {
+func await[T any](ctx context.Context, s *Supervisor, asked, pending string, answers <-chan T) (answer T, err error) {
 	select {
 	case answer = <-answers:
 		return answer, nil
 	case <-s.stopped:
 	case <-ctx.Done():
-		err = fmt.Errorf("%s: %w", pending, ended(ctx))
+		err = fmt.Errorf("%s: %s: %w", asked, pending, ended(ctx))
 	}
 	select {
 	case <-s.stopped: // and with it every connection is closed
-		err = model.ErrClosed
+		err = fmt.Errorf("%s: %w", asked, model.ErrClosed)
 	default:
 	}
 	select {
@@ -68,21 +68,8 @@ func (s *Supervisor) send(r request) {
 	}
 }
 
-// receive is the loop's side of send.
-func (s *Supervisor) receive(r request) {
-	r.carryOut(s)
-	for _, sh := range s.shares {
-		s.reclaim(sh)
-	}
-}
-
-// told is a message for a share's core of which the supervisor need know nothing.
-type told struct {
-	share   *share
-	message core.Message
-}
-
-func (r told) carryOut(s *Supervisor) { s.tell(r.share, r.message) }
+// post sends a message for a share's core of which the supervisor need know nothing.
+func (s *Supervisor) post(sh *share, m core.Message) { s.send(do(func() { s.tell(sh, m) })) }
 
 // carryOut of a call is an Acquire: it makes sure that the core knows of the
 // workspace's connections, and of all if the answer may be that there is none.
@@ -111,33 +98,24 @@ func (c *slot) carryOut(s *Supervisor) {
 	s.comeHome(c, c.health)
 }
 
-// dialed is what a dial came to. A failed one may leave a connection.
-type dialed struct {
-	share *share
-	dial  core.Dial
-	conn  Conn
-	err   error
-	took  time.Duration
-}
-
-func (d *dialed) carryOut(s *Supervisor) {
-	sh := d.share
-	if d.conn != nil {
-		c := &slot{share: sh, id: d.dial.Conn, conn: d.conn, seats: sh.seatsOf(d.dial.Workspace), freed: s.loop.now}
+// dialed takes in what a dial came to. A failed one may leave a connection.
+func (s *Supervisor) dialed(sh *share, dial core.Dial, conn Conn, err error, took time.Duration) {
+	if conn != nil {
+		c := &slot{share: sh, id: dial.Conn, conn: conn, seats: sh.seatsOf(dial.Workspace), freed: s.loop.now}
 		lifetime := core.Lifetime(sh.lifetimes, c.id)
 		c.expires = s.loop.now + min(lifetime, core.Never-s.loop.now)
 		sh.slots[c.id] = c
 		c.seats.slots = append(c.seats.slots, c)
 	}
-	s.noteDial(d)
-	if d.err == nil {
-		sh.dialTimes.Observe(d.took)
-		s.tell(sh, core.DialSucceeded{Conn: d.dial.Conn})
+	s.noteDial(sh, dial.Workspace, err, took)
+	if err == nil {
+		sh.dialTimes.Observe(took)
+		s.tell(sh, core.DialSucceeded{Conn: dial.Conn})
 		return
 	}
-	kind := failureKind(d.err)
+	kind := failureKind(err)
 	if kind == model.ServerDown {
 		s.recallAll(sh) // what is idle is suspect
 	}
-	s.tell(sh, core.DialFailed{Conn: d.dial.Conn, Kind: kind, Err: d.err, SlotHeld: d.conn != nil})
+	s.tell(sh, core.DialFailed{Conn: dial.Conn, Kind: kind, Err: err, SlotHeld: conn != nil})
 }

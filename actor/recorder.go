@@ -2,7 +2,6 @@ package actor
 
 import (
 	"context"
-	"fmt"
 	"slices"
 
 	"github.com/tenantpool/tenantpool/model/core"
@@ -51,11 +50,7 @@ func (r *recorder) note(state *core.State, e core.Entry) {
 // supervisor's answer, but no longer than ctx; the error wraps ctx.Err(), or
 // model.ErrClosed.
 func (s *Supervisor) Recordings(ctx context.Context) ([]core.Recording, error) {
-	all, err := ask(ctx, s, notAnswered, s.recordings)
-	if err != nil {
-		return nil, fmt.Errorf("recordings: %w", err)
-	}
-	return all, nil
+	return ask(ctx, s, "recordings", notAnswered, s.recordings)
 }
 
 func (s *Supervisor) recordings() []core.Recording {

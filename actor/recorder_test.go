@@ -143,7 +143,7 @@ func TestAGenerationBeginsWhereTheOneBeforeItEnds(t *testing.T) {
 		var before time.Duration
 		turns := 0
 		traffic(t, s, func() bool {
-			r, err := ask(t.Context(), s, notAnswered, func() recorder {
+			r, err := ask(t.Context(), s, "generation", notAnswered, func() recorder {
 				r := s.shares[0].recorder
 				r.previous.entries = slices.Clone(r.previous.entries)
 				return r

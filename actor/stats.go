@@ -2,7 +2,6 @@ package actor
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/tenantpool/tenantpool/model"
 )
@@ -18,9 +17,9 @@ type Stats struct {
 // Stats returns a copy of the state of all shares at one moment. It waits for
 // the supervisor's answer, but no longer than ctx.
 func (s *Supervisor) Stats(ctx context.Context) (Stats, error) {
-	st, err := ask(ctx, s, notAnswered, s.stats)
+	st, err := ask(ctx, s, "stats", notAnswered, s.stats)
 	if err != nil {
-		return Stats{}, fmt.Errorf("stats: %w", err)
+		return Stats{}, err
 	}
 	for i := range st.Shares {
 		st.Shares[i].SortActive() // here, not at the supervisor's expense

@@ -147,7 +147,10 @@ func (s *Supervisor) run() {
 	s.loop.now = s.now()
 	s.loop.wokeAt = s.loop.now
 	for !s.drained() {
-		s.receive(s.next())
+		s.next().carryOut(s)
+		for _, sh := range s.shares {
+			s.reclaim(sh)
+		}
 	}
 }
 
@@ -186,14 +189,8 @@ func (s *Supervisor) tick() {
 	}
 }
 
-func (s *Supervisor) drained() bool {
-	for _, sh := range s.shares {
-		if !sh.drained {
-			return false
-		}
-	}
-	return true
-}
+// drained tells whether the last share is empty. The others were so before it.
+func (s *Supervisor) drained() bool { return len(s.shares) == 0 || s.shares[len(s.shares)-1].drained }
 
 // tell tells a share's core a message and carries out what it decides.
 func (s *Supervisor) tell(sh *share, m core.Message) { s.step(sh, core.Entry{Other: m}) }
