@@ -3,20 +3,16 @@ package actor
 import (
 	"time"
 
-	"github.com/tenantpool/tenantpool/model"
 	"github.com/tenantpool/tenantpool/model/core"
 )
 
 // call is an Acquire on its way to the supervisor and back. Its caller owns it, but
 // for what is said below.
 type call struct {
-	share     *share
-	lease     core.LeaseID
-	workspace model.WorkspaceID
-	noWait    bool
-	exclusive bool
-	reply     chan reply  // has room for the one reply
-	timer     *time.Timer // nil until it is first needed
+	share   *share
+	message core.Acquire
+	reply   chan reply  // has room for the one reply
+	timer   *time.Timer // nil until it is first needed
 
 	// seats is the supervisor's: where it is counted as waiting, or nil.
 	seats *seats
@@ -41,7 +37,7 @@ func (s *Supervisor) recycle(c *call) {
 	if c.timer != nil {
 		c.timer.Stop()
 	}
-	c.workspace, c.share = "", nil
+	c.message, c.share = core.Acquire{}, nil
 	s.calls.Put(c)
 }
 

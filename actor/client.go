@@ -89,8 +89,8 @@ func (s *Supervisor) Acquire(ctx context.Context, share ShareIndex, id model.Wor
 		}
 	}
 	c := s.takeCall()
-	c.share, c.workspace, c.noWait, c.exclusive = s.shares[share], id, wait.NoWait, wait.Exclusive
-	c.lease = core.LeaseID(s.lastLease.Add(1))
+	lease := core.LeaseID(s.lastLease.Add(1))
+	c.share, c.message = s.shares[share], core.Acquire{Lease: lease, Workspace: id, NoWait: wait.NoWait, Exclusive: wait.Exclusive, Caller: c}
 	timeout := c.startTimer(wait.AtMost)
 	s.send(c)
 	select {
@@ -130,8 +130,8 @@ func (s *Supervisor) giveUp(ctx context.Context, c *call) (Lease, error) {
 	if ctx.Err() != nil {
 		cause = ended(ctx)
 	}
-	s.post(c.share, core.Cancel{Lease: c.lease})
-	id := c.workspace
+	s.post(c.share, core.Cancel{Lease: c.message.Lease})
+	id := c.message.Workspace
 	r := s.lastReply(c)
 	limit, limited := errors.AsType[*model.ConnectionLimitError](r.err)
 	switch {
@@ -150,7 +150,7 @@ func (s *Supervisor) giveUp(ctx context.Context, c *call) (Lease, error) {
 // lastReply waits for the answer, which may have come before the supervisor stopped. Then
 // it cannot be a grant: the supervisor stops only when there is no lease.
 func (s *Supervisor) lastReply(c *call) reply {
-	r, err := await(context.Background(), s, about("acquire", c.workspace), "", c.reply)
+	r, err := await(context.Background(), s, about("acquire", c.message.Workspace), "", c.reply)
 	if err != nil { // nobody will answer
 		return reply{err: err}
 	}

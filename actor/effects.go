@@ -14,7 +14,7 @@ func (s *Supervisor) carryOut(sh *share, effect core.Effect) {
 	case core.Grant:
 		sh.waits.Observe(e.Waited)
 		c := sh.slots[e.Conn]
-		if e.Caller.(*call).exclusive {
+		if e.Caller.(*call).message.Exclusive {
 			c.stale = true // nobody else gets it: it must not go into a seat
 			c.seats.stale++
 		}

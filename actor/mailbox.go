@@ -74,14 +74,14 @@ func (s *Supervisor) post(sh *share, m core.Message) { s.send(do(func() { s.tell
 // carryOut of a call is an Acquire: it makes sure that the core knows of the
 // workspace's connections, and of all if the answer may be that there is none.
 func (c *call) carryOut(s *Supervisor) {
-	sh, ts := c.share, c.share.seatsOf(c.workspace)
+	sh, ts := c.share, c.share.seatsOf(c.message.Workspace)
 	c.seats = ts
 	ts.waiting++ // until it is answered
 	s.update(ts)
-	if c.noWait {
+	if c.message.NoWait {
 		s.recallAll(sh)
 	}
-	s.step(sh, core.Entry{Acquire: core.Acquire{Lease: c.lease, Workspace: c.workspace, NoWait: c.noWait, Exclusive: c.exclusive, Caller: c}})
+	s.step(sh, core.Entry{Acquire: c.message})
 }
 
 // sendHome gives a slot from its owner to the supervisor.

@@ -66,7 +66,7 @@ func TestAnAcquireFindsWhatWasLeftWhenItWasOnItsWay(t *testing.T) {
 	recalling(t, 2, func(s *Supervisor, d *quickDialer, acquire func(model.WorkspaceID) *Lease) {
 		acquire("a").Release(core.Clean)
 		c := s.takeCall()
-		c.share, c.workspace, c.lease = s.shares[0], "a", core.LeaseID(s.lastLease.Add(1))
+		c.share, c.message = s.shares[0], core.Acquire{Lease: core.LeaseID(s.lastLease.Add(1)), Workspace: "a", Caller: c}
 		s.send(c)
 		r := <-c.reply
 		st, err := s.Stats(context.Background())

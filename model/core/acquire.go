@@ -94,7 +94,8 @@ func (s *State) cancel(m Cancel) {
 // to the waiter, but no further than to the cap.
 func (s *State) waitedFor(wt *waiter) error {
 	w := wt.workspace
-	cover, room := w.coverOf(wt), s.limits.PerWorkspace-w.open()
+	now := w.coverOf(wt)
+	atCap := cover{now.line, now.dials + s.limits.PerWorkspace - w.open()}
 	switch {
 	case !wt.Exclusive && w.shut():
 		return acquireError(w.ID, model.ErrPaused)
@@ -104,9 +105,9 @@ func (s *State) waitedFor(wt *waiter) error {
 		return s.server.dialError(w)
 	case wt.Exclusive && (wt != w.exclusive.head.item || w.open() > w.counts[dialing]):
 		return acquireError(w.ID, model.ErrInUse)
-	case cover.has(wt):
+	case now.has(wt):
 		return acquireError(w.ID, model.ErrDialing)
-	case !cover.with(room).has(wt):
+	case !atCap.has(wt):
 		return s.limitError(w, model.WorkspaceLimit)
 	case s.open() >= s.effective && s.counts[idle] == 0:
 		return s.limitError(w, model.BudgetLimit)

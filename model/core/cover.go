@@ -22,9 +22,6 @@ func (w *workspace) coverOf(wt *waiter) cover {
 	return cover{w.line(wt.Exclusive), w.counts[dialing]}
 }
 
-// with is what it would be with so many more dials.
-func (c cover) with(dials int) cover { return cover{c.line, c.dials + dials} }
-
 // uncovered is how many waiters no dial is meant for.
 func (c cover) uncovered() int { return max(0, c.line.size-c.dials) }
 

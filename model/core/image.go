@@ -94,8 +94,10 @@ func (s *State) restore(i Image) error {
 		w.Pauses = slices.Clip(f.Pauses) // the Image keeps its own
 		w.Backoff.Err = errors.New(f.Backoff.Said)
 	}
-	operations := make(map[OperationID]*operation)                                                                                         // each one for all of its connections
-	for _, f := range slices.SortedStableFunc(slices.Values(i.Conns), func(a, b connFacts) int { return cmp.Compare(a.Since, b.Since) }) { // State.onTheWay's
+	operations := make(map[OperationID]*operation) // each one for all of its connections
+	// Those that close, in the order of State.onTheWay.
+	conns := slices.SortedStableFunc(slices.Values(i.Conns), func(a, b connFacts) int { return cmp.Compare(a.Since, b.Since) })
+	for _, f := range conns {
 		w := s.workspaces[f.Workspace]
 		if w == nil || f.State >= connStates || s.conns[f.ID] != nil {
 			return fmt.Errorf("connection %d of workspace %q has the state %d, is there twice, or its workspace is not there", f.ID, f.Workspace, f.State)
