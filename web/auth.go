@@ -87,7 +87,7 @@ func (s *Server) authorized(r route) echo.HandlerFunc {
 				return &failure{status: http.StatusForbidden, message: "your role may not do this"}
 			}
 		}
-		if most := r.maxBody(s.options.Query); r.takes != nil && c.Request().ContentLength > most {
+		if most := r.maxBody(s.options.Query); r.method == http.MethodPost && c.Request().ContentLength > most {
 			return &http.MaxBytesError{Limit: most}
 		}
 		return r.serve(s, c)

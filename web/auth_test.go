@@ -186,7 +186,7 @@ func TestNewSaysWhatIsMissing(t *testing.T) {
 }
 
 func TestAccessIsReplacedWhileItServes(t *testing.T) {
-	s := startShell(t, route{method: "GET", path: "/x", roles: roles, does: "x", serve: func(_ *Server, c echo.Context) error { return c.NoContent(200) }})
+	s := startShell(t, route{method: "GET", path: "/x", roles: roles, serve: func(_ *Server, c echo.Context) error { return c.NoContent(200) }})
 	old := s.token(t, Viewer)
 	for what, refused := range map[string]struct {
 		keys         []PublicKey

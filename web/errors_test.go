@@ -83,7 +83,7 @@ func quoted(s string) string { return `"` + strings.ReplaceAll(s, `"`, `\"`) + `
 func TestOperatorsSeeMoreThanServices(t *testing.T) {
 	for _, test := range poolErrors[:1] {
 		for role, sees := range map[Role]bool{Viewer: true, Operator: true, Service: false} {
-			s := startShell(t, route{method: "GET", path: "/x", roles: roles, does: "x", serve: func(*Server, echo.Context) error { return test.err }})
+			s := startShell(t, route{method: "GET", path: "/x", roles: roles, serve: func(*Server, echo.Context) error { return test.err }})
 			w := s.do("GET", "/x", "", "Authorization", "Bearer "+s.token(t, role))
 			if w.Code != test.status || strings.Contains(w.Body.String(), "secret-customer") != sees {
 				t.Errorf("%s as %s: %d %s", test.name, role, w.Code, w.Body)
@@ -100,7 +100,7 @@ func TestTheEndOfARequestsTimeIsA504(t *testing.T) {
 }
 
 func TestAnErrorThatNobodyKnowsSaysNothing(t *testing.T) {
-	s := startShell(t, route{method: "GET", path: "/x", roles: operators, does: "x", serve: func(*Server, echo.Context) error {
+	s := startShell(t, route{method: "GET", path: "/x", roles: operators, serve: func(*Server, echo.Context) error {
 		return errors.New("open /etc/tenantpool: no such file")
 	}})
 	w := s.do("GET", "/x", "", "X-Request-Id", "r1", "Authorization", "Bearer "+s.token(t, Operator))

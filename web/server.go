@@ -158,7 +158,7 @@ func newServer(pool Pool, o Options, routes []route) (*Server, error) {
 		return nil, err
 	}
 	routes = withHead(routes)
-	description, err := describeRoutes(routes, o.Query)
+	description, err := describe(o.Query)
 	if err != nil {
 		return nil, fmt.Errorf("admin server: describe the routes: %w", err)
 	}

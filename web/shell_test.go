@@ -80,7 +80,7 @@ func send(h http.Handler, method, path, body string, headers ...string) *httptes
 
 // open is a public route of a test's own.
 func open(method, path string, serve func(*Server, echo.Context) error) route {
-	return route{method: method, path: path, roles: anybody, does: "It is for a test.", serve: serve}
+	return route{method: method, path: path, roles: anybody, serve: serve}
 }
 
 func TestEveryAnswerHasARequestIDAndTheSecurityHeaders(t *testing.T) {
@@ -193,7 +193,7 @@ func TestOfAnSQLErrorOnlyItsCodeIsLogged(t *testing.T) {
 }
 
 func TestAnAuditLineSaysWhoDidWhat(t *testing.T) {
-	s := startShell(t, route{method: "POST", path: "/act", roles: operators, does: "x", serve: func(s *Server, c echo.Context) error {
+	s := startShell(t, route{method: "POST", path: "/act", roles: operators, serve: func(s *Server, c echo.Context) error {
 		s.audit(c, "evict", "shop", "2 closed", nil)
 		return c.NoContent(204)
 	}})
