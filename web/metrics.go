@@ -3,6 +3,7 @@ package web
 import (
 	"cmp"
 	"context"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -45,52 +46,6 @@ type scrapeLog struct{ log logrus.FieldLogger }
 
 func (l scrapeLog) Println(v ...any) { l.log.Warn(append([]any{"Metrics: "}, v...)...) }
 
-// metric is a metric's name, what it says, and its labels.
-func metric(name, help string, labels ...string) *prometheus.Desc {
-	return prometheus.NewDesc("tenantpool_"+name, help, labels, nil)
-}
-
-// What is exported. A share is "workspaces" or "system".
-var (
-	buildDesc = metric("build_info", "What the program was built from; always 1.", "version", "revision", "goversion")
-
-	readyDesc = metric("ready", "1 if requests can be served, as /readyz says: the pool lends, and the database server has just answered.")
-
-	upDesc = metric("up", "1 if the pool gave its statistics; 0: no other of the pool is there.")
-
-	maxConnectionsDesc = metric("max_connections", "How many connections all databases together may hold.")
-	perWorkspaceDesc   = metric("max_connections_per_workspace", "How many connections one workspace may hold.")
-	activeDesc         = metric("active_workspaces", "Workspaces that have a connection or a waiter, or are paused.")
-	saturationDesc     = metric("supervisor_saturation_ratio", "Which part of its time the supervisor was busy since it was last asked.")
-	drainingDesc       = metric("draining", "1 while the process is about to end, from the beginning of its shutdown delay on, and once nothing is lent any more.")
-
-	connectionsDesc  = metric("connections", "Open connections by state.", "share", "state")
-	budgetDesc       = metric("budget_connections", "How many connections the share may hold.", "share")
-	effectiveDesc    = metric("effective_budget_connections", "The budget, or less while the server refuses more.", "share")
-	waitingDesc      = metric("waiting_acquires", "Acquires that wait for a connection.", "share")
-	longestWaitDesc  = metric("longest_wait_seconds", "How long the first of the waiters has waited.", "share")
-	longestLeaseDesc = metric("longest_lease_seconds", "How long the oldest lease has been held.", "share")
-	serverUpDesc     = metric("server_up", "0 while the database server cannot be reached.", "share")
-
-	acquiresDesc     = metric("acquires_total", "Requests for a connection.", "share")
-	grantsDesc       = metric("grants_total", "Acquires that got a connection: an idle one (hit), one that came free (hand_off) or a new one (fresh).", "share", "by")
-	limitErrorsDesc  = metric("limit_errors_total", "Acquires that a connection limit turned away.", "share")
-	rejectsDesc      = metric("rejects_total", "Acquires that got no connection, for any reason.", "share")
-	dialsDesc        = metric("dials_total", "Dials begun.", "share")
-	dialFailuresDesc = metric("dial_failures_total", "Dials that failed.", "share")
-	refusalsDesc     = metric("server_refusals_total", "Dials that failed because the server has no connection left (SQLSTATE 53300).", "share")
-	evictionsDesc    = metric("evictions_total", "Connections closed so that another workspace could have their slot.", "share")
-	closesDesc       = metric("closes_total", "Connections told to close, by reason.", "share", "reason")
-	staleDesc        = metric("stale_messages_total", "Releases and reports that belong to no current lease or connection, and changed nothing.", "share")
-
-	waitDesc = metric("acquire_wait_seconds", "How long the acquires that got a connection waited in the supervisor.", "share")
-	dialDesc = metric("dial_duration_seconds", "How long the dials took that succeeded.", "share")
-
-	workspaceConnectionsDesc = metric("workspace_connections", "Open connections of the 100 busiest workspaces by state, and of all (other) ones together.", "workspace", "state")
-	workspaceWaitingDesc     = metric("workspace_waiting_acquires", "Acquires of an active workspace that wait.", "workspace")
-	workspacePausedDesc      = metric("workspace_paused", "1 while an active workspace is paused; of (other): how many are.", "workspace")
-)
-
 // collector turns one snapshot into metrics. The labels are bounded: shares,
 // states and reasons are few, and maxWorkspaceSeries workspaces have series while they
 // are busy, only if workspaces is set.
@@ -112,23 +67,23 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	ready := make(chan bool, 1) // a server that is frozen takes its time to say nothing
 	go func() { ready <- c.ready(context.Background()) }()
 	t, err := c.snapshots.get(context.Background()) // bounded by snapshotTimeout
-	to := series{out}
+	to := series{out: out}
 	built := build.Current()
-	to.gauge(readyDesc, one(<-ready))
-	to.gauge(buildDesc, 1, built.Version, built.Revision, built.Go)
+	to.gauge("ready", "1 if requests can be served, as /readyz says: the pool lends, and the database server has just answered.", one(<-ready))
+	to.with("version", built.Version).with("revision", built.Revision).with("goversion", built.Go).gauge("build_info", "What the program was built from; always 1.", 1)
 	up := err == nil && t.err == nil
-	to.gauge(upDesc, one(up))
+	to.gauge("up", "1 if the pool gave its statistics; 0: no other of the pool is there.", one(up))
 	if !up {
 		return
 	}
 	st := t.stats
-	to.gauge(maxConnectionsDesc, float64(st.MaxConnections))
-	to.gauge(perWorkspaceDesc, float64(st.MaxConnectionsPerDB))
-	to.gauge(activeDesc, float64(len(st.Workspaces.Active)))
-	to.gauge(saturationDesc, st.Saturation)
-	to.gauge(drainingDesc, one(st.Workspaces.Draining || st.System.Draining || c.leaves()))
-	to.share("workspaces", st.Workspaces)
-	to.share("system", st.System)
+	to.gauge("max_connections", "How many connections all databases together may hold.", float64(st.MaxConnections))
+	to.gauge("max_connections_per_workspace", "How many connections one workspace may hold.", float64(st.MaxConnectionsPerDB))
+	to.gauge("active_workspaces", "Workspaces that have a connection or a waiter, or are paused.", float64(len(st.Workspaces.Active)))
+	to.gauge("supervisor_saturation_ratio", "Which part of its time the supervisor was busy since it was last asked.", st.Saturation)
+	to.gauge("draining", "1 while the process is about to end, from the beginning of its shutdown delay on, and once nothing is lent any more.", one(st.Workspaces.Draining || st.System.Draining || c.leaves()))
+	to.with("share", "workspaces").share(st.Workspaces)
+	to.with("share", "system").share(st.System)
 	if c.workspaces {
 		shown, others := busiest(st.Workspaces.Active)
 		for _, w := range shown {
@@ -140,36 +95,47 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	}
 }
 
-// series sends metrics.
-type series struct{ out chan<- prometheus.Metric }
+// series sends metrics that have these labels.
+type series struct {
+	out    chan<- prometheus.Metric
+	labels prometheus.Labels
+}
 
-func (to series) share(share string, b model.BudgetStats) {
-	to.states(connectionsDesc, b.Counts, share)
-	to.gauge(budgetDesc, float64(b.Budget), share)
-	to.gauge(effectiveDesc, float64(b.EffectiveBudget), share)
-	to.gauge(waitingDesc, float64(b.Waiting), share)
-	to.gauge(longestWaitDesc, b.LongestWait.Seconds(), share)
-	to.gauge(longestLeaseDesc, b.LongestLease.Seconds(), share)
-	to.gauge(serverUpDesc, one(b.ServerDown == nil), share)
+func (to series) with(label, value string) series {
+	labels := prometheus.Labels{label: value}
+	maps.Copy(labels, to.labels)
+	return series{to.out, labels}
+}
+
+// share is "workspaces" or "system".
+func (to series) share(b model.BudgetStats) {
+	to.states("connections", "Open connections by state.", b.Counts)
+	to.gauge("budget_connections", "How many connections the share may hold.", float64(b.Budget))
+	to.gauge("effective_budget_connections", "The budget, or less while the server refuses more.", float64(b.EffectiveBudget))
+	to.gauge("waiting_acquires", "Acquires that wait for a connection.", float64(b.Waiting))
+	to.gauge("longest_wait_seconds", "How long the first of the waiters has waited.", b.LongestWait.Seconds())
+	to.gauge("longest_lease_seconds", "How long the oldest lease has been held.", b.LongestLease.Seconds())
+	to.gauge("server_up", "0 while the database server cannot be reached.", one(b.ServerDown == nil))
 
 	n := b.Counters
-	to.counter(acquiresDesc, n.Acquires, share)
-	to.counter(grantsDesc, n.Hits, share, "hit")
-	to.counter(grantsDesc, n.HandOffs, share, "hand_off")
-	to.counter(grantsDesc, n.FreshGrants, share, "fresh")
-	to.counter(limitErrorsDesc, n.LimitErrors, share)
-	to.counter(rejectsDesc, n.Rejects, share)
-	to.counter(dialsDesc, n.Dials, share)
-	to.counter(dialFailuresDesc, n.DialFailures, share)
-	to.counter(refusalsDesc, n.ServerRefusals, share)
-	to.counter(evictionsDesc, n.Evictions(), share)
+	to.counter("acquires_total", "Requests for a connection.", n.Acquires)
+	const grants = "Acquires that got a connection: an idle one (hit), one that came free (hand_off) or a new one (fresh)."
+	to.with("by", "hit").counter("grants_total", grants, n.Hits)
+	to.with("by", "hand_off").counter("grants_total", grants, n.HandOffs)
+	to.with("by", "fresh").counter("grants_total", grants, n.FreshGrants)
+	to.counter("limit_errors_total", "Acquires that a connection limit turned away.", n.LimitErrors)
+	to.counter("rejects_total", "Acquires that got no connection, for any reason.", n.Rejects)
+	to.counter("dials_total", "Dials begun.", n.Dials)
+	to.counter("dial_failures_total", "Dials that failed.", n.DialFailures)
+	to.counter("server_refusals_total", "Dials that failed because the server has no connection left (SQLSTATE 53300).", n.ServerRefusals)
+	to.counter("evictions_total", "Connections closed so that another workspace could have their slot.", n.Evictions())
 	for reason := range model.CloseReasons {
-		to.counter(closesDesc, n.Closes[reason], share, reason.String())
+		to.with("reason", reason.String()).counter("closes_total", "Connections told to close, by reason.", n.Closes[reason])
 	}
-	to.counter(staleDesc, n.StaleMessages, share)
+	to.counter("stale_messages_total", "Releases and reports that belong to no current lease or connection, and changed nothing.", n.StaleMessages)
 
-	to.histogram(waitDesc, b.Waits, share)
-	to.histogram(dialDesc, b.DialTimes, share)
+	to.histogram("acquire_wait_seconds", "How long the acquires that got a connection waited in the supervisor.", b.Waits)
+	to.histogram("dial_duration_seconds", "How long the dials took that succeeded.", b.DialTimes)
 }
 
 // maxWorkspaceSeries is how many workspaces have series of their own. A label that
@@ -199,10 +165,10 @@ func busiest(active []model.WorkspaceStats) (shown, others []model.WorkspaceStat
 }
 
 func (to series) workspace(id string, c model.Counts, paused float64) {
-	id = strings.ToValidUTF8(id, "?")
-	to.states(workspaceConnectionsDesc, c, id)
-	to.gauge(workspaceWaitingDesc, float64(c.Waiting), id)
-	to.gauge(workspacePausedDesc, paused, id)
+	to = to.with("workspace", strings.ToValidUTF8(id, "?"))
+	to.states("workspace_connections", "Open connections of the 100 busiest workspaces by state, and of all (other) ones together.", c)
+	to.gauge("workspace_waiting_acquires", "Acquires of an active workspace that wait.", float64(c.Waiting))
+	to.gauge("workspace_paused", "1 while an active workspace is paused; of (other): how many are.", paused)
 }
 
 func (to series) others(all []model.WorkspaceStats) {
@@ -219,23 +185,23 @@ func (to series) others(all []model.WorkspaceStats) {
 	to.workspace(otherWorkspaces, sum, paused)
 }
 
-func (to series) states(desc *prometheus.Desc, c model.Counts, label string) {
-	to.gauge(desc, float64(c.InUse), label, "in_use")
-	to.gauge(desc, float64(c.Idle), label, "idle")
-	to.gauge(desc, float64(c.Dialing), label, "dialing")
-	to.gauge(desc, float64(c.Closing), label, "closing")
+func (to series) states(name, help string, c model.Counts) {
+	to.with("state", "in_use").gauge(name, help, float64(c.InUse))
+	to.with("state", "idle").gauge(name, help, float64(c.Idle))
+	to.with("state", "dialing").gauge(name, help, float64(c.Dialing))
+	to.with("state", "closing").gauge(name, help, float64(c.Closing))
 }
 
-func (to series) gauge(desc *prometheus.Desc, v float64, labels ...string) {
-	to.out <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, v, labels...)
+func (to series) gauge(name, help string, v float64) {
+	to.out <- prometheus.MustNewConstMetric(to.desc(name, help), prometheus.GaugeValue, v)
 }
 
-func (to series) counter(desc *prometheus.Desc, v uint64, labels ...string) {
-	to.out <- prometheus.MustNewConstMetric(desc, prometheus.CounterValue, float64(v), labels...)
+func (to series) counter(name, help string, v uint64) {
+	to.out <- prometheus.MustNewConstMetric(to.desc(name, help), prometheus.CounterValue, float64(v))
 }
 
 // histogram: Prometheus counts in each bucket what the smaller ones hold, too.
-func (to series) histogram(desc *prometheus.Desc, h model.Histogram, labels ...string) {
+func (to series) histogram(name, help string, h model.Histogram) {
 	buckets := make(map[float64]uint64, len(model.HistogramBounds))
 	var count uint64
 	for i, bound := range model.HistogramBounds {
@@ -243,7 +209,11 @@ func (to series) histogram(desc *prometheus.Desc, h model.Histogram, labels ...s
 		buckets[bound.Seconds()] = count
 	}
 	count += h.Counts[len(model.HistogramBounds)]
-	to.out <- prometheus.MustNewConstHistogram(desc, count, h.Sum.Seconds(), buckets, labels...)
+	to.out <- prometheus.MustNewConstHistogram(to.desc(name, help), count, h.Sum.Seconds(), buckets)
+}
+
+func (to series) desc(name, help string) *prometheus.Desc {
+	return prometheus.NewDesc("tenantpool_"+name, help, nil, to.labels)
 }
 
 func one(yes bool) float64 {
