@@ -82,7 +82,7 @@ func (s *Server) events(c echo.Context) error {
 	defer giveBack()
 	ctx, stop := context.WithCancel(c.Request().Context())
 	defer stop() // and the pool closes its side
-	if until := s.identity(c).Until; !until.IsZero() {
+	if until := s.identity(c).Expires; !until.IsZero() {
 		var end context.CancelFunc
 		ctx, end = context.WithDeadline(ctx, until)
 		defer end()

@@ -305,7 +305,7 @@ func TestAStreamWhoseClientDoesNotReadIsGivenUp(t *testing.T) {
 func TestAStreamEndsWithItsToken(t *testing.T) {
 	var until time.Time
 	synctest.Test(t, func(*testing.T) { until = time.Now().Add(time.Minute) }) // each bubble begins at the same time
-	inBubble(t, identity{Until: until}, func(_ *fakePool, _ *memoryStream, ended <-chan struct{}) {
+	inBubble(t, identity{Expires: until}, func(_ *fakePool, _ *memoryStream, ended <-chan struct{}) {
 		time.Sleep(time.Minute - 1)
 		select {
 		case <-ended:

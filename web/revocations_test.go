@@ -296,7 +296,7 @@ func endsWithinAHeartbeat(t *testing.T, pool *fakePool, ended <-chan struct{}) {
 
 func TestAStreamEndsSoonAfterItsTokenIsRevoked(t *testing.T) {
 	f := newRevocationsFile(t)
-	who := identity{Subject: "anna", TokenID: ids[1], Until: midnight.AddDate(100, 0, 0)}
+	who := identity{Subject: "anna", TokenID: ids[1], Expires: midnight.AddDate(100, 0, 0)}
 	inBubble(t, who, func(pool *fakePool, _ *memoryStream, ended <-chan struct{}) {
 		time.Sleep(time.Minute)
 		f.write("token " + ids[1])
@@ -311,7 +311,7 @@ func TestAStreamEndsSoonAfterItsTokenIsRevoked(t *testing.T) {
 
 func TestAStreamEndsSoonAfterItsKeyIsWithdrawn(t *testing.T) {
 	var server *Server
-	who := identity{Subject: "anna", KeyID: "old", Until: midnight.AddDate(100, 0, 0)}
+	who := identity{Subject: "anna", KeyID: "old", Expires: midnight.AddDate(100, 0, 0)}
 	inBubble(t, who, func(pool *fakePool, _ *memoryStream, ended <-chan struct{}) {
 		time.Sleep(time.Minute)
 		synctest.Wait()

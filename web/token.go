@@ -150,7 +150,7 @@ func InspectToken(token string) (Inspected, error) {
 	if !ok || len(token) > maxToken {
 		return Inspected{}, errors.New("it is not a token of this kind, which begins with " + publicHeader + " and has four parts")
 	}
-	var c claims
+	var c identity
 	if err := readClaims(raw, &c); err != nil || !goodSubject(c.Subject) || !goodTokenID(c.TokenID) {
 		return Inspected{}, errors.New("it is damaged, or no token of this server's kind")
 	}
@@ -196,31 +196,21 @@ func readClaims[T any](raw []byte, into *T) error {
 	return nil
 }
 
-// claims are what a server reads of a token.
-type claims struct {
+// identity is who sends a request: what a server reads of the token.
+type identity struct {
 	Issuer     string              `json:"iss"`
 	Audience   string              `json:"aud"`
 	Subject    string              `json:"sub"`
 	Role       Role                `json:"role"`
 	Workspaces []model.WorkspaceID `json:"workspaces"`
-	TokenID    string              `json:"jti"`
-	Issued     time.Time           `json:"iat"`
-	NotBefore  time.Time           `json:"nbf"`
-	Expires    time.Time           `json:"exp"`
-}
-
-// identity is who sends a request.
-type identity struct {
-	Subject    string
-	Role       Role
-	Workspaces []model.WorkspaceID
 	// TokenID is the token's; empty: it has none.
-	TokenID string
-	Issued  time.Time
-	// Until is when the token expires, and with it what streams; zero: never.
-	Until time.Time
+	TokenID   string    `json:"jti"`
+	Issued    time.Time `json:"iat"`
+	NotBefore time.Time `json:"nbf"`
+	// Expires ends what streams, too; zero: never.
+	Expires time.Time `json:"exp"`
 	// KeyID is of the key that has signed the token.
-	KeyID string
+	KeyID string `json:"-"`
 }
 
 // serves tells whether the token names the workspace.
@@ -275,7 +265,7 @@ func (v verifier) verify(token string) (identity, error) {
 		v.known.add(hash, who)
 	}
 	switch {
-	case !v.now().Before(who.Until):
+	case !v.now().Before(who.Expires):
 		return who, errTokenExpired
 	case v.revoked(who):
 		return who, errTokenRevoked
@@ -303,25 +293,25 @@ func (v verifier) check(token string) (identity, error) {
 	if _, err := parser.ParseV4Public(key.key, token, nil); err != nil {
 		return identity{}, errTokenInvalid
 	}
-	var c claims
+	var who identity
 	raw, ok := signedClaims(token)
-	if !ok || readClaims(raw, &c) != nil {
+	if !ok || readClaims(raw, &who) != nil {
 		return identity{}, errTokenInvalid
 	}
 	switch {
-	case c.Issuer != v.issuer, c.Audience != v.audience,
-		!slices.Contains(roles, c.Role), !goodSubject(c.Subject),
-		c.Role != Service && len(c.Workspaces) > 0,
-		c.NotBefore.IsZero(), c.Expires.IsZero(), !goodTokenID(c.TokenID),
-		v.now().Add(clockLeeway).Before(c.NotBefore),
-		v.now().Add(clockLeeway).Before(c.Issued):
+	case who.Issuer != v.issuer, who.Audience != v.audience,
+		!slices.Contains(roles, who.Role), !goodSubject(who.Subject),
+		who.Role != Service && len(who.Workspaces) > 0,
+		who.NotBefore.IsZero(), who.Expires.IsZero(), !goodTokenID(who.TokenID),
+		v.now().Add(clockLeeway).Before(who.NotBefore),
+		v.now().Add(clockLeeway).Before(who.Issued):
 		return identity{}, errTokenInvalid
 	}
-	who := identity{c.Subject, c.Role, c.Workspaces, c.TokenID, c.Issued, c.Expires, key.id}
-	if c.Issued.IsZero() {
+	who.KeyID = key.id
+	if who.Issued.IsZero() {
 		return who, errTokenUndated
 	}
-	if ttl := c.Expires.Sub(c.Issued); ttl > v.maxTTL {
+	if ttl := who.Expires.Sub(who.Issued); ttl > v.maxTTL {
 		return who, fmt.Errorf("%w: for %v, and this server takes tokens of %v at most", errTokenTooLong, ttl, v.maxTTL)
 	}
 	return who, nil

@@ -85,14 +85,14 @@ func FuzzClaims(f *testing.F) {
 			return
 		}
 		if !slices.Contains([]Role{Viewer, Operator, Service}, who.Role) || !goodSubject(who.Subject) ||
-			!who.Until.After(midnight) || who.Role != Service && len(who.Workspaces) > 0 {
+			!who.Expires.After(midnight) || who.Role != Service && len(who.Workspaces) > 0 {
 			t.Errorf("%s: %+v", claims, who)
 		}
 		if _, err := v.verify(token.V4Sign(key.key, nil)); err != nil {
 			t.Errorf("the second time: %v", err)
 		}
 		later := v
-		later.now = func() time.Time { return who.Until }
+		later.now = func() time.Time { return who.Expires }
 		if _, err := later.verify(token.V4Sign(key.key, nil)); !errors.Is(err, errTokenExpired) {
 			t.Errorf("at its end: %v", err)
 		}
