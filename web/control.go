@@ -112,12 +112,17 @@ func (s *Server) closeIdle(c echo.Context, action string, id model.WorkspaceID, 
 	ctx, stop := context.WithTimeout(c.Request().Context(), controlTimeout)
 	defer stop()
 	closed, err := act(ctx)
+	return s.acted(c, action, id, fmt.Sprintf("%d closed", closed), err, closedAnswer{id, closed})
+}
+
+// acted tells what came of an action: the audit log the result, and the client the answer.
+func (s *Server) acted(c echo.Context, action string, id model.WorkspaceID, result string, err error, answer any) error {
 	s.snapshots.forget()
-	s.audit(c, action, id, orFailed(fmt.Sprintf("%d closed", closed), err), err)
+	s.audit(c, action, id, result, err)
 	if err != nil {
 		return err
 	}
-	return c.JSON(http.StatusOK, closedAnswer{id, closed})
+	return c.JSON(http.StatusOK, answer)
 }
 
 // pauseWorkspace: the workspace is paused at once; the answer waits for its
@@ -140,17 +145,12 @@ func (s *Server) pauseWorkspace(c echo.Context) error {
 	ctx, stop := s.waitForLeases(c, wait)
 	defer stop()
 	closed, err := s.pool.Pause(ctx, r.WorkspaceID)
-	s.snapshots.forget()
-	switch {
-	case err == nil:
-		s.audit(c, "pause", r.WorkspaceID, fmt.Sprintf("paused, %d closed", closed), nil)
-		return c.JSON(http.StatusOK, pauseAnswer{WorkspaceID: r.WorkspaceID, Paused: true, Done: true, Closed: &closed})
-	case ctx.Err() != nil && (errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)):
-		s.audit(c, "pause", r.WorkspaceID, "paused, not all closed yet", nil)
-		return c.JSON(http.StatusOK, pauseAnswer{WorkspaceID: r.WorkspaceID, Paused: true})
+	answer := pauseAnswer{WorkspaceID: r.WorkspaceID, Paused: true}
+	if ctx.Err() != nil && (errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)) {
+		return s.acted(c, "pause", r.WorkspaceID, "paused, not all closed yet", nil, answer)
 	}
-	s.audit(c, "pause", r.WorkspaceID, "failed", err)
-	return err
+	answer.Done, answer.Closed = true, &closed
+	return s.acted(c, "pause", r.WorkspaceID, fmt.Sprintf("paused, %d closed", closed), err, answer)
 }
 
 // waitForLeases is the request's context, for a time and until the server ends:
@@ -169,12 +169,7 @@ func (s *Server) resumeWorkspace(c echo.Context) error {
 	ctx, stop := context.WithTimeout(c.Request().Context(), controlTimeout)
 	defer stop()
 	err = s.pool.Resume(ctx, id)
-	s.snapshots.forget()
-	s.audit(c, "resume", id, orFailed("resumed", err), err)
-	if err != nil {
-		return err
-	}
-	return c.JSON(http.StatusOK, resumeAnswer{WorkspaceID: id})
+	return s.acted(c, "resume", id, "resumed", err, resumeAnswer{WorkspaceID: id})
 }
 
 // setLimits changes one limit or both.
@@ -189,12 +184,7 @@ func (s *Server) setLimits(c echo.Context) error {
 	ctx, stop := context.WithTimeout(c.Request().Context(), controlTimeout)
 	defer stop()
 	limits, err := s.changeLimits(ctx, r)
-	s.snapshots.forget()
-	s.audit(c, "set limits", "", orFailed(limits.String(), err), err)
-	if err != nil {
-		return err
-	}
-	return c.JSON(http.StatusOK, limits)
+	return s.acted(c, "set limits", "", limits.String(), err, limits)
 }
 
 // changeLimits reads the limit that is to stay and sets both. One request at a
@@ -306,7 +296,8 @@ func (s *Server) drainPool() {
 }
 
 // audit writes the one line that says who did what to which workspace (empty: to
-// all), and what came of it. Of an error only its text stands there.
+// all), and what came of it: the result, or that it failed. Of an error only its text
+// stands there.
 func (s *Server) audit(c echo.Context, action string, workspace model.WorkspaceID, result string, err error) {
 	who := s.identity(c)
 	fields := logrus.Fields{
@@ -320,6 +311,7 @@ func (s *Server) audit(c echo.Context, action string, workspace model.WorkspaceI
 		fields["workspace_id"] = workspace
 	}
 	if err != nil {
+		fields["result"] = "failed"
 		fields["error"] = loggedError(err)
 	}
 	s.log.WithFields(fields).Info("Operator's action")

@@ -38,7 +38,7 @@ func (s *Server) createWorkspace(c echo.Context) error {
 	ctx, stop := context.WithTimeout(c.Request().Context(), workspaceTimeout)
 	defer stop()
 	err = s.pool.CreateWorkspace(ctx, id)
-	s.audit(c, "create workspace", id, orFailed("created", err), err)
+	s.audit(c, "create workspace", id, "created", err)
 	if err != nil {
 		return err
 	}
@@ -77,18 +77,5 @@ func (s *Server) deleteWorkspace(c echo.Context) error {
 		drop, action = s.pool.ForceDeleteWorkspace, "delete workspace with force"
 	}
 	err := drop(ctx, r.WorkspaceID)
-	s.snapshots.forget()
-	s.audit(c, action, r.WorkspaceID, orFailed("deleted", err), err)
-	if err != nil {
-		return err
-	}
-	return c.JSON(http.StatusOK, workspaceAnswer{r.WorkspaceID})
-}
-
-// orFailed is the result that the audit line tells.
-func orFailed(result string, err error) string {
-	if err != nil {
-		return "failed"
-	}
-	return result
+	return s.acted(c, action, r.WorkspaceID, "deleted", err, workspaceAnswer{r.WorkspaceID})
 }
