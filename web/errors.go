@@ -15,16 +15,22 @@ import (
 	"github.com/tenantpool/tenantpool/model"
 )
 
-// failure is an error that says itself what to answer.
+// failure is what to answer to a request that fails. It is an error, too, so that a
+// handler can say it itself.
 type failure struct {
-	status  int
-	message string
+	status int
+	// message is for anybody, detail for who may see other workspaces' names and
+	// the server's address (empty: the same).
+	message, detail string
+	// code is the SQLSTATE.
+	code string
 	// cause is for the log only.
 	cause error
 	// alone: the answer has no field besides the error.
 	alone bool
 	// retryAfter is when to try again; 0: it is not said.
 	retryAfter time.Duration
+	warn       bool // it is for the log, at level warning
 }
 
 func (f *failure) Error() string {
@@ -50,18 +56,6 @@ type errorBody struct {
 	RequestID string `json:"requestId,omitempty"`
 }
 
-// reply is what an error becomes.
-type reply struct {
-	status int
-	// message is for anybody, detail for who may see other workspaces' names and
-	// the server's address (empty: the same).
-	message, detail string
-	code            string
-	retryAfter      time.Duration // 0: it is not said
-	alone           bool
-	warn            bool // it is for the log, at level warning
-}
-
 // When a client is to try again.
 const (
 	retrySoon  = time.Second     // when connections are released or opened
@@ -75,8 +69,8 @@ const statusClientGone = 499
 const clientGone = "the request was cancelled"
 
 // replyTo knows the errors of package model, and those of this one. For others
-// the reply is a 500 that says nothing, and known is false.
-func replyTo(err error) (_ reply, known bool) {
+// it is a 500 that says nothing, and known is false.
+func replyTo(err error) (_ failure, known bool) {
 	var (
 		own       *failure
 		tooLarge  *http.MaxBytesError
@@ -89,59 +83,59 @@ func replyTo(err error) (_ reply, known bool) {
 	)
 	switch {
 	case errors.As(err, &own):
-		return reply{status: own.status, message: own.message, alone: own.alone, retryAfter: own.retryAfter}, true
+		return *own, true
 	case errors.As(err, &tooLarge):
-		return reply{status: http.StatusRequestEntityTooLarge, message: fmt.Sprintf("the body is larger than %d bytes", tooLarge.Limit)}, true
+		return failure{status: http.StatusRequestEntityTooLarge, message: fmt.Sprintf("the body is larger than %d bytes", tooLarge.Limit)}, true
 	case errors.Is(err, model.ErrNotKnown):
-		return reply{status: http.StatusServiceUnavailable, retryAfter: retryLater, detail: err.Error(), message: model.ErrNotKnown.Error()}, true
+		return failure{status: http.StatusServiceUnavailable, retryAfter: retryLater, detail: err.Error(), message: model.ErrNotKnown.Error()}, true
 	case errors.Is(err, model.ErrConnectionLost): // it may wrap what the server said last
-		return reply{
+		return failure{
 			status: http.StatusServiceUnavailable, retryAfter: retryLater, detail: err.Error(), warn: true,
 			message: "the connection to the database was lost, and the statement may have run: check before you retry",
 		}, true
 	case errors.As(err, &sql):
-		return reply{status: http.StatusUnprocessableEntity, message: sqlMessage(sql), code: sql.Code}, true
+		return failure{status: http.StatusUnprocessableEntity, message: sqlMessage(sql), code: sql.Code}, true
 	// What follows may wrap the context's end, and says more than that.
 	case errors.As(err, &limit):
-		return reply{
+		return failure{
 			status: http.StatusServiceUnavailable, retryAfter: retrySoon, detail: err.Error(),
 			message: "no database connection is free at the moment: try again",
 		}, true
 	case errors.Is(err, model.ErrPaused):
-		return reply{
+		return failure{
 			status: http.StatusServiceUnavailable, retryAfter: retryLater, detail: err.Error(),
 			message: "the workspace is paused or in exclusive use: try again later",
 		}, true
 	case errors.Is(err, model.ErrClosed):
-		return reply{
+		return failure{
 			status: http.StatusServiceUnavailable, detail: err.Error(),
 			message: "the server is shutting down",
 		}, true
 	case errors.As(err, &dial):
 		return dialReply(err, dial), true
 	case errors.Is(err, model.ErrDialing), errors.Is(err, model.ErrAcquireTimeout):
-		return reply{
+		return failure{
 			status: http.StatusServiceUnavailable, retryAfter: retrySoon, detail: err.Error(),
 			message: "no database connection could be opened in time: try again",
 		}, true
 	case errors.As(err, &workspace):
-		return reply{status: http.StatusBadRequest, message: workspace.Error()}, true
+		return failure{status: http.StatusBadRequest, message: workspace.Error()}, true
 	case errors.As(err, &config):
-		return reply{status: http.StatusBadRequest, detail: err.Error(), message: "a value is out of range"}, true
+		return failure{status: http.StatusBadRequest, detail: err.Error(), message: "a value is out of range"}, true
 	case errors.Is(err, model.ErrWorkspaceExists):
-		return reply{status: http.StatusConflict, message: model.ErrWorkspaceExists.Error()}, true
+		return failure{status: http.StatusConflict, message: model.ErrWorkspaceExists.Error()}, true
 	case errors.Is(err, model.ErrManyPauses):
-		return reply{status: http.StatusConflict, detail: err.Error(), message: model.ErrManyPauses.Error()}, true
+		return failure{status: http.StatusConflict, detail: err.Error(), message: model.ErrManyPauses.Error()}, true
 	case errors.Is(err, model.ErrNoWorkspace):
-		return reply{status: http.StatusNotFound, message: model.ErrNoWorkspace.Error()}, true
+		return failure{status: http.StatusNotFound, message: model.ErrNoWorkspace.Error()}, true
 	case errors.Is(err, context.DeadlineExceeded):
-		return reply{status: http.StatusGatewayTimeout, message: "the request timed out; any change may have been applied: check before you retry"}, true
+		return failure{status: http.StatusGatewayTimeout, message: "the request timed out; any change may have been applied: check before you retry"}, true
 	case errors.Is(err, context.Canceled):
-		return reply{status: statusClientGone, message: clientGone}, true
+		return failure{status: statusClientGone, message: clientGone}, true
 	case errors.As(err, &framework):
-		return reply{status: framework.Code, message: frameworkMessage(framework)}, true
+		return failure{status: framework.Code, message: frameworkMessage(framework)}, true
 	}
-	return reply{status: http.StatusInternalServerError, message: "internal error"}, false
+	return failure{status: http.StatusInternalServerError, message: "internal error"}, false
 }
 
 func sqlMessage(e *model.SQLError) string {
@@ -158,8 +152,8 @@ func sqlMessage(e *model.SQLError) string {
 	return s
 }
 
-func dialReply(err error, dial *model.DialError) reply {
-	r := reply{
+func dialReply(err error, dial *model.DialError) failure {
+	r := failure{
 		status: http.StatusServiceUnavailable, retryAfter: retrySoon, detail: err.Error(),
 		message: "the workspace's database cannot be reached at the moment: try again",
 	}
@@ -194,13 +188,13 @@ func frameworkMessage(e *echo.HTTPError) string {
 	return http.StatusText(e.Code)
 }
 
-// ended is the reply when it was the request that ended, or not. Who left while they
+// ended is the failure when it was the request that ended, or not. Who left while they
 // waited for something is in no want of it any more, whatever the error says of that.
-func (r reply) ended(c echo.Context, err error) reply {
+func (r failure) ended(c echo.Context, err error) failure {
 	left := c.Request().Context().Err() != nil
 	switch {
 	case left && errors.Is(err, context.Canceled), leftInTheMiddle(c, err):
-		return reply{status: statusClientGone, message: clientGone}
+		return failure{status: statusClientGone, message: clientGone}
 	case !left && r.status == statusClientGone:
 		r.status, r.retryAfter = http.StatusServiceUnavailable, retrySoon // the client is there, and wants an answer
 	}
@@ -215,7 +209,7 @@ func leftInTheMiddle(c echo.Context, err error) bool {
 }
 
 // writeReply answers, unless the answer has begun: then the stream just ends.
-func writeReply(c echo.Context, r reply, message, requestID string) error {
+func writeReply(c echo.Context, r failure, message, requestID string) error {
 	if c.Response().Committed {
 		return nil
 	}
