@@ -80,60 +80,39 @@ func (c *Conn) Conn() *pgx.Conn {
 	return c.backend.pgx
 }
 
-// queries are those of the pgx connection.
-func (c *Conn) queries() contextQuerier { return contextQuerier{c.backend.pgx, c.backend} }
+// queries fail after Release.
+func (c *Conn) queries() queries {
+	if c.lease.Ended() {
+		return queries{err: ErrReleased}
+	}
+	return queries{loan: loan{conn: c}, to: c.backend.pgx}
+}
 
 // Exec is pgx's Conn.Exec.
 func (c *Conn) Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error) {
-	if c.lease.Ended() {
-		return pgconn.CommandTag{}, ErrReleased
-	}
 	return c.queries().Exec(ctx, sql, args...)
 }
 
 // Query is pgx's Conn.Query. The rows must be closed or read to the end before
 // the next query, and before Release.
 func (c *Conn) Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error) {
-	if c.lease.Ended() {
-		return failedRows{ErrReleased}, ErrReleased
-	}
 	return c.queries().Query(ctx, sql, args...)
 }
 
 // QueryRow is pgx's Conn.QueryRow. The row must be scanned before the next
 // query, and before Release.
 func (c *Conn) QueryRow(ctx context.Context, sql string, args ...any) pgx.Row {
-	if c.lease.Ended() {
-		return failedRow{ErrReleased}
-	}
 	return c.queries().QueryRow(ctx, sql, args...)
 }
 
 // SendBatch is pgx's Conn.SendBatch. The results must be closed, and a
 // transaction that the batch began be ended, before Release.
 func (c *Conn) SendBatch(ctx context.Context, batch *pgx.Batch) pgx.BatchResults {
-	if c.lease.Ended() {
-		return pgx.FailedBatchResults(batch, ErrReleased)
-	}
-	return c.sendBatch(ctx, batch, false)
-}
-
-func (c *Conn) sendBatch(ctx context.Context, batch *pgx.Batch, borrowed bool) pgx.BatchResults {
-	results := c.queries().SendBatch(ctx, batch)
-	switch tx := results.Tx(); {
-	case tx != nil:
-		return &transactionBatch{results, newTransaction(tx, c, borrowed)}
-	case borrowed:
-		return &borrowedBatch{results, c}
-	}
-	return results
+	return c.queries().SendBatch(ctx, batch)
 }
 
 // CopyFrom is pgx's Conn.CopyFrom.
 func (c *Conn) CopyFrom(ctx context.Context, table pgx.Identifier, columns []string, rows pgx.CopyFromSource) (int64, error) {
-	if c.lease.Ended() {
-		return 0, ErrReleased
-	}
 	return c.queries().CopyFrom(ctx, table, columns, rows)
 }
 
@@ -146,24 +125,8 @@ func (c *Conn) Begin(ctx context.Context) (pgx.Tx, error) {
 
 // BeginTx is Begin with options.
 func (c *Conn) BeginTx(ctx context.Context, opts pgx.TxOptions) (pgx.Tx, error) {
-	if c.lease.Ended() {
-		return nil, ErrReleased
-	}
-	return c.begin(ctx, opts, false)
-}
-
-func (c *Conn) begin(ctx context.Context, opts pgx.TxOptions, borrowed bool) (pgx.Tx, error) {
-	tx, err := c.backend.pgx.BeginTx(ctx, opts)
-	if err != nil {
-		return nil, c.backend.because(ctx, err)
-	}
-	return newTransaction(tx, c, borrowed), nil
+	return c.queries().begin(ctx, opts)
 }
 
 // Ping makes a round trip to the server.
-func (c *Conn) Ping(ctx context.Context) error {
-	if c.lease.Ended() {
-		return ErrReleased
-	}
-	return c.backend.because(ctx, c.backend.pgx.Ping(ctx))
-}
+func (c *Conn) Ping(ctx context.Context) error { return c.queries().ping(ctx) }

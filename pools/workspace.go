@@ -45,60 +45,42 @@ func (w *Workspace) AcquireFunc(ctx context.Context, f func(*Conn) error) error 
 	return f(conn)
 }
 
-// Exec runs one statement.
-func (w *Workspace) Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error) {
+// queries are of a connection that is borrowed for one of them.
+func (w *Workspace) queries(ctx context.Context) queries {
 	conn, err := w.Acquire(ctx)
 	if err != nil {
-		return pgconn.CommandTag{}, err
+		return queries{err: err}
 	}
-	defer conn.Release()
-	return conn.Exec(ctx, sql, args...)
+	return queries{loan: loan{conn, true}, to: conn.backend.pgx}
+}
+
+// Exec runs one statement.
+func (w *Workspace) Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error) {
+	return w.queries(ctx).Exec(ctx, sql, args...)
 }
 
 // Query runs a query. The connection is given back when the rows are closed or
 // read to the end.
 func (w *Workspace) Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error) {
-	conn, err := w.Acquire(ctx)
-	if err != nil {
-		return failedRows{err}, err
-	}
-	rows, err := conn.Query(ctx, sql, args...)
-	if err != nil {
-		conn.Release()
-		return rows, err
-	}
-	return &borrowedRows{rows, conn}, nil
+	return w.queries(ctx).Query(ctx, sql, args...)
 }
 
 // QueryRow runs a query of at most one row. The connection is given back by the
 // row's Scan, which must be called.
 func (w *Workspace) QueryRow(ctx context.Context, sql string, args ...any) pgx.Row {
-	conn, err := w.Acquire(ctx)
-	if err != nil {
-		return failedRow{err}
-	}
-	return borrowedRow{conn.QueryRow(ctx, sql, args...), conn}
+	return w.queries(ctx).QueryRow(ctx, sql, args...)
 }
 
 // SendBatch sends the queries of a batch at once. The results must be closed;
 // that gives the connection back, or, if the batch began a transaction, its
 // Commit or Rollback does.
 func (w *Workspace) SendBatch(ctx context.Context, batch *pgx.Batch) pgx.BatchResults {
-	conn, err := w.Acquire(ctx)
-	if err != nil {
-		return pgx.FailedBatchResults(batch, err)
-	}
-	return conn.sendBatch(ctx, batch, true)
+	return w.queries(ctx).SendBatch(ctx, batch)
 }
 
 // CopyFrom copies rows into a table.
 func (w *Workspace) CopyFrom(ctx context.Context, table pgx.Identifier, columns []string, rows pgx.CopyFromSource) (int64, error) {
-	conn, err := w.Acquire(ctx)
-	if err != nil {
-		return 0, err
-	}
-	defer conn.Release()
-	return conn.CopyFrom(ctx, table, columns, rows)
+	return w.queries(ctx).CopyFrom(ctx, table, columns, rows)
 }
 
 // Begin starts a transaction. The connection is given back by its Commit or
@@ -109,26 +91,11 @@ func (w *Workspace) Begin(ctx context.Context) (pgx.Tx, error) {
 
 // BeginTx is Begin with options.
 func (w *Workspace) BeginTx(ctx context.Context, opts pgx.TxOptions) (pgx.Tx, error) {
-	conn, err := w.Acquire(ctx)
-	if err != nil {
-		return nil, err
-	}
-	tx, err := conn.begin(ctx, opts, true)
-	if err != nil {
-		conn.Release()
-	}
-	return tx, err
+	return w.queries(ctx).begin(ctx, opts)
 }
 
 // Ping makes a round trip to the server.
-func (w *Workspace) Ping(ctx context.Context) error {
-	conn, err := w.Acquire(ctx)
-	if err != nil {
-		return err
-	}
-	defer conn.Release()
-	return conn.Ping(ctx)
-}
+func (w *Workspace) Ping(ctx context.Context) error { return w.queries(ctx).ping(ctx) }
 
 // DB returns a *sql.DB over the workspace's connections, so that code written for
 // database/sql runs unchanged. All callers share it: the same one is returned each
@@ -168,61 +135,3 @@ func (w *Workspace) DB() *sql.DB { return w.databases.get(w) }
 // harms nobody else; otherwise it is as that of [Workspace.DB]. It costs a goroutine
 // until it is closed, so do not open one for each request.
 func (w *Workspace) Connector() driver.Connector { return connector{w.Acquire} }
-
-// What follows are the results of a Workspace's methods that outlive the call;
-// each gives its connection back at its end (as does a transaction). After that
-// they must not touch the connection, which may be another holder's.
-
-type borrowedRows struct {
-	pgx.Rows
-	conn *Conn
-}
-
-func (r *borrowedRows) Close() {
-	r.Rows.Close()
-	r.conn.Release()
-}
-
-func (r *borrowedRows) Next() bool {
-	more := r.Rows.Next()
-	if !more {
-		r.Close()
-	}
-	return more
-}
-
-func (r *borrowedRows) Scan(dest ...any) error {
-	err := r.Rows.Scan(dest...)
-	if err != nil {
-		r.Close() // as pgx does
-	}
-	return err
-}
-
-func (r *borrowedRows) Values() ([]any, error) {
-	values, err := r.Rows.Values()
-	if err != nil {
-		r.Close()
-	}
-	return values, err
-}
-
-type borrowedRow struct {
-	row  pgx.Row
-	conn *Conn
-}
-
-func (r borrowedRow) Scan(dest ...any) error {
-	defer r.conn.Release()
-	return r.row.Scan(dest...)
-}
-
-type borrowedBatch struct {
-	pgx.BatchResults
-	conn *Conn
-}
-
-func (b *borrowedBatch) Close() error {
-	defer b.conn.Release()
-	return b.BatchResults.Close()
-}
