@@ -275,12 +275,7 @@ FROM pg_catalog.pg_database WHERE datname = ANY ($1::pg_catalog.name[])`
 
 // lookUp is the catalogue's question to the server.
 func (m *Manager) lookUp(ctx context.Context, names []string) (map[string]*dialFailure, error) {
-	conn, err := m.acquireOwn(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer conn.Release()
-	rows, err := conn.Query(ctx, askDatabases, append(names, m.config.SystemDatabase))
+	databases, err := askOwn(ctx, m, pgx.RowToStructByPos[database], askDatabases, append(names, m.config.SystemDatabase))
 	if err != nil {
 		return nil, err
 	}
@@ -289,18 +284,13 @@ func (m *Manager) lookUp(ctx context.Context, names []string) (map[string]*dialF
 		refused[name] = saidOf(name, pgerrcode.InvalidCatalogName, `database %q does not exist`)
 	}
 	namesAreOurs := false
-	var d database
-	_, err = pgx.ForEachRow(rows, []any{&d.name, &d.takesConnections, &d.limit, &d.mayConnect, &d.superuser}, func() error {
-		namesAreOurs = namesAreOurs || d.name == m.config.SystemDatabase
-		if refused[d.name] = d.refuses(); refused[d.name] == nil {
-			delete(refused, d.name)
+	for _, d := range databases {
+		namesAreOurs = namesAreOurs || d.Name == m.config.SystemDatabase
+		if refused[d.Name] = d.refuses(); refused[d.Name] == nil {
+			delete(refused, d.Name)
 		}
-		return nil
-	})
-	switch {
-	case err != nil:
-		return nil, conn.backend.because(ctx, err)
-	case !namesAreOurs:
+	}
+	if !namesAreOurs {
 		return nil, errOtherNames
 	}
 	return refused, nil
@@ -309,11 +299,13 @@ func (m *Manager) lookUp(ctx context.Context, names []string) (map[string]*dialF
 // errOtherNames: a proxy has names of its own for databases.
 var errOtherNames = errors.New("it does not have the system database under the name DB_NAME")
 
-// database is a row of pg_database, and what our role may do there.
+// database is a row of askDatabases: of pg_database, and what our role may do there.
 type database struct {
-	name                                    string
-	takesConnections, mayConnect, superuser bool
-	limit                                   int
+	Name             string
+	TakesConnections bool
+	Limit            int
+	MayConnect       bool
+	Superuser        bool
 }
 
 // invalidDatabase is the limit of a database whose DROP was interrupted.
@@ -322,14 +314,14 @@ const invalidDatabase = -2
 // refuses is what the server would say to a login, or nil.
 func (d database) refuses() *dialFailure {
 	switch {
-	case d.limit == invalidDatabase:
-		return saidOf(d.name, pgerrcode.ObjectNotInPrerequisiteState, `cannot connect to invalid database %q`)
-	case !d.takesConnections:
-		return saidOf(d.name, pgerrcode.ObjectNotInPrerequisiteState, `database %q is not currently accepting connections`)
-	case !d.mayConnect:
-		return saidOf(d.name, pgerrcode.InsufficientPrivilege, `permission denied for database %q`)
-	case d.limit == 0 && !d.superuser:
-		f := saidOf(d.name, pgerrcode.TooManyConnections, `too many connections for database %q`)
+	case d.Limit == invalidDatabase:
+		return saidOf(d.Name, pgerrcode.ObjectNotInPrerequisiteState, `cannot connect to invalid database %q`)
+	case !d.TakesConnections:
+		return saidOf(d.Name, pgerrcode.ObjectNotInPrerequisiteState, `database %q is not currently accepting connections`)
+	case !d.MayConnect:
+		return saidOf(d.Name, pgerrcode.InsufficientPrivilege, `permission denied for database %q`)
+	case d.Limit == 0 && !d.Superuser:
+		f := saidOf(d.Name, pgerrcode.TooManyConnections, `too many connections for database %q`)
 		f.kind = model.Permanent // with any other limit a connection may come free
 		return f
 	}

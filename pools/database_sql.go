@@ -40,22 +40,19 @@ const maxUnconnected = 1024
 // server. Of the others the least recently asked for is closed when there are more
 // than maxUnconnected.
 type databases struct {
-	asked  chan ask
-	closed chan *sharedDB // by its user
-	gone   chan string    // the key of a workspace whose database does not exist
-	log    *sparseLog
-	stop   chan struct{}
-	done   chan struct{} // from then on open and recent do not change
+	log *sparseLog
+	// turn holds the registry. Whoever has received it may read and change it, and
+	// sends it back at once.
+	turn chan *registry
+}
 
+type registry struct {
 	open map[string]*sharedDB
 	// recent has the ones that had not connected when they were last looked at, the
 	// most recently asked for first.
 	recent list.List
-}
-
-type ask struct {
-	workspace *Workspace
-	answer    chan *sql.DB
+	// ended: the manager is closed; from then on open and recent do not change.
+	ended bool
 }
 
 // sharedDB is what Workspace.DB returns, and its connector.
@@ -76,71 +73,24 @@ type sharedDB struct {
 	place *list.Element // in recent, or nil
 }
 
-func startDatabases(log *sparseLog) *databases {
-	d := &databases{
-		asked:  make(chan ask),
-		closed: make(chan *sharedDB),
-		log:    log,
-		gone:   make(chan string),
-		stop:   make(chan struct{}),
-		done:   make(chan struct{}),
-		open:   make(map[string]*sharedDB),
-	}
-	go d.run()
+func newDatabases(log *sparseLog) *databases {
+	d := &databases{log, make(chan *registry, 1)}
+	d.turn <- &registry{open: make(map[string]*sharedDB)}
 	return d
 }
 
-func (d *databases) run() {
-	defer close(d.done)
-	for {
-		select {
-		case a := <-d.asked:
-			a.answer <- d.of(a.workspace)
-		case s := <-d.closed:
-			d.forget(s)
-		case key := <-d.gone:
-			if s := d.open[key]; s != nil {
-				s.connected.Store(false)
-				if s.place == nil {
-					s.place = d.recent.PushFront(s)
-					d.closeUnconnected()
-				}
-			}
-		case <-d.stop:
-			for _, s := range d.open {
-				s.workspace.Store(nil)
-			}
-			return
-		}
-	}
-}
-
-func (d *databases) of(w *Workspace) *sql.DB {
-	s := d.open[w.key]
-	switch {
-	case s == nil:
-		s = newSharedDB(d, w)
-		d.open[w.key] = s
-		s.place = d.recent.PushFront(s)
-		d.closeUnconnected()
-	case s.place != nil:
-		d.recent.MoveToFront(s.place)
-	}
-	return s.db
-}
-
 // closeUnconnected keeps recent at its bound, but closes none that is in use.
-func (d *databases) closeUnconnected() {
-	for n := d.recent.Len(); n > 0 && d.recent.Len() > maxUnconnected; n-- {
-		s := d.recent.Back().Value.(*sharedDB)
+func (r *registry) closeUnconnected() {
+	for n := r.recent.Len(); n > 0 && r.recent.Len() > maxUnconnected; n-- {
+		s := r.recent.Back().Value.(*sharedDB)
 		switch {
 		case s.connected.Load():
-			d.recent.Remove(s.place)
+			r.recent.Remove(s.place)
 			s.place = nil
 		case s.db.Stats().OpenConnections > 0:
-			d.recent.MoveToFront(s.place)
+			r.recent.MoveToFront(s.place)
 		default:
-			d.forget(s)
+			r.forget(s)
 			if s.ended.CompareAndSwap(false, true) { // or its user closes it just now
 				_ = s.db.Close()
 			}
@@ -148,12 +98,12 @@ func (d *databases) closeUnconnected() {
 	}
 }
 
-func (d *databases) forget(s *sharedDB) {
-	if d.open[s.key] == s {
-		delete(d.open, s.key)
+func (r *registry) forget(s *sharedDB) {
+	if r.open[s.key] == s {
+		delete(r.open, s.key)
 	}
 	if s.place != nil {
-		d.recent.Remove(s.place)
+		r.recent.Remove(s.place)
 		s.place = nil
 	}
 }
@@ -161,31 +111,32 @@ func (d *databases) forget(s *sharedDB) {
 // get returns the workspace's *sql.DB; after end, one that says so.
 func (d *databases) get(w *Workspace) *sql.DB {
 	w = shortened(w)
-	a := ask{w, make(chan *sql.DB, 1)}
-	select {
-	case d.asked <- a:
-		return <-a.answer
-	case <-d.done:
+	r := <-d.turn
+	defer func() { d.turn <- r }()
+	s := r.open[w.key]
+	switch {
+	case s == nil && r.ended:
+		return closedDB()
+	case s == nil:
+		s = newSharedDB(d, w)
+		r.open[w.key] = s
+		s.place = r.recent.PushFront(s)
+		r.closeUnconnected()
+	case s.place != nil && !r.ended:
+		r.recent.MoveToFront(s.place)
 	}
-	if s := d.open[w.key]; s != nil {
-		return s.db
-	}
-	return closedDB()
+	return s.db
 }
 
-// shortened bounds what is kept of an id that cannot be one.
+// shortened bounds what is kept of an id that cannot be one: what is left is too long
+// for one, too, and refused for it.
 func shortened(w *Workspace) *Workspace {
 	const kept = 100
 	if len(w.id) <= kept {
 		return w
 	}
 	id := model.WorkspaceID(strings.Clone(string(w.id[:kept])))
-	refusal := fmt.Errorf("acquire: %w", &model.WorkspaceIDError{
-		ID: id, Reason: fmt.Sprintf("it has more than %d bytes", model.MaxNameLength)})
-	return &Workspace{
-		id: id, key: workspaceKey(id), databases: w.databases,
-		acquire: func(context.Context, model.WorkspaceID) (*Conn, error) { return nil, refusal },
-	}
+	return &Workspace{id: id, key: workspaceKey(id), databases: w.databases, acquire: w.acquire}
 }
 
 // closedDB is what a closed manager has for who asks for a *sql.DB: one for the process,
@@ -220,25 +171,36 @@ var errDBOfClosed = fmt.Errorf("use a *sql.DB of a closed connection manager: %w
 
 // noteGone is called when a workspace's database does not exist any more.
 func (d *databases) noteGone(key string) {
-	select {
-	case d.gone <- key:
-	case <-d.done:
+	r := <-d.turn
+	if s := r.open[key]; s != nil && !r.ended {
+		s.connected.Store(false)
+		if s.place == nil {
+			s.place = r.recent.PushFront(s)
+			r.closeUnconnected()
+		}
 	}
+	d.turn <- r
 }
 
 // end makes the *sql.DBs return model.ErrClosed. It does not close them: what they
 // returned then would be database/sql's "database is closed", which errors.Is does not
-// know. It is called once.
+// know.
 func (d *databases) end() {
-	close(d.stop)
-	<-d.done
+	r := <-d.turn
+	r.ended = true
+	for _, s := range r.open {
+		s.workspace.Store(nil)
+	}
+	d.turn <- r
 }
 
 // closeAll is called after end, when nobody has the manager any more.
 func (d *databases) closeAll() {
-	for _, s := range d.open {
+	r := <-d.turn
+	for _, s := range r.open {
 		_ = s.db.Close()
 	}
+	d.turn <- r
 }
 
 func newSharedDB(d *databases, w *Workspace) *sharedDB {
@@ -273,10 +235,11 @@ func (s *sharedDB) Close() error {
 	if w == nil || !s.ended.CompareAndSwap(false, true) {
 		return nil // the manager is closed, or has closed it
 	}
-	select {
-	case s.databases.closed <- s:
-	case <-s.databases.done:
+	r := <-s.databases.turn
+	if !r.ended {
+		r.forget(s)
 	}
+	s.databases.turn <- r
 	s.databases.log.warn("A *sql.DB that a workspace's users share was closed: use sql.OpenDB(workspace.Connector()) for a tool that closes it", func() logrus.Fields {
 		return logrus.Fields{"workspace_id": w.id}
 	})

@@ -55,7 +55,7 @@ func (m *Manager) startDumps(d *dumpFiles) error {
 		return err
 	}
 	m.dumps = d
-	if m.flight, m.noFlight = startFlightRecorder(ctx); m.noFlight != nil {
+	if m.flight, m.noFlight = startFlightRecorder(); m.noFlight != nil {
 		m.log.WithField("error", m.noFlight.Error()).Warn("Dumps will have no runtime.trace")
 	}
 	return nil
@@ -63,9 +63,6 @@ func (m *Manager) startDumps(d *dumpFiles) error {
 
 // dumpsEnded blocks until what startDumps started has ended.
 func (m *Manager) dumpsEnded(ctx context.Context) error {
-	if m.flight != nil {
-		<-m.flight.stopped // it touches no disk
-	}
 	if m.dumps == nil || within(m.dumps.ended, 0) {
 		return nil
 	}

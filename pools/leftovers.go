@@ -177,7 +177,7 @@ func (m *Manager) watchLeftovers(left leftovers, since time.Time) {
 			continue
 		}
 		for id, l := range left {
-			if !there[l.pid].Equal(l.began) {
+			if !slices.ContainsFunc(there, l.is) {
 				close(l.gone)
 				delete(left, id)
 			}
@@ -189,29 +189,22 @@ func (m *Manager) watchLeftovers(left leftovers, since time.Time) {
 	}
 }
 
-// thereStill is when the processes of these ids that there are have begun.
-func (m *Manager) thereStill(ctx context.Context, left leftovers) (map[int32]time.Time, error) {
+// serverProcess is one that there is now. Its id is used again when it has ended.
+type serverProcess struct {
+	PID   int32
+	Began time.Time
+}
+
+func (l *leftover) is(p serverProcess) bool { return p.PID == l.pid && p.Began.Equal(l.began) }
+
+// thereStill are the processes of these ids.
+func (m *Manager) thereStill(ctx context.Context, left leftovers) ([]serverProcess, error) {
 	ctx, stop := context.WithTimeout(ctx, askAtMost)
 	defer stop()
-	conn, err := m.acquireOwn(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer conn.Release()
 	var pids []int32
 	for _, l := range left {
 		pids = append(pids, l.pid)
 	}
-	rows, err := conn.Query(ctx, `SELECT pid, backend_start FROM pg_catalog.pg_stat_activity WHERE pid = ANY($1)`, pids)
-	if err != nil {
-		return nil, err
-	}
-	there := make(map[int32]time.Time)
-	var pid int32
-	var began time.Time
-	_, err = pgx.ForEachRow(rows, []any{&pid, &began}, func() error {
-		there[pid] = began
-		return nil
-	})
-	return there, err
+	return askOwn(ctx, m, pgx.RowToStructByPos[serverProcess],
+		`SELECT pid, backend_start FROM pg_catalog.pg_stat_activity WHERE pid = ANY($1)`, pids)
 }

@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/sirupsen/logrus"
 
 	"github.com/tenantpool/tenantpool/actor"
@@ -31,8 +32,8 @@ type Manager struct {
 	limitLog  *sparseLog
 	databases *databases
 	catalogue *catalogue
-	dumps     *dumpFiles      // nil without WithDumps
-	flight    *flightRecorder // nil if there is none: then noFlight says why
+	dumps     *dumpFiles     // nil without WithDumps
+	flight    flightRecorder // nil if there is none: then noFlight says why
 	noFlight  error
 	endDumps  context.CancelFunc
 
@@ -143,7 +144,7 @@ func Open(ctx context.Context, cfg model.Config, opts ...Option) (*Manager, erro
 	if cfg.LeaseWarnAfter > 0 {
 		go m.watchLeases(watching)
 	}
-	m.databases = startDatabases(newSparseLog(o.log))
+	m.databases = newDatabases(newSparseLog(o.log))
 	runtime.AddCleanup(m, (*databases).closeAll, m.databases) // it runs after Close only
 	if !o.late {
 		if err := m.meetServer(ctx); err != nil {
@@ -353,6 +354,9 @@ func (m *Manager) Close(ctx context.Context) error {
 		close(m.closing)
 		time.AfterFunc(closingAtMost, func() { close(m.overdue) })
 		m.endDumps()
+		if m.flight != nil {
+			m.flight.end()
+		}
 		m.endWatch()
 		m.databases.end()
 		m.catalogue.stop()
@@ -372,6 +376,18 @@ func (m *Manager) Close(ctx context.Context) error {
 // there may be only this one.
 func (m *Manager) acquireOwn(ctx context.Context) (*Conn, error) {
 	return m.acquire(ctx, systemShare, managersOwn)
+}
+
+// askOwn is one of those questions; each row of the answer becomes a T.
+func askOwn[T any](ctx context.Context, m *Manager, toT pgx.RowToFunc[T], sql string, args ...any) ([]T, error) {
+	conn, err := m.acquireOwn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Release()
+	rows, _ := conn.Query(ctx, sql, args...) // an error is the rows'
+	all, err := pgx.CollectRows(rows, toT)
+	return all, conn.backend.because(ctx, err)
 }
 
 // Format prints the Manager, with any verb, as the server it is of: what it

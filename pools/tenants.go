@@ -115,26 +115,19 @@ const othersAtMost = 2 * time.Second
 // others says who is connected to the database, in the server's own form. Background
 // workers, which have no user, are the server's affair.
 func (m *Manager) others(ctx context.Context, database string) error {
-	conn, err := m.acquireOwn(ctx)
-	if err != nil {
-		return err
+	type user struct {
+		Application string
+		Connections int
 	}
-	defer conn.Release()
-	rows, err := conn.Query(ctx, `
+	users, err := askOwn(ctx, m, pgx.RowToStructByPos[user], `
 		SELECT application_name, count(*) FROM pg_catalog.pg_stat_activity
 		WHERE datname = $1 AND usesysid IS NOT NULL GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 5`, database)
-	if err != nil {
+	if err != nil || len(users) == 0 {
 		return err
 	}
-	var application string
-	var connections int
 	var all []string
-	_, err = pgx.ForEachRow(rows, []any{&application, &connections}, func() error {
-		all = append(all, fmt.Sprintf("%q %d", application, connections))
-		return nil
-	})
-	if err != nil || len(all) == 0 {
-		return conn.backend.because(ctx, err)
+	for _, u := range users {
+		all = append(all, fmt.Sprintf("%q %d", u.Application, u.Connections))
 	}
 	return &model.SQLError{
 		Code:    pgerrcode.ObjectInUse,
@@ -157,21 +150,12 @@ func (m *Manager) Workspaces(ctx context.Context) ([]model.WorkspaceID, error) {
 		return nil, fmt.Errorf("list workspaces: %w", err)
 	}
 	prefix := databasePrefix(m.config.Prefix)
-	conn, err := m.acquireOwn(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("list workspaces: %w", err)
-	}
-	defer conn.Release()
-	rows, err := conn.Query(ctx, `
+	names, err := askOwn(ctx, m, pgx.RowTo[string], `
 		SELECT datname FROM pg_catalog.pg_database
 		WHERE pg_catalog.starts_with(datname, $1) AND datallowconn AND NOT datistemplate
 		      AND datname <> pg_catalog.current_database()`, prefix)
 	if err != nil {
 		return nil, fmt.Errorf("list workspaces: %w", err)
-	}
-	names, err := pgx.CollectRows(rows, pgx.RowTo[string])
-	if err != nil {
-		return nil, fmt.Errorf("list workspaces: %w", conn.backend.because(ctx, err))
 	}
 	ids := make([]model.WorkspaceID, 0, len(names))
 	for _, name := range names {
