@@ -63,12 +63,12 @@ traffic began.`,
 		},
 	}
 	flags := cmd.Flags()
-	flags.Var(wholeNumber{&o.workspaces, 1, 10_000}, "workspaces", "number of workspaces (1 to 10000)")
-	flags.Var(wholeNumber{&o.budget, 20, 10_000}, "budget", "number of connections, the manager's DB_MAX_CONNECTIONS (20 to 10000)")
-	flags.Var(wholeNumber{&o.workers, 1, 100_000}, "workers", "number of concurrent requests (1 to 100000)")
-	flags.Var(exponent{&o.zipf}, "zipf", "skew of the workspaces' popularity: the k-th gets a share of 1/k^zipf; 0 is uniform")
-	flags.Var(length{&o.length, 0, "0 (until interrupted) or a positive duration, such as 30s or 5m"}, "for", "how long to run; 0: until interrupted")
-	flags.Var(choice{&o.report, []string{textReport, jsonReport}}, "report", "format of the summary on standard output")
+	flags.Var(wholeNumber(&o.workspaces, 1, 10_000), "workspaces", "number of workspaces (1 to 10000)")
+	flags.Var(wholeNumber(&o.budget, 20, 10_000), "budget", "number of connections, the manager's DB_MAX_CONNECTIONS (20 to 10000)")
+	flags.Var(wholeNumber(&o.workers, 1, 100_000), "workers", "number of concurrent requests (1 to 100000)")
+	flags.Var(exponent(&o.zipf), "zipf", "skew of the workspaces' popularity: the k-th gets a share of 1/k^zipf; 0 is uniform")
+	flags.Var(duration(&o.length, 0, endless, "0 (until interrupted) or a positive duration, such as 30s or 5m"), "for", "how long to run; 0: until interrupted")
+	flags.Var(choice(&o.report, textReport, jsonReport), "report", "format of the summary on standard output")
 	flags.StringVar(&o.addr, "addr", o.addr, `address of the admin server; "" for none`)
 	flags.SortFlags = false
 	return cmd

@@ -3,82 +3,72 @@ package main
 import (
 	"fmt"
 	"math"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/spf13/pflag"
 )
 
-// The flags' values check themselves, so that the command line is refused as a
-// whole before anything is started. cobra adds the flag's name and the value.
-
-// wholeNumber is a flag from low to high.
-type wholeNumber struct {
-	value     *int
-	low, high int
+// setting is a flag or a variable whose value checks itself, so that the command line,
+// or the environment, is refused as a whole before anything is started. cobra adds the
+// flag's name and the value, fromEnv the variable's.
+type setting[T any] struct {
+	value      *T
+	kind, must string // what it is, and what its value must be
+	parse      func(string) (T, error)
+	good       func(T) bool
 }
 
-func (n wholeNumber) String() string { return strconv.Itoa(deref(n.value)) }
-func (n wholeNumber) Type() string   { return "number" }
+func (s setting[T]) String() string { return fmt.Sprint(*s.value) }
+func (s setting[T]) Type() string   { return s.kind }
 
-func (n wholeNumber) Set(s string) error {
-	v, err := strconv.Atoi(s)
-	if err != nil || v < n.low || v > n.high {
-		return fmt.Errorf("it must be a whole number from %d to %d", n.low, n.high)
+func (s setting[T]) Set(text string) error {
+	v, err := s.parse(text)
+	if err != nil || !s.good(v) {
+		return fmt.Errorf("it must be %s", s.must)
 	}
-	*n.value = v
+	*s.value = v
 	return nil
 }
 
-// exponent is a flag of 0 or more.
-type exponent struct{ value *float64 }
-
-func (e exponent) String() string { return strconv.FormatFloat(deref(e.value), 'g', -1, 64) }
-func (e exponent) Type() string   { return "number" }
-
-func (e exponent) Set(s string) error {
-	v, err := strconv.ParseFloat(s, 64)
-	if err != nil || !(v >= 0) || math.IsInf(v, 0) {
-		return fmt.Errorf("it must be a number of 0 or more, such as 1.2")
+// fromEnv leaves the default where nothing is set.
+func fromEnv(variable string, v pflag.Value) error {
+	given := os.Getenv(variable)
+	if given == "" {
+		return nil
 	}
-	*e.value = v
+	if err := v.Set(given); err != nil {
+		return fmt.Errorf("%s is %q: %w", variable, given, err)
+	}
 	return nil
 }
 
-// length is a flag of a duration.
-type length struct {
-	value *time.Duration
-	least time.Duration
-	must  string // what it must be
+func wholeNumber(value *int, low, high int) pflag.Value {
+	return setting[int]{value, "number", fmt.Sprintf("a whole number from %d to %d", low, high), strconv.Atoi,
+		func(n int) bool { return n >= low && n <= high }}
 }
 
-func (l length) String() string { return deref(l.value).String() }
-func (l length) Type() string   { return "duration" }
-
-func (l length) Set(s string) error {
-	v, err := time.ParseDuration(s)
-	if err != nil || v < l.least {
-		return fmt.Errorf("it must be %s", l.must)
-	}
-	*l.value = v
-	return nil
+func exponent(value *float64) pflag.Value {
+	return setting[float64]{value, "number", "a number of 0 or more, such as 1.2",
+		func(s string) (float64, error) { return strconv.ParseFloat(s, 64) },
+		func(v float64) bool { return v >= 0 && !math.IsInf(v, 0) }}
 }
 
-// choice is a flag with a few possible values.
-type choice struct {
-	value    *string
-	accepted []string
+func duration(value *time.Duration, low, high time.Duration, must string) pflag.Value {
+	return setting[time.Duration]{value, "duration", must, time.ParseDuration,
+		func(d time.Duration) bool { return d >= low && d <= high }}
 }
 
-func (c choice) String() string { return deref(c.value) }
-func (c choice) Type() string   { return strings.Join(c.accepted, "|") }
+// endless is a duration's bound that is none.
+const endless time.Duration = math.MaxInt64
 
-func (c choice) Set(s string) error {
-	if !slices.Contains(c.accepted, s) {
-		return fmt.Errorf("it must be %s", strings.Join(c.accepted, " or "))
-	}
-	*c.value = s
-	return nil
+func choice(value *string, accepted ...string) pflag.Value {
+	return setting[string]{value, strings.Join(accepted, "|"), strings.Join(accepted, " or "),
+		func(s string) (string, error) { return s, nil },
+		func(s string) bool { return slices.Contains(accepted, s) }}
 }
 
 // choices is a flag with some of a few possible values, or all.
@@ -88,7 +78,7 @@ type choices struct {
 }
 
 func (c choices) String() string {
-	if names := deref(c.value); len(names) < len(c.accepted) {
+	if names := *c.value; len(names) < len(c.accepted) {
 		return strings.Join(names, ",")
 	}
 	return "all"
@@ -109,12 +99,4 @@ func (c choices) Set(s string) error {
 	}
 	*c.value = names
 	return nil
-}
-
-// deref allows for nil: the flag package calls String on the zero value of each type.
-func deref[T any](p *T) (v T) {
-	if p != nil {
-		v = *p
-	}
-	return v
 }

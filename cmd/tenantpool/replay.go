@@ -63,7 +63,7 @@ step what happened while that workspace waited.`,
 	flags.StringVar((*string)(&r.workspace), "workspace", "", "tell step by step why this workspace waited")
 	flags.Uint64Var((*uint64)(&r.lease), "lease", 0, "with --workspace: only while this acquire waited")
 	flags.BoolVar(&r.all, "all", false, "show every message and every effect")
-	flags.Var(wholeNumber{&r.lines, 0, 1_000_000_000}, "lines", "how many lines to show at most; 0: all")
+	flags.Var(wholeNumber(&r.lines, 0, 1_000_000_000), "lines", "how many lines to show at most; 0: all")
 	flags.SortFlags = false
 	return cmd
 }

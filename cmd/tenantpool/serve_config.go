@@ -41,6 +41,12 @@ const defaultServerWait = time.Minute
 // defaultDumpAfter is a wait that people notice, and shorter than DB_ACQUIRE_TIMEOUT.
 const defaultDumpAfter = 2 * time.Second
 
+// longest is of durations that have no bound of their own: longer is a slip.
+const longest = 24 * time.Hour
+
+// mostAtOnce is more requests than one process serves.
+const mostAtOnce = 100_000
+
 // serveSettings is what the environment says.
 type serveSettings struct {
 	pool       model.Config
@@ -57,7 +63,11 @@ func serveConfig() (set serveSettings, err error) {
 	o := &set.web
 	note(accessFromEnv(o))
 	o.ShutdownTimeout = requestsWithin
-	note(durationFromEnv(maxTokenTTLVariable, &o.MaxTokenTTL, web.MinTTL, web.MaxTTL))
+	noteDuration := func(variable string, into *time.Duration, low, high time.Duration) {
+		must := fmt.Sprintf("a duration with its unit, such as 500ms, 30s or 12h, from %v to %v", low, high)
+		note(fromEnv(variable, duration(into, low, high, must)))
+	}
+	noteDuration(maxTokenTTLVariable, &o.MaxTokenTTL, web.MinTTL, web.MaxTTL)
 	if path := os.Getenv(revocationsVariable); path != "" {
 		if o.Revocations, err = web.ReadRevocations(path); err != nil {
 			note(fmt.Errorf("%s: %w: mend it, or create it empty", revocationsVariable, err))
@@ -68,17 +78,20 @@ func serveConfig() (set serveSettings, err error) {
 			note(fmt.Errorf("%s is %q: it must be true or false", workspaceMetricsVariable, given))
 		}
 	}
-	note(durationFromEnv(shutdownDelayVariable, &o.ShutdownDelay, 0, longest))
+	noteDuration(shutdownDelayVariable, &o.ShutdownDelay, 0, longest)
 	set.serverWait = defaultServerWait
-	note(durationFromEnv(serverWaitVariable, &set.serverWait, 0, longest))
+	noteDuration(serverWaitVariable, &set.serverWait, 0, longest)
 	for variable, into := range map[string]*int{
 		queriesVariable: &o.Query.Concurrent, ownQueriesVariable: &o.Query.ConcurrentPerSubject,
 		streamsVariable: &o.Streams, ownStreamsVariable: &o.StreamsPerSubject,
 	} {
-		note(countFromEnv(variable, into))
+		note(fromEnv(variable, wholeNumber(into, 1, mostAtOnce)))
 	}
-	set.dumps, err = dumpConfig()
-	note(err)
+	dumpAfter := defaultDumpAfter
+	noteDuration(dumpAfterVariable, &dumpAfter, time.Millisecond, longest)
+	if dir := os.Getenv(dumpDirVariable); dir != "" {
+		set.dumps = append(set.dumps, pools.WithDumps(dir, dumpAfter))
+	}
 	return set, errors.Join(wrong...)
 }
 
@@ -99,50 +112,4 @@ func accessFromEnv(o *web.Options) error {
 		wrong = append(wrong, fmt.Errorf("%s: %w", publicKeyVariable, err))
 	}
 	return errors.Join(wrong...)
-}
-
-// longest is of durations that have no bound of their own: longer is a slip.
-const longest = 24 * time.Hour
-
-// durationFromEnv leaves the default where nothing is set.
-func durationFromEnv(variable string, into *time.Duration, least, most time.Duration) error {
-	given := os.Getenv(variable)
-	if given == "" {
-		return nil
-	}
-	d, err := time.ParseDuration(given)
-	if err != nil || d < least || d > most {
-		return fmt.Errorf("%s is %q: it must be a duration with its unit, such as 500ms, 30s or 12h, from %v to %v", variable, given, least, most)
-	}
-	*into = d
-	return nil
-}
-
-// mostAtOnce is more requests than one process serves.
-const mostAtOnce = 100_000
-
-// countFromEnv leaves the default, 0, where nothing is set.
-func countFromEnv(variable string, into *int) error {
-	given := os.Getenv(variable)
-	if given == "" {
-		return nil
-	}
-	n, err := strconv.Atoi(given)
-	if err != nil || n < 1 || n > mostAtOnce {
-		return fmt.Errorf("%s is %q: it must be a number from 1 to %d", variable, given, mostAtOnce)
-	}
-	*into = n
-	return nil
-}
-
-// dumpConfig is the option that the environment asks for, or none.
-func dumpConfig() ([]pools.Option, error) {
-	after := defaultDumpAfter
-	if err := durationFromEnv(dumpAfterVariable, &after, time.Millisecond, longest); err != nil {
-		return nil, err
-	}
-	if dir := os.Getenv(dumpDirVariable); dir != "" {
-		return []pools.Option{pools.WithDumps(dir, after)}, nil
-	}
-	return nil, nil
 }

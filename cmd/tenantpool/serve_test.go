@@ -50,7 +50,7 @@ func TestServeSaysAllThatIsWrong(t *testing.T) {
 		`LOG_FORMAT is "xml": it must be json or text`, `LOG_LEVEL is "loud": it must be debug, info, warn or error`, "DB_PASSWORD and DB_PASSWORD_FILE are both set",
 		`TENANTPOOL_MAX_TOKEN_TTL is "9000h"`, malformed + ": line 1: it must begin with token",
 		`TENANTPOOL_SHUTDOWN_DELAY is "-1s"`, `TENANTPOOL_SERVER_WAIT is "soon"`,
-		`TENANTPOOL_MAX_QUERIES is "0": it must be a number from 1 to`, `TENANTPOOL_MAX_STREAMS_PER_SUBJECT is "many"`} {
+		`TENANTPOOL_MAX_QUERIES is "0": it must be a whole number from 1 to`, `TENANTPOOL_MAX_STREAMS_PER_SUBJECT is "many"`} {
 		if !strings.Contains(whyEnded(t, stderr), want) {
 			t.Errorf("it does not say %q: %s", want, stderr)
 		}

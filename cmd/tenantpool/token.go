@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -49,9 +48,13 @@ func newToken() *cobra.Command {
 		},
 	}
 	flags := cmd.Flags()
-	flags.Var(choice{(*string)(&c.Role), []string{string(web.Viewer), string(web.Operator), string(web.Service)}}, "role", "what the token may do")
-	flags.Var(lifetime{&c.TTL, web.MinTTL, web.MaxTTL}, "ttl", "how long the token is valid")
-	flags.Var(workspaceIDList{&c.Workspaces}, "workspace", "a workspace in which a service token may run statements; repeat it for more")
+	flags.Var(choice((*string)(&c.Role), string(web.Viewer), string(web.Operator), string(web.Service)), "role", "what the token may do")
+	flags.Var(duration(&c.TTL, web.MinTTL, web.MaxTTL, fmt.Sprintf("a duration from %v to %v, such as 15m or 8h", web.MinTTL, web.MaxTTL)), "ttl", "how long the token is valid")
+	flags.Func("workspace", "the `ID` of a workspace in which a service token may run statements; repeat it for more", func(s string) error {
+		id, err := model.ParseWorkspaceID(s)
+		c.Workspaces = append(c.Workspaces, id)
+		return err
+	})
 	flags.StringVar(&c.Subject, "subject", "", "who gets the token; the audit log names them")
 	flags.SortFlags = false
 	cmd.AddCommand(newTokenInspect())
@@ -82,44 +85,4 @@ func privateKeyFromEnv() (web.PrivateKey, error) {
 		return web.PrivateKey{}, fmt.Errorf("%s: %w", privateKeyVariable, err)
 	}
 	return key, nil
-}
-
-// lifetime is a flag of a duration from low to high.
-type lifetime struct {
-	value     *time.Duration
-	low, high time.Duration
-}
-
-func (l lifetime) String() string { return deref(l.value).String() }
-func (l lifetime) Type() string   { return "duration" }
-
-func (l lifetime) Set(s string) error {
-	v, err := time.ParseDuration(s)
-	if err != nil || v < l.low || v > l.high {
-		return fmt.Errorf("it must be a duration from %v to %v, such as 15m or 8h", l.low, l.high)
-	}
-	*l.value = v
-	return nil
-}
-
-// workspaceIDList is a flag that may be given several times.
-type workspaceIDList struct{ value *[]model.WorkspaceID }
-
-func (w workspaceIDList) String() string {
-	var all []string
-	for _, id := range deref(w.value) {
-		all = append(all, string(id))
-	}
-	return strings.Join(all, ",")
-}
-
-func (w workspaceIDList) Type() string { return "ID" }
-
-func (w workspaceIDList) Set(s string) error {
-	id, err := model.ParseWorkspaceID(s)
-	if err != nil {
-		return err
-	}
-	*w.value = append(*w.value, id)
-	return nil
 }
