@@ -138,16 +138,14 @@ func drawSVG(all []Report) ([]byte, error) {
 		top := height - margin
 		for _, r := range all {
 			bottom := top - r.height()
-			if err := r.draw(chart.Part(whole, margin, chartWidth-margin, bottom, top)); err != nil {
-				return fmt.Errorf("workload %q: %w", r.Workload, err)
-			}
+			r.draw(chart.Part(whole, margin, chartWidth-margin, bottom, top))
 			top = bottom - rowGap
 		}
 		return nil
 	})
 }
 
-func (r Report) draw(row draw.Canvas) error {
+func (r Report) draw(row draw.Canvas) {
 	row.FillText(chart.Style(16, font.WeightBold, chart.Ink), vg.Point{X: row.Min.X, Y: row.Max.Y - 16}, r.title())
 	strategies := r.served()
 	names := make([]string, len(strategies))
@@ -158,25 +156,20 @@ func (r Report) draw(row draw.Canvas) error {
 	}
 	left, rest := row.Min.X, row.Size().X-width
 	for i, p := range []struct {
-		make  func([]StrategyReport) (panel, error)
+		panel
 		share vg.Length
-	}{{throughput, 0.32}, {latencies, 0.36}, {hitRatios, 0.32}} {
-		made, err := p.make(strategies)
-		if err != nil {
-			return err
-		}
+	}{{throughput(strategies), 0.32}, {latencies(strategies), 0.36}, {hitRatios(strategies), 0.32}} {
 		right := left + p.share*rest
 		header := left
 		if i == 0 {
 			right += width
 			header += width
-			made.nameY(names)
+			p.nameY(names)
 		} else {
-			made.nameY(make([]string, len(names)))
+			p.nameY(make([]string, len(names)))
 		}
-		made.drawHeader(chart.Part(row, header, right, row.Max.Y-titleHeight-headerHeight, row.Max.Y-titleHeight))
-		made.Draw(chart.Part(row, left, right-panelGap, row.Min.Y, row.Max.Y-titleHeight-headerHeight))
+		p.drawHeader(chart.Part(row, header, right, row.Max.Y-titleHeight-headerHeight, row.Max.Y-titleHeight))
+		p.Draw(chart.Part(row, left, right-panelGap, row.Min.Y, row.Max.Y-titleHeight-headerHeight))
 		left = right
 	}
-	return nil
 }

@@ -16,49 +16,37 @@ import (
 )
 
 // throughput shows the medians and, as whiskers, the range of the rounds.
-func throughput(all []StrategyReport) (panel, error) {
+func throughput(all []StrategyReport) panel {
 	p := newPanel("Throughput", "requests/s: median of the rounds, and their range")
 	values := make([]float64, len(all))
 	for i, s := range all {
 		values[i] = s.RequestsPerSecond.Median
 	}
-	if err := p.bars(values, 18, 0, chart.Blue); err != nil {
-		return p, err
-	}
+	p.bars(values, 18, 0, chart.Blue)
 	for i, s := range all {
 		of, y := s.RequestsPerSecond, row(all, i)
-		whiskers, err := plotter.NewXErrorBars(struct {
-			plotter.XYs
-			plotter.XErrors
-		}{plotter.XYs{{X: of.Min, Y: y}}, plotter.XErrors{{High: of.Max - of.Min}}})
-		if err != nil {
-			return p, err
-		}
-		whiskers.LineStyle = draw.LineStyle{Color: chart.Ink.Color(), Width: 1}
-		whiskers.CapWidth = 7
-		p.Add(whiskers)
-		if err := p.label(chart.English.Sprintf("%.0f", of.Median), of.Max, y, besideBar, 11, chart.Ink); err != nil {
-			return p, err
-		}
+		p.Add(&plotter.XErrorBars{
+			XYs: plotter.XYs{{X: of.Min, Y: y}}, XErrors: plotter.XErrors{{High: of.Max - of.Min}},
+			LineStyle: draw.LineStyle{Color: chart.Ink.Color(), Width: 1}, CapWidth: 7,
+		})
+		p.label(chart.English.Sprintf("%.0f", of.Median), of.Max, y, besideBar, 11, chart.Ink)
 		if s.Failed > 0 {
 			words := chart.English.Sprintf("%d errors", s.Failed)
 			if s.Failed == 1 {
 				words = "1 error"
 			}
-			if err := p.label(words, of.Max, y, besideBar.Add(vg.Point{Y: -13}), 10, chart.Red); err != nil {
-				return p, err
-			}
+			p.label(words, of.Max, y, besideBar.Add(vg.Point{Y: -13}), 10, chart.Red)
 		}
 	}
 	p.X.Min = 0
 	p.X.Max = max(p.X.Max, 1)
 	p.X.Tick.Marker = chart.RoundTicks{}
-	return p, nil
+	return p
 }
 
 // latencies shows the percentiles as points, because a logarithmic axis has no
 // zero for a bar to start from. A strategy that served nobody has none.
-func latencies(all []StrategyReport) (panel, error) {
+func latencies(all []StrategyReport) panel {
 	marks := []legendEntry{
 		{"p50", chart.Blue, draw.CircleGlyph{}}, {"p99", chart.Amber, draw.BoxGlyph{}}, {"p99.9", chart.Red, draw.PyramidGlyph{}},
 	}
@@ -74,9 +62,7 @@ func latencies(all []StrategyReport) (panel, error) {
 	from, to := decades(low, high)
 	for i, s := range all {
 		if s.P50Ms.Median <= 0 {
-			if err := p.label("not measured", from, row(all, i), besideBar, 10, chart.Pale); err != nil {
-				return p, err
-			}
+			p.label("not measured", from, row(all, i), besideBar, 10, chart.Pale)
 			continue
 		}
 		var points plotter.XYs
@@ -85,29 +71,18 @@ func latencies(all []StrategyReport) (panel, error) {
 			points = append(points, plotter.XY{X: ms, Y: row(all, i)})
 			words = append(words, milliseconds(ms))
 		}
-		line, err := plotter.NewLine(points)
-		if err != nil {
-			return p, err
-		}
-		line.LineStyle = draw.LineStyle{Color: chart.Gray.Color(), Width: 2}
-		scatter, err := plotter.NewScatter(points)
-		if err != nil {
-			return p, err
-		}
-		scatter.GlyphStyleFunc = func(i int) draw.GlyphStyle {
+		line := &plotter.Line{XYs: points, LineStyle: draw.LineStyle{Color: chart.Gray.Color(), Width: 2}}
+		p.Add(line, &plotter.Scatter{XYs: points, GlyphStyleFunc: func(i int) draw.GlyphStyle {
 			return draw.GlyphStyle{Color: marks[i].shade.Color(), Radius: 4.5, Shape: marks[i].shape}
-		}
-		p.Add(line, scatter)
-		if err := p.label(strings.Join(words, " / "), points[len(points)-1].X, row(all, i), besidePoint, 10, chart.Ink); err != nil {
-			return p, err
-		}
+		}})
+		p.label(strings.Join(words, " / "), points[len(points)-1].X, row(all, i), besidePoint, 10, chart.Ink)
 	}
 	p.X.Min, p.X.Max = from, to
-	return p, nil
+	return p
 }
 
 // hitRatios shows each strategy's ratio beside those that its trace allowed.
-func hitRatios(all []StrategyReport) (panel, error) {
+func hitRatios(all []StrategyReport) panel {
 	series := []struct {
 		legendEntry
 		of func(StrategyReport) Spread
@@ -122,17 +97,13 @@ func hitRatios(all []StrategyReport) (panel, error) {
 		offset := vg.Length(1-i) * 10
 		for j, s := range all {
 			values[j] = 100 * one.of(s).Median
-			if err := p.label(fmt.Sprintf("%.1f", values[j]), values[j], row(all, j), besideBar.Add(vg.Point{Y: offset}), 9, chart.Ink); err != nil {
-				return p, err
-			}
+			p.label(fmt.Sprintf("%.1f", values[j]), values[j], row(all, j), besideBar.Add(vg.Point{Y: offset}), 9, chart.Ink)
 		}
-		if err := p.bars(values, 8, offset, one.shade); err != nil {
-			return p, err
-		}
+		p.bars(values, 8, offset, one.shade)
 	}
 	p.X.Min, p.X.Max = 0, 100
 	p.X.Tick.Marker = chart.RoundTicks{}
-	return p, nil
+	return p
 }
 
 // Where a label stands, seen from the end of what it labels.
@@ -202,34 +173,19 @@ func (p panel) drawHeader(c draw.Canvas) {
 }
 
 // bars adds one bar for each strategy, offset from the middle of its row.
-func (p panel) bars(values []float64, width, offset vg.Length, s chart.Shade) error {
+func (p panel) bars(values []float64, width, offset vg.Length, s chart.Shade) {
 	lengths := make(plotter.Values, len(values))
 	for i, value := range values {
 		lengths[int(row(values, i))] = value
 	}
-	drawn, err := plotter.NewBarChart(lengths, width)
-	if err != nil {
-		return err
-	}
-	drawn.Horizontal = true
-	drawn.Offset = offset
-	drawn.Color = s.Color()
-	drawn.LineStyle.Width = 0
-	p.Add(drawn)
-	return nil
+	p.Add(&plotter.BarChart{Values: lengths, Width: width, Color: s.Color(), Offset: offset, Horizontal: true})
 }
 
 // label writes words right of a place.
-func (p panel) label(words string, x, y float64, offset vg.Point, size vg.Length, s chart.Shade) error {
-	labels, err := plotter.NewLabels(plotter.XYLabels{XYs: plotter.XYs{{X: x, Y: y}}, Labels: []string{words}})
-	if err != nil {
-		return err
-	}
-	labels.TextStyle[0] = chart.Style(size, font.WeightNormal, s)
-	labels.TextStyle[0].YAlign = text.YCenter
-	labels.Offset = offset
-	p.Add(labels)
-	return nil
+func (p panel) label(words string, x, y float64, offset vg.Point, size vg.Length, s chart.Shade) {
+	style := chart.Style(size, font.WeightNormal, s)
+	style.YAlign = text.YCenter
+	p.Add(&plotter.Labels{XYs: plotter.XYs{{X: x, Y: y}}, Labels: []string{words}, TextStyle: []text.Style{style}, Offset: offset})
 }
 
 // powersOfTen are the ticks of a logarithmic axis.
