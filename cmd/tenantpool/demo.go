@@ -101,7 +101,7 @@ type show struct {
 	stage   *stage.Stage
 	watch   *serverview.Watch // the server's own view of what the demo does
 	manager *pools.Manager
-	filler  *filler
+	filler  *background
 	admin   *admin // nil too when none is wanted
 }
 
@@ -132,9 +132,11 @@ func setUp(ctx context.Context, o demoOptions, con *stage.Console) (_ *show, err
 	if s.manager, err = pools.Open(ctx, s.stage.Config, pools.WithLogger(log)); err != nil {
 		return nil, err
 	}
-	if s.filler, err = startFiller(ctx, s.manager, s.stage.Config.SystemLimits().PerWorkspace); err != nil {
+	share := s.stage.Config.SystemLimits().PerWorkspace
+	if err = fill(ctx, s.manager, share); err != nil {
 		return nil, err
 	}
+	s.filler = inBackground(func(running context.Context) { keepFull(running, s.manager, share) })
 	return s, s.admin.serve(s.manager, log, con)
 }
 
@@ -148,9 +150,7 @@ func (s *show) tearDown(rep *report, con *stage.Console) error {
 	defer stop()
 	var failed []error
 	s.admin.close()
-	if s.filler != nil {
-		s.filler.stop()
-	}
+	s.filler.stop()
 	if s.manager != nil {
 		failed = append(failed, s.manager.Close(ctx))
 	}
@@ -183,7 +183,7 @@ func (s *show) play(ctx context.Context, o demoOptions, con *stage.Console) (rep
 	}
 	con.Printf("%s workers send requests to all of them%s\n", stage.Grouped(o.workers), until)
 	traffic := stage.NewTraffic(s.manager, s.stage, o.zipf)
-	shown := startLive(traffic, s.manager, before, con)
+	shown := inBackground(func(ctx context.Context) { showLive(ctx, traffic, s.manager, before, con) })
 	untold := context.AfterFunc(ctx, func() {
 		con.Printf("interrupted: letting the requests under way finish (interrupt again to exit at once)")
 	})
@@ -201,31 +201,17 @@ func (s *show) play(ctx context.Context, o demoOptions, con *stage.Console) (rep
 	return newReport(o, s.stage.Config, tally, took, before, after), err
 }
 
-// filler keeps the application's part of the system share open, as a busy application
-// does. Without it the server would have a few connections to spare, and would not
-// notice if the manager used a slot too early.
-type filler struct {
-	end   context.CancelFunc
-	ended chan struct{}
-}
-
 // fillEvery is shorter than the time after which an idle connection is closed.
 const fillEvery = time.Minute
 
-func startFiller(ctx context.Context, manager *pools.Manager, share int) (*filler, error) {
-	if err := fill(ctx, manager, share); err != nil {
-		return nil, err
+// keepFull keeps the application's part of the system share open, as a busy application
+// does. Without it the server would have a few connections to spare, and would not
+// notice if the manager used a slot too early.
+func keepFull(ctx context.Context, manager *pools.Manager, share int) {
+	for ctx.Err() == nil {
+		stage.Pause(ctx, fillEvery)
+		_ = fill(ctx, manager, share) // the next one may do better
 	}
-	running, end := context.WithCancel(context.Background())
-	f := &filler{end: end, ended: make(chan struct{})}
-	go func() {
-		defer close(f.ended)
-		for running.Err() == nil {
-			stage.Pause(running, fillEvery)
-			_ = fill(running, manager, share) // the next one may do better
-		}
-	}()
-	return f, nil
 }
 
 // fill borrows all of the share at once, and gives it back.
@@ -240,7 +226,26 @@ func fill(ctx context.Context, manager *pools.Manager, share int) error {
 	return nil
 }
 
-func (f *filler) stop() {
-	f.end()
-	<-f.ended
+// background is what runs until it is stopped. nil has ended.
+type background struct {
+	end   context.CancelFunc
+	ended chan struct{}
+}
+
+func inBackground(do func(context.Context)) *background {
+	ctx, end := context.WithCancel(context.Background())
+	b := &background{end, make(chan struct{})}
+	go func() {
+		defer close(b.ended)
+		do(ctx)
+	}()
+	return b
+}
+
+// stop blocks until it has ended.
+func (b *background) stop() {
+	if b != nil {
+		b.end()
+		<-b.ended
+	}
 }

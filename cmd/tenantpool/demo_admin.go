@@ -19,8 +19,7 @@ import (
 // the demo. nil: there is none.
 type admin struct {
 	listener net.Listener
-	stop     context.CancelFunc
-	ended    chan struct{} // nil until it serves
+	serving  *background // nil until it does
 }
 
 const (
@@ -46,7 +45,7 @@ func listenAdmin(o demoOptions, con *stage.Console) (*admin, error) {
 	if err != nil {
 		return nil, fmt.Errorf("admin server: %w (--addr chooses another address, --addr \"\" none)", err)
 	}
-	return &admin{listener: l, stop: func() {}}, nil
+	return &admin{listener: l}, nil
 }
 
 // serve answers from now on, and says how to ask.
@@ -72,14 +71,11 @@ func (a *admin) serve(manager *pools.Manager, log logrus.FieldLogger, con *stage
 	if err != nil {
 		return err
 	}
-	ctx, stop := context.WithCancel(context.Background())
-	a.stop, a.ended = stop, make(chan struct{})
-	go func() {
-		defer close(a.ended)
+	a.serving = inBackground(func(ctx context.Context) {
 		if err := server.Serve(ctx, a.listener); err != nil && ctx.Err() == nil {
 			con.Printf("the admin server has ended: %v", err) // the demo goes on
 		}
-	}()
+	})
 	url := "http://" + reachable(a.listener.Addr())
 	con.Printf("dashboard       %s/", url)
 	con.Printf("operator token  %s", operator)
@@ -104,10 +100,6 @@ func (a *admin) close() {
 	if a == nil {
 		return
 	}
-	a.stop()
-	if a.ended == nil {
-		_ = a.listener.Close()
-		return
-	}
-	<-a.ended
+	a.serving.stop()
+	_ = a.listener.Close() // Serve has closed it, where it came that far
 }

@@ -10,12 +10,6 @@ import (
 	"github.com/tenantpool/tenantpool/pools"
 )
 
-// live shows what goes on while it goes on: a row that is rewritten in place on a
-// terminal, a new row now and then elsewhere.
-type live struct {
-	quit, ended chan struct{}
-}
-
 const (
 	redrawEvery = 250 * time.Millisecond
 	// Where nothing is rewritten: the first row soon, the others at leisure.
@@ -23,48 +17,29 @@ const (
 	rowEvery = 3 * time.Second
 )
 
-// startLive shows the difference to before until stop.
-func startLive(traffic *stage.Traffic, manager *pools.Manager, before model.Stats, con *stage.Console) *live {
-	l := &live{quit: make(chan struct{}), ended: make(chan struct{})}
-	first, every := firstRow, rowEvery
+// showLive shows what goes on, since before, until ctx is done: a row that is rewritten in
+// place on a terminal, a new row now and then elsewhere.
+func showLive(ctx context.Context, traffic *stage.Traffic, manager *pools.Manager, before model.Stats, con *stage.Console) {
+	wait, every := firstRow, rowEvery
 	if con.Rewrites() {
-		first, every = redrawEvery, redrawEvery
+		wait, every = redrawEvery, redrawEvery
 	}
 	con.Printf(liveHeader)
 	began := time.Now()
-	go func() {
-		defer close(l.ended)
-		var rate rate
-		rate.add(0, 0)
-		draw := func() {
-			now := time.Since(began)
-			sent, failed := traffic.SoFar()
-			rate.add(now, sent)
-			stats, err := manager.Stats(context.Background())
-			if err != nil {
-				return // the manager has ended; the summary says why
-			}
-			con.Log(liveRow(now, rate.perSecond(), stats.Workspaces, before.Workspaces.Counters, failed))
+	var rate rate
+	rate.add(0, 0)
+	for ended := false; !ended; wait = every {
+		stage.Pause(ctx, wait)
+		ended = ctx.Err() != nil // this row is the last word
+		now := time.Since(began)
+		sent, failed := traffic.SoFar()
+		rate.add(now, sent)
+		stats, err := manager.Stats(context.Background())
+		if err != nil {
+			return // the manager has ended; the summary says why
 		}
-		timer := time.NewTimer(first)
-		defer timer.Stop()
-		for {
-			select {
-			case <-timer.C:
-				draw()
-				timer.Reset(every)
-			case <-l.quit:
-				draw() // the last word
-				return
-			}
-		}
-	}()
-	return l
-}
-
-func (l *live) stop() {
-	close(l.quit)
-	<-l.ended
+		con.Log(liveRow(now, rate.perSecond(), stats.Workspaces, before.Workspaces.Counters, failed))
+	}
 }
 
 // The row is 77 characters wide, so that it fits a terminal of 80 even with the
