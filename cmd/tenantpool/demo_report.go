@@ -146,8 +146,8 @@ func (r *report) writeText(out io.Writer) error {
 	for _, kind := range slices.Sorted(maps.Keys(r.ErrorExamples)) {
 		s.line("      %s %s, the first: %s", stage.Grouped(r.Errors[kind]), kind, r.ErrorExamples[kind])
 	}
-	s.cell("p50", inMs(r.P50Ms), "%s for the acquire alone", inMs(r.AcquireP50Ms))
-	s.cell("p99", inMs(r.P99Ms), "%s for the acquire alone", inMs(r.AcquireP99Ms))
+	s.cell("p50", stage.Milliseconds(r.P50Ms)+" ms", "%s ms for the acquire alone", stage.Milliseconds(r.AcquireP50Ms))
+	s.cell("p99", stage.Milliseconds(r.P99Ms)+" ms", "%s ms for the acquire alone", stage.Milliseconds(r.AcquireP99Ms))
 
 	s.section("Connections")
 	s.figure("hits", r.Hits, "%.1f %% of acquires found an idle one of their workspace", 100*r.HitRatio)
@@ -185,18 +185,6 @@ func (s *summary) figure(name string, n uint64, format string, args ...any) {
 
 func (s *summary) cell(name, value, format string, args ...any) {
 	s.line("%s", strings.TrimRight(fmt.Sprintf("    %-10s %12s   %s", name, value, fmt.Sprintf(format, args...)), " "))
-}
-
-// inMs has about three digits that count.
-func inMs(ms float64) string {
-	switch {
-	case ms < 10:
-		return fmt.Sprintf("%.2f ms", ms)
-	case ms < 100:
-		return fmt.Sprintf("%.1f ms", ms)
-	default:
-		return fmt.Sprintf("%.0f ms", ms)
-	}
 }
 
 // rounded drops digits that mean nothing.

@@ -12,6 +12,7 @@ import (
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
 
+	"github.com/tenantpool/tenantpool/cmd/internal/stage"
 	"github.com/tenantpool/tenantpool/internal/chart"
 )
 
@@ -69,7 +70,7 @@ func latencies(all []StrategyReport) panel {
 		var words []string
 		for _, ms := range []float64{s.P50Ms.Median, s.P99Ms.Median, s.P999Ms.Median} {
 			points = append(points, plotter.XY{X: ms, Y: row(all, i)})
-			words = append(words, milliseconds(ms))
+			words = append(words, stage.Milliseconds(ms))
 		}
 		line := &plotter.Line{XYs: points, LineStyle: draw.LineStyle{Color: chart.Gray.Color(), Width: 2}}
 		p.Add(line, &plotter.Scatter{XYs: points, GlyphStyleFunc: func(i int) draw.GlyphStyle {
@@ -208,15 +209,4 @@ func decades(low, high float64) (from, to float64) {
 	first := math.Floor(math.Log10(low))
 	last := max(math.Ceil(math.Log10(high)), first+1)
 	return math.Pow(10, first), math.Pow(10, last)
-}
-
-// milliseconds writes three digits, and no exponent.
-func milliseconds(ms float64) string {
-	switch {
-	case ms >= 100:
-		return chart.English.Sprintf("%.0f", ms)
-	case ms >= 0.001:
-		return fmt.Sprintf("%.3g", ms)
-	}
-	return "<0.001"
 }

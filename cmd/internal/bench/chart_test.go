@@ -13,6 +13,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/tenantpool/tenantpool/cmd/internal/stage"
 )
 
 func exampleCharts() *Result {
@@ -174,7 +176,7 @@ func TestMillisecondsHaveThreeDigitsAndNoExponent(t *testing.T) {
 	for ms, want := range map[float64]string{
 		0.0004: "<0.001", 0.0123: "0.0123", 0.41: "0.41", 12.44: "12.4", 99.96: "100", 152.4: "152", 12345: "12,345",
 	} {
-		if got := milliseconds(ms); got != want {
+		if got := stage.Milliseconds(ms); got != want {
 			t.Errorf("%v: %q, want %q", ms, got, want)
 		}
 	}

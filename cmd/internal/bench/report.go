@@ -246,11 +246,11 @@ func (r Report) write(text *bytes.Buffer) {
 				limit = fmt.Sprintf("%.2f", s.LimitShare.Median)
 			}
 			if s.QuietP99Ms.Median > 0 {
-				quiet = milliseconds(s.QuietP99Ms.Median)
+				quiet = stage.Milliseconds(s.QuietP99Ms.Median)
 			}
 			row(s.Name, count(s.RequestsPerSecond.Median), between(s.RequestsPerSecond, count),
-				milliseconds(s.P50Ms.Median), milliseconds(s.P99Ms.Median), between(s.P99Ms, milliseconds),
-				fmt.Sprintf("%.1f", s.P99OverP50.Median), milliseconds(s.P999Ms.Median), quiet,
+				stage.Milliseconds(s.P50Ms.Median), stage.Milliseconds(s.P99Ms.Median), between(s.P99Ms, stage.Milliseconds),
+				fmt.Sprintf("%.1f", s.P99OverP50.Median), stage.Milliseconds(s.P999Ms.Median), quiet,
 				stage.Grouped(s.Failed), stage.Grouped(s.Refused), s.PeakBackends, count(s.ConnectionsMade.Median),
 				percent(s.HitRatio.Median), percent(s.LRUHitRatio.Median), percent(s.BeladyHitRatio.Median), limit)
 		}
@@ -283,8 +283,8 @@ func (r Report) writeQuiet(text *bytes.Buffer) {
 	table(text, "strategy\tp99\twithout\tratio\t\tacquire p50\twithout\tacquire p99\twithout", func(row func(...any)) {
 		for _, s := range r.Strategies {
 			if q := s.Quiet; q != nil {
-				row(s.Name, milliseconds(q.P99Ms.Median), milliseconds(q.AloneP99Ms.Median), ratio(q.P99Ratio.Median), between(q.P99Ratio, ratio),
-					milliseconds(q.AcquireP50Ms.Median), milliseconds(q.AloneAcquireP50Ms.Median), milliseconds(q.AcquireP99Ms.Median), milliseconds(q.AloneAcquireP99Ms.Median))
+				row(s.Name, stage.Milliseconds(q.P99Ms.Median), stage.Milliseconds(q.AloneP99Ms.Median), ratio(q.P99Ratio.Median), between(q.P99Ratio, ratio),
+					stage.Milliseconds(q.AcquireP50Ms.Median), stage.Milliseconds(q.AloneAcquireP50Ms.Median), stage.Milliseconds(q.AcquireP99Ms.Median), stage.Milliseconds(q.AloneAcquireP99Ms.Median))
 			}
 		}
 	})

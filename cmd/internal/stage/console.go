@@ -19,12 +19,12 @@ import (
 type Console struct {
 	out      io.Writer
 	terminal *os.File // nil: not a terminal
-	messages chan message
+	messages chan output
 	quit     chan struct{}
 	ended    chan struct{}
 }
 
-type message struct {
+type output struct {
 	text string
 	// inPlace: text is the new last line.
 	inPlace bool
@@ -45,7 +45,7 @@ func startConsole(out io.Writer, terminal *os.File) *Console {
 	c := &Console{
 		out:      out,
 		terminal: terminal,
-		messages: make(chan message), // without room: a message taken is printed before the next
+		messages: make(chan output), // without room: a message taken is printed before the next
 		quit:     make(chan struct{}),
 		ended:    make(chan struct{}),
 	}
@@ -111,7 +111,7 @@ func (c *Console) Stop() {
 	<-c.ended
 }
 
-func (c *Console) send(m message) {
+func (c *Console) send(m output) {
 	select {
 	case c.messages <- m:
 	case <-c.ended:
@@ -120,13 +120,13 @@ func (c *Console) send(m message) {
 
 // Write prints whole lines.
 func (c *Console) Write(p []byte) (int, error) {
-	c.send(message{text: string(p)})
+	c.send(output{text: string(p)})
 	return len(p), nil
 }
 
 // Printf prints a line.
 func (c *Console) Printf(format string, args ...any) {
-	c.send(message{text: fmt.Sprintf(format, args...) + "\n"})
+	c.send(output{text: fmt.Sprintf(format, args...) + "\n"})
 }
 
 // Rewrites tells whether the last line can be rewritten: out is a terminal.
@@ -135,7 +135,7 @@ func (c *Console) Rewrites() bool { return c.terminal != nil }
 // Show replaces the last line of a terminal for the moment; an empty one removes it.
 func (c *Console) Show(line string) {
 	if c.Rewrites() {
-		c.send(message{text: strings.TrimLeft(line, "\r"), inPlace: true})
+		c.send(output{text: strings.TrimLeft(line, "\r"), inPlace: true})
 	}
 }
 
@@ -149,7 +149,7 @@ func (c *Console) Log(line string) {
 }
 
 // KeepLine leaves the last line where it is.
-func (c *Console) KeepLine() { c.send(message{keep: true}) }
+func (c *Console) KeepLine() { c.send(output{keep: true}) }
 
 // Logger prints warnings and errors.
 func (c *Console) Logger() logrus.FieldLogger {

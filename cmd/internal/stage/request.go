@@ -3,13 +3,15 @@ package stage
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"sort"
-	"strconv"
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
+	"golang.org/x/text/language"
+	"golang.org/x/text/message"
 
 	"github.com/tenantpool/tenantpool/model"
 )
@@ -119,11 +121,19 @@ func Pause(ctx context.Context, d time.Duration) {
 	}
 }
 
+// english writes figures like 12,000.
+var english = message.NewPrinter(language.English)
+
 // Grouped is 1234567 as 1,234,567.
-func Grouped[T int | uint64](n T) string {
-	digits := strconv.FormatUint(uint64(n), 10)
-	for at := len(digits) - 3; at > 0; at -= 3 {
-		digits = digits[:at] + "," + digits[at:]
+func Grouped[T int | uint64](n T) string { return english.Sprint(n) }
+
+// Milliseconds writes three digits, and no exponent.
+func Milliseconds(ms float64) string {
+	switch {
+	case ms >= 100:
+		return english.Sprintf("%.0f", ms)
+	case ms >= 0.001:
+		return fmt.Sprintf("%.3g", ms)
 	}
-	return digits
+	return "<0.001"
 }
