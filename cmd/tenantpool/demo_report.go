@@ -31,11 +31,10 @@ type report struct {
 	Requests          uint64  `json:"requests"`
 	RequestsPerSecond float64 `json:"requestsPerSecond"`
 	OK                uint64  `json:"ok"`
-	// Errors are the others by kind. Those of the kind cancelled were meant to
-	// be; Failed is how many were not.
-	Errors        map[string]uint64 `json:"errors"`
-	Failed        uint64            `json:"failed"`
-	ErrorExamples map[string]string `json:"errorExamples,omitempty"`
+	// The others. Those of the kind cancelled were meant to be; Failed is how many
+	// were not.
+	stage.Failures
+	Failed uint64 `json:"failed"`
 
 	// Latencies of the requests that went well, from acquire to release, and of
 	// the acquires that got a connection.
@@ -79,9 +78,8 @@ func newReport(o demoOptions, cfg model.Config, t stage.Tally, took time.Duratio
 		Requests:          t.Requests,
 		RequestsPerSecond: rounded(float64(t.Requests)/took.Seconds(), 1),
 		OK:                t.OK,
-		Errors:            t.Errors,
+		Failures:          t.Failures,
 		Failed:            t.Failed(),
-		ErrorExamples:     t.Examples,
 
 		P50Ms:        t.Request.Milliseconds(50),
 		P99Ms:        t.Request.Milliseconds(99),

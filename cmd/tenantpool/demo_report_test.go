@@ -10,7 +10,7 @@ import (
 )
 
 func TestVerdict(t *testing.T) {
-	good := report{Budget: 40, PeakServerBackends: 40, Failed: 3, Errors: map[string]uint64{stage.LimitReached: 3, stage.Cancelled: 5}}
+	good := report{Budget: 40, PeakServerBackends: 40, Failed: 3, Failures: stage.Failures{Errors: map[string]uint64{stage.LimitReached: 3, stage.Cancelled: 5}}}
 	if err := good.verdict(); err != nil {
 		t.Errorf("an overload is no bug: %v", err)
 	}
@@ -33,7 +33,7 @@ func TestVerdict(t *testing.T) {
 }
 
 func TestTheSummaryTellsOfFailures(t *testing.T) {
-	r := report{Budget: 40, Failed: 3, Errors: map[string]uint64{stage.LimitReached: 3}, ErrorExamples: map[string]string{stage.LimitReached: "too many"}}
+	r := report{Budget: 40, Failed: 3, Failures: stage.Failures{Errors: map[string]uint64{stage.LimitReached: 3}, ErrorExamples: map[string]string{stage.LimitReached: "too many"}}}
 	var text bytes.Buffer
 	if err := r.write(&text, textReport); err != nil || !strings.Contains(text.String(), "3 limit, the first: too many\n") {
 		t.Errorf("%v:\n%s", err, &text)
@@ -41,7 +41,7 @@ func TestTheSummaryTellsOfFailures(t *testing.T) {
 }
 
 func TestTheJSONReportHasItsFields(t *testing.T) {
-	r := report{Errors: map[string]uint64{}}
+	r := report{Failures: stage.NewFailures()}
 	var text bytes.Buffer
 	if err := r.write(&text, jsonReport); err != nil {
 		t.Fatal(err)

@@ -169,7 +169,7 @@ func (r *contest) measure(ctx context.Context, w Workload) (*measurement, error)
 			m.turns[how.name] = append(m.turns[how.name], t)
 			r.con.Show("")
 			r.con.Printf("%s, round %d: %-10s %8s requests/s, p99 %s ms, %s failed",
-				w.Name, round+1, how.name, count(t.RequestsPerSecond), stage.Milliseconds(t.P99Ms), stage.Grouped(t.failed()))
+				w.Name, round+1, how.name, count(t.RequestsPerSecond), stage.Milliseconds(t.P99Ms), stage.Grouped(t.Total()))
 		}
 	}
 	return m, nil

@@ -53,14 +53,12 @@ type StrategyReport struct {
 
 	Figures[Spread]
 
-	// Sums of all rounds. Errors are by SQLSTATE or by a name; ErrorExamples has
-	// one of each kind.
-	Requests      uint64            `json:"requests"`
-	Failed        uint64            `json:"failed"`
-	Refused       uint64            `json:"refused"` // of them: by a full server, 53300
-	WrongAnswers  uint64            `json:"wrongAnswers"`
-	Errors        map[string]uint64 `json:"errors"`
-	ErrorExamples map[string]string `json:"errorExamples,omitempty"`
+	// Sums of all rounds.
+	Requests     uint64 `json:"requests"`
+	Failed       uint64 `json:"failed"`
+	Refused      uint64 `json:"refused"` // of them: by a full server, 53300
+	WrongAnswers uint64 `json:"wrongAnswers"`
+	stage.Failures
 
 	// PeakBackends is the most connections that the server had at once.
 	PeakBackends int `json:"peakBackends"`
@@ -193,16 +191,13 @@ func (one *StrategyReport) fill(rounds []*turn) {
 	for i, spread := range one.all() {
 		*spread = over(rounds, func(t *turn) float64 { return *t.all()[i] })
 	}
-	one.Errors, one.ErrorExamples = map[string]uint64{}, map[string]string{}
+	one.Failures = stage.NewFailures()
 	for _, t := range rounds {
 		one.Requests += t.requests
 		one.PeakBackends = max(one.PeakBackends, t.peak)
-		for kind, n := range t.errors {
-			one.Errors[kind] += n
-			one.Failed += n
-		}
-		maps.Copy(one.ErrorExamples, t.examples)
+		one.Add(t.Failures)
 	}
+	one.Failed = one.Total()
 	one.Refused, one.WrongAnswers = one.Errors[pgerrcode.TooManyConnections], one.Errors[stage.WrongWorkspace]
 }
 

@@ -5,6 +5,8 @@ import (
 	"math"
 	"strings"
 	"testing"
+
+	"github.com/tenantpool/tenantpool/cmd/internal/stage"
 )
 
 // measured is what three rounds of two strategies came to.
@@ -19,12 +21,12 @@ func measured() *measurement {
 				P99Ms: p99, AcquireP50Ms: 0.5, AcquireP99Ms: 3, AloneP99Ms: 20, AloneAcquireP50Ms: 0.25, AloneAcquireP99Ms: 1, P99Ratio: p99 / 20,
 			},
 			requests: 1000, peak: 91, measuredLRU: 0.9,
-			errors: map[string]uint64{}, examples: map[string]string{},
+			Failures: stage.NewFailures(),
 		}
 	}
 	refused := round(500, 90, 50)
-	refused.errors["53300"], refused.examples["53300"] = 7, "sorry, too many clients already"
-	refused.errors["timeout"], refused.examples["timeout"] = 2, "it took too long"
+	refused.Errors["53300"], refused.ErrorExamples["53300"] = 7, "sorry, too many clients already"
+	refused.Errors["timeout"], refused.ErrorExamples["timeout"] = 2, "it took too long"
 	return &measurement{
 		strategies: []string{"tenantpool", "pgxpools", "pgbouncer"},
 		turns: map[string][]*turn{

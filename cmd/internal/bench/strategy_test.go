@@ -188,10 +188,10 @@ func TestPoolsThatKnowNothingOfEachOtherAreRefusedAndCounted(t *testing.T) {
 		t.Fatal(err)
 	}
 	recorder := NewRecorder(1)
-	one := &worker{pool: p, trace: recorder.Worker(0), query: "select 1", errors: map[string]uint64{}, examples: map[string]string{}}
+	one := &worker{pool: p, trace: recorder.Worker(0), query: "select 1", Failures: stage.NewFailures()}
 	for workspace := range 22 {
 		if _, err := one.request(t.Context(), workspace); err != nil {
-			one.note(err)
+			one.Note(stage.KindOf(err), err)
 		} else {
 			one.ok++
 		}

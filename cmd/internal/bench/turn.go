@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/tenantpool/tenantpool/cmd/internal/stage"
 )
@@ -21,20 +22,11 @@ type turn struct {
 	noise Quiet[float64] // of a workload with a noisy neighbour
 
 	requests uint64 // that went well
-	errors   map[string]uint64
-	examples map[string]string
-	peak     int
+	stage.Failures
+	peak int
 	// measuredLRU is an exact LRU's hit ratio in the measured part: without the misses
 	// of a pool that begins empty.
 	measuredLRU float64
-}
-
-// failed is how many requests failed.
-func (t *turn) failed() (n uint64) {
-	for _, of := range t.errors {
-		n += of
-	}
-	return n
 }
 
 // endsWithin bounds what comes after the requests.
@@ -99,7 +91,7 @@ func (r *contest) drive(ctx context.Context, w Workload, p pool, c crowd, round 
 			pick:  w.picker(n, i >= c.workers-c.noisy, r.Seed, round, i),
 			trace: recorder.Worker(i),
 			began: began, measured: measured,
-			errors: map[string]uint64{}, examples: map[string]string{},
+			Failures: stage.NewFailures(),
 		})
 	}
 	ctx, stop := context.WithDeadline(ctx, d.ended)
@@ -131,10 +123,9 @@ type worker struct {
 	// began is when the turn did, measured when the part of it that counts does.
 	began, measured time.Time
 
-	ok       uint64 // of the whole turn
-	errors   map[string]uint64
-	examples map[string]string
-	samples  []sample // of the requests that went well and began in the measured part
+	ok uint64 // of the whole turn
+	stage.Failures
+	samples []sample // of the requests that went well and began in the measured part
 }
 
 // sample is how long a request took, its acquire first.
@@ -165,7 +156,7 @@ func (w *worker) run(ctx context.Context) {
 		ended := time.Now()
 		switch {
 		case err != nil:
-			w.note(err)
+			w.Note(stage.KindOf(err), err)
 			stage.Pause(ctx, afterFailure)
 		default:
 			w.ok++
@@ -195,25 +186,14 @@ func (w *worker) request(ctx context.Context, workspace int) (acquired time.Time
 	return acquired, err
 }
 
-func (w *worker) note(err error) {
-	kind := stage.KindOf(err)
-	w.errors[kind]++
-	if _, known := w.examples[kind]; !known {
-		w.examples[kind] = err.Error()
-	}
-}
-
 // figures adds up what the crowds of a turn came to. The last one is measured; one
 // before is the quiet workers alone.
 func (r *contest) figures(crowds []driven, events []Event, made uint64) *turn {
-	t := &turn{errors: map[string]uint64{}, examples: map[string]string{}}
+	t := &turn{Failures: stage.NewFailures()}
 	for _, d := range crowds {
 		for _, one := range d.workers {
 			t.requests += one.ok
-			for kind, n := range one.errors {
-				t.errors[kind] += n
-				t.examples[kind] = one.examples[kind]
-			}
+			t.Add(one.Failures)
 		}
 	}
 	last := crowds[len(crowds)-1]
@@ -296,25 +276,21 @@ func (r *contest) dials(ctx context.Context, workspaces, atOnce int, length time
 	began := time.Now()
 	running, stop := context.WithDeadline(ctx, began.Add(length))
 	defer stop()
-	failed := make(chan error, atOnce)
 	var done atomic.Int64
-	var all sync.WaitGroup
+	var all errgroup.Group
 	for range atOnce {
-		all.Go(func() {
+		all.Go(func() error {
 			for running.Err() == nil {
 				if err := r.dial(context.WithoutCancel(ctx), rand.IntN(workspaces)); err != nil {
-					failed <- err
-					return
+					return err
 				}
 				done.Add(1)
 			}
+			return nil
 		})
 	}
-	all.Wait()
-	select {
-	case err := <-failed:
+	if err := all.Wait(); err != nil {
 		return 0, err
-	default:
 	}
 	return float64(done.Load()) / time.Since(began).Seconds(), context.Cause(ctx)
 }

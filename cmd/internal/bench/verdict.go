@@ -57,7 +57,7 @@ func (m *measurement) targets(w Workload) []Target {
 	}
 	return append(found,
 		atLeast("hit ratio of tenantpool - an exact LRU's", -0.01, over(own, func(t *turn) float64 { return t.HitRatio - t.LRUHitRatio })),
-		atMost("errors of tenantpool in a round", 0, over(own, func(t *turn) float64 { return float64(t.failed()) })),
+		atMost("errors of tenantpool in a round", 0, over(own, func(t *turn) float64 { return float64(t.Total()) })),
 	)
 }
 

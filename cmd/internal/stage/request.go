@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"math/rand/v2"
 	"sort"
@@ -100,6 +101,42 @@ func KindOf(err error) string {
 		return PoolClosed
 	}
 	return OtherFailure
+}
+
+// Failures are the requests that did not go well. Errors are by SQLSTATE or by a name;
+// ErrorExamples has one of each kind that should not be.
+type Failures struct {
+	Errors        map[string]uint64 `json:"errors"`
+	ErrorExamples map[string]string `json:"errorExamples,omitempty"`
+}
+
+// NewFailures are none.
+func NewFailures() Failures {
+	return Failures{Errors: map[string]uint64{}, ErrorExamples: map[string]string{}}
+}
+
+// Note counts an error of that kind.
+func (f Failures) Note(kind string, err error) {
+	f.Errors[kind]++
+	if _, known := f.ErrorExamples[kind]; !known && kind != Cancelled {
+		f.ErrorExamples[kind] = err.Error()
+	}
+}
+
+// Add counts those of another one, too.
+func (f Failures) Add(other Failures) {
+	for kind, n := range other.Errors {
+		f.Errors[kind] += n
+	}
+	maps.Copy(f.ErrorExamples, other.ErrorExamples)
+}
+
+// Total is how many there are.
+func (f Failures) Total() (n uint64) {
+	for _, of := range f.Errors {
+		n += of
+	}
+	return n
 }
 
 // sqlState is the server's code for an error, or empty.

@@ -37,17 +37,14 @@ type Traffic struct {
 // Tally is what all requests together have come to.
 type Tally struct {
 	Requests, OK uint64
-	// Errors are the others, by kind. Examples has the first one of each kind that
-	// should not be.
-	Errors   map[string]uint64
-	Examples map[string]string
+	Failures     // the others
 	// Request is how long the requests took that went well; Acquire, how long the
 	// acquires that got a connection.
 	Request, Acquire Histogram
 }
 
 // Failed counts what should not have been.
-func (t Tally) Failed() uint64 { return t.Requests - t.OK - t.Errors[Cancelled] }
+func (t Tally) Failed() uint64 { return t.Total() - t.Errors[Cancelled] }
 
 // outcome is how one request went.
 type outcome struct {
@@ -87,7 +84,7 @@ func (t *Traffic) SoFar() (sent, failed uint64) { return t.sent.Load(), t.failed
 // count owns the tally, because there are too many workers to give each a histogram
 // of its own.
 func (t *Traffic) count() {
-	tally := Tally{Errors: map[string]uint64{}, Examples: map[string]string{}, Request: NewHistogram(), Acquire: NewHistogram()}
+	tally := Tally{Failures: NewFailures(), Request: NewHistogram(), Acquire: NewHistogram()}
 	for o := range t.outcomes {
 		tally.add(o)
 		t.sent.Store(tally.Requests)
@@ -106,10 +103,7 @@ func (t *Tally) add(o outcome) {
 		t.Request.Add(o.took)
 		return
 	}
-	t.Errors[o.kind]++
-	if _, known := t.Examples[o.kind]; !known && o.kind != Cancelled {
-		t.Examples[o.kind] = o.err.Error()
-	}
+	t.Note(o.kind, o.err)
 }
 
 const (

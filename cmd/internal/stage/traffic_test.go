@@ -38,7 +38,7 @@ func TestTrafficServesEachWorkspaceFromItsDatabase(t *testing.T) {
 	}()
 	got := traffic.Run(ctx, 8)
 	if got.Requests < 400 || got.Failed() != 0 || got.Errors[Cancelled] == 0 || got.OK+got.Errors[Cancelled] != got.Requests {
-		t.Errorf("%d requests, %d ok, errors %v, such as %v", got.Requests, got.OK, got.Errors, got.Examples)
+		t.Errorf("%d requests, %d ok, errors %v, such as %v", got.Requests, got.OK, got.Errors, got.ErrorExamples)
 	}
 	if sent, failed := traffic.SoFar(); sent != got.Requests || failed != 0 {
 		t.Errorf("so far %d and %d failed, of %d", sent, failed, got.Requests)
@@ -59,7 +59,7 @@ func TestTrafficServesEachWorkspaceFromItsDatabase(t *testing.T) {
 }
 
 func TestATallyAddsUp(t *testing.T) {
-	got := Tally{Errors: map[string]uint64{}, Examples: map[string]string{}, Request: NewHistogram(), Acquire: NewHistogram()}
+	got := Tally{Failures: NewFailures(), Request: NewHistogram(), Acquire: NewHistogram()}
 	for i := range 400 {
 		o := outcome{lent: true, acquired: time.Millisecond, took: 3 * time.Millisecond}
 		switch i % 4 {
@@ -73,8 +73,8 @@ func TestATallyAddsUp(t *testing.T) {
 	if got.Requests != 400 || got.OK != 200 || got.Errors[Cancelled] != 100 || got.Errors[LimitReached] != 100 || got.Failed() != 100 {
 		t.Errorf("%+v", got)
 	}
-	if len(got.Examples) != 1 || got.Examples[LimitReached] != "error 2" {
-		t.Errorf("examples %v", got.Examples)
+	if len(got.ErrorExamples) != 1 || got.ErrorExamples[LimitReached] != "error 2" {
+		t.Errorf("examples %v", got.ErrorExamples)
 	}
 	if p := got.Request.Milliseconds(99); p < 2.99 || p > 3.01 || got.Acquire.counts.TotalCount() != 300 {
 		t.Errorf("p99 is %v ms, %d acquires", p, got.Acquire.counts.TotalCount())
