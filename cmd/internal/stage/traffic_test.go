@@ -112,3 +112,16 @@ type serverError string
 
 func (e serverError) Error() string    { return "the server said " + string(e) }
 func (e serverError) SQLState() string { return string(e) }
+
+func TestFailuresOfManyAddUp(t *testing.T) {
+	all := NewFailures()
+	for range 3 {
+		one := NewFailures()
+		one.Note(LimitReached, errors.New("too many"))
+		one.Note(Cancelled, context.Canceled)
+		all.Add(one)
+	}
+	if all.Total() != 6 || all.Errors[LimitReached] != 3 || len(all.ErrorExamples) != 1 || all.ErrorExamples[LimitReached] != "too many" {
+		t.Errorf("%+v", all)
+	}
+}
