@@ -14,6 +14,23 @@ import (
 	"github.com/tenantpool/tenantpool/model"
 )
 
+// Leases returns what is lent at one moment, the oldest first, without what the manager
+// has lent to itself. It blocks and fails as [Manager.Stats] does.
+func (m *Manager) Leases(ctx context.Context) ([]model.Lease, error) {
+	held, err := m.supervisor.Leases(ctx)
+	if err != nil {
+		return nil, err
+	}
+	leases := make([]model.Lease, 0, len(held))
+	for _, l := range held {
+		if l.Workspace == managersOwn || l.Lease.Ended() {
+			continue
+		}
+		leases = append(leases, model.Lease{Workspace: l.Workspace, System: l.Share == systemShare, Age: l.Age, AcquiredAt: acquiredAt(l)})
+	}
+	return leases, nil
+}
+
 // watchLeases logs every lease that is held for longer than Config.LeaseWarnAfter, once,
 // until ctx is done.
 func (m *Manager) watchLeases(ctx context.Context) {

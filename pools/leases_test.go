@@ -177,3 +177,45 @@ func TestACloseThatIsGivenUpBetweenSaysSoInItsOwnWords(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestLeasesTellsWhatIsLent(t *testing.T) {
+	cfg := config(20)
+	cfg.LeaseTracing = true
+	m := open(t, cfg)
+	leases := func() []model.Lease {
+		t.Helper()
+		leases, err := m.Leases(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return leases
+	}
+	if all := leases(); len(all) != 0 {
+		t.Errorf("before: %+v", all)
+	}
+	conn, err := m.Acquire(t.Context(), "w0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	system, err := m.System().Acquire(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := leases()
+	if len(all) != 2 || all[0].Workspace != "w0" || all[0].System || !all[1].System || all[0].Age < all[1].Age ||
+		!strings.HasPrefix(all[0].AcquiredAt, "github.com/tenantpool/tenantpool/pools_test.TestLeasesTellsWhatIsLent ") {
+		t.Errorf("%+v", all)
+	}
+	conn.Release() // into a seat
+	if all := leases(); len(all) != 1 || !all[0].System {
+		t.Errorf("after the first: %+v", all)
+	}
+	system.Release()
+	if all := leases(); len(all) != 0 {
+		t.Errorf("after both: %+v", all)
+	}
+	closeManager(t, m.Manager)
+	if _, err := m.Leases(t.Context()); !errors.Is(err, model.ErrClosed) {
+		t.Errorf("closed: %v", err)
+	}
+}
