@@ -35,15 +35,17 @@ func TestNoMoreAreEvictedThanTheWaitersCanUse(t *testing.T) {
 }
 
 func TestNoMoreAreEvictedThanCanBeDialed(t *testing.T) {
-	l := limits(2, 1)
+	l := limits(3, 1)
 	l.MaxDialing = 1
 	s := start(t, l)
 	s.parked(1, "a")
 	s.parked(2, "b")
-	s.at(0, acquire(3, "c"), "close 1 a make_room for c", "wake 100ms")
-	s.at(0, acquire(4, "d"))
-	s.at(1*ms, Closed{1}, "dial 3 c", "wake never")
-	s.at(2*ms, DialSucceeded{3}, "grant 3 conn 3 c after 2ms", "close 2 b make_room idle 2ms for d", "wake 102ms")
+	s.parked(3, "c")
+	s.at(0, acquire(4, "d"), "close 1 a make_room for d", "wake 100ms")
+	s.at(0, acquire(5, "e"))
+	s.at(0, acquire(6, "f"))
+	s.at(1*ms, Closed{1}, "dial 4 d", "wake never")
+	s.at(2*ms, DialSucceeded{4}, "grant 4 conn 4 d after 2ms", "close 2 b make_room idle 2ms for e", "wake 102ms")
 }
 
 // Each waiter is named once, in their order, and no one for whom a slot is coming
