@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"runtime"
 	"slices"
@@ -176,7 +177,11 @@ func Open(ctx context.Context, cfg model.Config, opts ...Option) (*Manager, erro
 // model.ErrClosed, ErrPaused or ErrDialing. Where ctx ended the wait it also
 // wraps ctx.Err().
 func (m *Manager) Acquire(ctx context.Context, id model.WorkspaceID) (*Conn, error) {
-	return dirtied(m.lend(ctx, id))
+	conn, err := dirtied(m.lend(ctx, id))
+	if err == nil {
+		batchOf(ctx).hold(conn)
+	}
+	return conn, err
 }
 
 // dirtied marks the session of a connection that is lent to a user.
@@ -211,7 +216,10 @@ func (m *Manager) acquire(ctx context.Context, share actor.ShareIndex, id model.
 
 func (m *Manager) borrow(ctx context.Context, share actor.ShareIndex, id model.WorkspaceID, began time.Time) (*Conn, error) {
 	wait := actor.Wait{AtMost: m.config.AcquireTimeout}
-	if wait.AtMost == 0 {
+	switch {
+	case batchOf(ctx) != nil:
+		wait.AtMost = math.MaxInt64 // ctx bounds it
+	case wait.AtMost == 0:
 		wait = actor.Wait{NoWait: true, AtMost: m.config.DialTimeout}
 	}
 	deadline := began.Add(wait.AtMost)

@@ -1,0 +1,53 @@
+package pools
+
+import "context"
+
+// Batch marks the acquires that are made with the returned context as batch work: work
+// over many workspaces that nobody sits and waits for. Config.AcquireTimeout does not
+// bound them, only ctx does.
+func Batch(ctx context.Context) context.Context {
+	if batchOf(ctx) != nil {
+		return ctx
+	}
+	return context.WithValue(ctx, batchKey{}, &batch{})
+}
+
+type batchKey struct{}
+
+// batch is what Acquire finds in a context that Batch or ForEach has made.
+type batch struct {
+	// held has room for one, and has the leases that ForEach gives back at the end of a
+	// workspace's work; nil: nobody does.
+	held chan []*Conn
+}
+
+// batchOf is nil for interactive work.
+func batchOf(ctx context.Context) *batch {
+	b, _ := ctx.Value(batchKey{}).(*batch)
+	return b
+}
+
+// hold remembers a lease until it ends.
+func (b *batch) hold(conn *Conn) {
+	if b == nil || b.held == nil {
+		return
+	}
+	held := <-b.held
+	still := held[:0]
+	for _, c := range held {
+		if !c.lease.Ended() {
+			still = append(still, c)
+		}
+	}
+	clear(held[len(still):])
+	b.held <- append(still, conn)
+}
+
+// release gives back what is still held.
+func (b *batch) release() {
+	held := <-b.held
+	for _, c := range held {
+		c.Release()
+	}
+	b.held <- nil
+}
