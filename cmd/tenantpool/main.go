@@ -84,7 +84,7 @@ func newRoot() *cobra.Command {
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return &usageError{cmd.CommandPath(), err}
 	})
-	root.AddCommand(newDemo(), newBench(), newServe(), newKeygen(), newToken(), newReplay())
+	root.AddCommand(newDemo(), newBench(), newServe(), newExec(), newKeygen(), newToken(), newReplay())
 	return root
 }
 
