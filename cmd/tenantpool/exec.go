@@ -216,7 +216,7 @@ func (o execOptions) readWorkspaces(stdin io.Reader) ([]model.WorkspaceID, error
 	if err != nil {
 		return nil, fmt.Errorf("%w: name a file of ids, one a line", err)
 	}
-	defer file.Close()
+	defer func() { _ = file.Close() }()
 	return work.ReadWorkspaces(file)
 }
 

@@ -143,22 +143,30 @@ func (j *Journal) read(text []byte) (whole int, err error) {
 }
 
 func (j *Journal) learn(number int, line []byte) error {
-	decoder := json.NewDecoder(bytes.NewReader(line))
-	decoder.DisallowUnknownFields()
 	if number == 1 {
 		j.header = &header{}
-		err := decoder.Decode(j.header)
+		err := decode(line, j.header)
 		if err == nil && j.header.Version != journalVersion {
 			err = fmt.Errorf("it is of version %d, and this program writes version %d", j.header.Version, journalVersion)
 		}
 		return err
 	}
 	var e entry
-	if err := decoder.Decode(&e); err != nil {
+	if err := decode(line, &e); err != nil {
 		return err
 	}
 	j.latest[e.Workspace] = e
 	return nil
+}
+
+// decode takes no field that it does not know, and nothing beside the one value.
+func decode(line []byte, into any) error {
+	if !json.Valid(line) {
+		return errors.New("it is not JSON")
+	}
+	decoder := json.NewDecoder(bytes.NewReader(line))
+	decoder.DisallowUnknownFields()
+	return decoder.Decode(into)
 }
 
 // last is the latest entry of the workspace, before this run; the zero value if there is

@@ -5,9 +5,12 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgproto3"
 
 	"github.com/tenantpool/tenantpool/model"
 	"github.com/tenantpool/tenantpool/pools"
@@ -90,15 +93,16 @@ func (t Transaction) within(ctx context.Context, r *run, conn *pools.Conn, id mo
 	if err := r.note(e); err != nil {
 		return Failed, err
 	}
-	if err := send(ctx, conn, t.SQL); err != nil {
-		return r.undone(ctx, conn, xid, err)
+	commands, err := send(ctx, conn, t.SQL)
+	if err != nil {
+		return r.undone(ctx, conn, xid, endsTransaction(commands), err)
 	}
 	var now string
-	if conn.Conn().PgConn().TxStatus() != 'T' {
+	if endsTransaction(commands) || conn.Conn().PgConn().TxStatus() != 'T' {
 		return Uncertain, errOwnTransaction
 	}
 	if err := conn.QueryRow(ctx, askXID, pgx.QueryExecModeSimpleProtocol).Scan(&now); err != nil {
-		return r.undone(ctx, conn, xid, err)
+		return r.undone(ctx, conn, xid, false, err)
 	}
 	if now != xid {
 		return Uncertain, errOwnTransaction
@@ -127,9 +131,9 @@ func (t Transaction) within(ctx context.Context, r *run, conn *pools.Conn, id mo
 
 // undone is the state after SQL that failed with err: nothing was done, if the transaction
 // that it was in was still its own, and was rolled back.
-func (r *run) undone(ctx context.Context, conn *pools.Conn, xid string, err error) (State, error) {
+func (r *run) undone(ctx context.Context, conn *pools.Conn, xid string, ended bool, err error) (State, error) {
 	pg := conn.Conn().PgConn()
-	if !pg.IsClosed() && pg.TxStatus() == 'I' {
+	if ended || !pg.IsClosed() && pg.TxStatus() == 'I' {
 		return Uncertain, fmt.Errorf("%w; %w", err, errOwnTransaction)
 	}
 	rolling, stop := context.WithTimeout(context.WithoutCancel(ctx), settleWithin)
@@ -163,7 +167,7 @@ func (p Plain) do(ctx context.Context, r *run, w *pools.Workspace) Result {
 	if err := r.note(entry{Workspace: w.ID(), State: Begun}); err != nil {
 		return Result{State: Failed, Error: err.Error()}
 	}
-	err = send(ctx, conn, p.SQL)
+	_, err = send(ctx, conn, p.SQL)
 	pg := conn.Conn().PgConn()
 	switch {
 	case err == nil && pg.TxStatus() != 'I':
@@ -176,25 +180,57 @@ func (p Plain) do(ctx context.Context, r *run, w *pools.Workspace) Result {
 	return r.ended(w.ID(), Done, 1, nil)
 }
 
-// noData answers the server that asks for the data of a COPY FROM STDIN.
-type noData struct{}
+// errNoData answers a COPY FROM STDIN.
+const errNoData = "exec has no data to send: use INSERT, or psql with --command"
 
-func (noData) Read([]byte) (int, error) {
-	return 0, errors.New("exec has no data to send: use INSERT, or psql with --command")
+// send has the server do all statements of the SQL, and reads its answers, down to the last
+// one: pgx leaves a COPY FROM STDIN waiting for ever. commands are the tags of the statements
+// that were done. A connection that cannot be used after an error is closed.
+func send(ctx context.Context, conn *pools.Conn, sql string) (commands []string, err error) {
+	pg := conn.Conn().PgConn()
+	to := pg.Frontend()
+	to.SendQuery(&pgproto3.Query{String: sql})
+	err = to.Flush()
+	var refused error
+	for err == nil {
+		var message pgproto3.BackendMessage
+		if message, err = pg.ReceiveMessage(ctx); err != nil {
+			break
+		}
+		switch m := message.(type) {
+		case *pgproto3.CommandComplete:
+			commands = append(commands, string(m.CommandTag))
+		case *pgproto3.ErrorResponse:
+			refused = pgconn.ErrorResponseToPgError(m)
+		case *pgproto3.CopyInResponse:
+			to.Send(&pgproto3.CopyFail{Message: errNoData})
+			err = to.Flush()
+		case *pgproto3.ReadyForQuery:
+			if ctx.Err() != nil && refused != nil {
+				refused = fmt.Errorf("%w: %w", ctx.Err(), refused)
+			}
+			return commands, refused
+		}
+	}
+	closing, stop := context.WithTimeout(context.WithoutCancel(ctx), settleWithin)
+	defer stop()
+	if !pg.IsClosed() {
+		_ = pg.CancelRequest(closing) // whatever runs is not waited for
+		_ = conn.Conn().Close(closing)
+	}
+	if refused != nil {
+		err = refused // the last word of a server that ends the session
+	}
+	if ctx.Err() != nil {
+		return commands, fmt.Errorf("%w: %w", ctx.Err(), err)
+	}
+	return commands, fmt.Errorf("%w: %w", model.ErrConnectionLost, err)
 }
 
-// send has the server do all statements of the SQL. It goes the way of a COPY, with data
-// that fails: the server heeds that only if it asks for data, where it would otherwise
-// wait for ever.
-func send(ctx context.Context, conn *pools.Conn, sql string) error {
-	pg := conn.Conn().PgConn()
-	_, err := pg.CopyFrom(ctx, noData{}, sql)
-	switch {
-	case err == nil:
-	case ctx.Err() != nil && !errors.Is(err, ctx.Err()):
-		err = fmt.Errorf("%w: %w", ctx.Err(), err)
-	case ctx.Err() == nil && pg.IsClosed():
-		err = fmt.Errorf("%w: %w", model.ErrConnectionLost, err)
-	}
-	return err
+// endsTransaction tells whether one of the statements was about a transaction of its own.
+// A ROLLBACK may have been one to a savepoint; one that was not shows in what follows it.
+func endsTransaction(commands []string) bool {
+	return slices.ContainsFunc(commands, func(tag string) bool {
+		return tag == "COMMIT" || tag == "BEGIN" || tag == "START TRANSACTION" || tag == "PREPARE TRANSACTION"
+	})
 }
