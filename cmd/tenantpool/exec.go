@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -125,7 +126,7 @@ func runExec(ctx context.Context, cmd *cobra.Command, o execOptions) (err error)
 	}
 	con := stage.StartConsole(cmd.ErrOrStderr())
 	defer con.Stop()
-	manager, err := pools.Open(ctx, cfg, pools.WithLogger(con.Logger()))
+	manager, err := pools.Open(ctx, cfg, append(o.instance(), pools.WithLogger(con.Logger()))...)
 	if err != nil {
 		return fmt.Errorf("exec: %w", err)
 	}
@@ -257,6 +258,17 @@ func execConfig(concurrency int) (model.Config, error) {
 		}
 	}
 	return cfg, nil
+}
+
+// instance: whoever resumes counts what a killed run of the same journal has left on the
+// server. No other living process has the journal.
+func (o execOptions) instance() []pools.Option {
+	path, err := filepath.Abs(o.journal)
+	host, unnamed := os.Hostname()
+	if o.journal == "" || err != nil || unnamed != nil {
+		return nil
+	}
+	return []pools.Option{pools.WithInstance("exec " + host + ":" + path)}
 }
 
 func (o execOptions) howToResume() string {

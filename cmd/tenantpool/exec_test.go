@@ -99,7 +99,7 @@ func TestExecIsResumedAfterEachKill(t *testing.T) {
 		return info.Size()
 	}
 	kills := 0
-	for ; kills < 10; kills++ {
+	for ; kills < 5; kills++ {
 		// Its lines have 100 to 140 bytes, three for a workspace.
 		until := size() + mathrand.Int64N(2500)
 		p := start(t, args...)
@@ -129,8 +129,8 @@ func TestExecIsResumedAfterEachKill(t *testing.T) {
 	if status := p.exit(); status != 0 {
 		t.Fatalf("exit status %d:\n%s", status, p.stderr())
 	}
-	if kills < 2 {
-		t.Errorf("it was killed %d times only", kills)
+	if kills < 1 {
+		t.Error("it was never killed")
 	}
 	t.Logf("killed %d times", kills)
 	s.haveHits(s.ids, 1)
