@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log"
+	"strings"
 
 	"github.com/tenantpool/tenantpool/model"
 	"github.com/tenantpool/tenantpool/pools"
@@ -130,6 +131,28 @@ func ExampleManager_Stats() {
 	// Output:
 	// 1 of 15 slots: 1 in use, 0 idle
 	// customer-42 1
+}
+
+// Who has what, and which line of the program acquired it.
+func ExampleManager_Leases() {
+	ctx := context.Background()
+	manager := exampleManager(func(cfg *model.Config) { cfg.LeaseTracing = true })
+	defer manager.Close(ctx)
+	conn, err := manager.Acquire(ctx, "customer-42")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer conn.Release()
+
+	leases, err := manager.Leases(ctx)
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, lease := range leases {
+		where, _, _ := strings.Cut(lease.AcquiredAt, " ")
+		fmt.Println(lease.Workspace, where)
+	}
+	// Output: customer-42 github.com/tenantpool/tenantpool/pools_test.ExampleManager_Leases
 }
 
 func ExampleManager_Events() {

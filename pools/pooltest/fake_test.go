@@ -42,8 +42,8 @@ func TestAHandlerAnswersStatements(t *testing.T) {
 				return nil, fmt.Errorf("asked by %+v", q)
 			}
 			return pooltest.Rows("id", "name", "born", "likes", "profile", "note").
-				Row(7, "Ada", born, []string{"math", "steam"}, map[string]any{"vip": true}, nil).
-				Row(8, "Bob", nil, nil, nil, nil), nil
+				Row(8, "Bob", nil, nil, nil, nil).
+				Row(7, "Ada", born, []string{"math", "steam"}, map[string]any{"vip": true}, nil), nil
 		case `UPDATE customers SET profile = $1::jsonb`:
 			if q.Args[0] != `{"vip":true}` {
 				return nil, fmt.Errorf("asked by %+v", q)
@@ -74,11 +74,11 @@ func TestAHandlerAnswersStatements(t *testing.T) {
 		if err != nil || len(found) != 2 {
 			t.Fatal(found, err)
 		}
-		if ada := found[0]; ada.ID != 7 || ada.Name != "Ada" || !ada.Born.Equal(born) || !slices.Equal(ada.Likes, []string{"math", "steam"}) ||
+		if ada := found[1]; ada.ID != 7 || ada.Name != "Ada" || !ada.Born.Equal(born) || !slices.Equal(ada.Likes, []string{"math", "steam"}) ||
 			ada.Profile["vip"] != true || ada.Note != nil {
 			t.Errorf("%+v", ada)
 		}
-		if bob := found[1]; bob.ID != 8 || bob.Born != nil || bob.Likes != nil {
+		if bob := found[0]; bob.ID != 8 || bob.Born != nil || bob.Likes != nil {
 			t.Errorf("%+v", bob)
 		}
 	}
@@ -283,7 +283,7 @@ func TestTheFakeKnowsWhatAManagerAsks(t *testing.T) {
 	t.Parallel()
 	fake := pooltest.NewFake(t, func(_ context.Context, q pooltest.Query) (*pooltest.Result, error) {
 		if q.SQL == "SELECT n" {
-			return pooltest.Rows("n").Row(1).Row(2).Row(3), nil
+			return pooltest.Rows("n").Row(1).Row(2).Row(3).Row(4), nil
 		}
 		if q.Workspace == "" {
 			return nil, fmt.Errorf("the handler is asked: %s", q.SQL)
@@ -293,7 +293,7 @@ func TestTheFakeKnowsWhatAManagerAsks(t *testing.T) {
 	m := fake.Open(nil, pools.WithInstance("here"))
 	fake.Workspace("acme")
 	answer, err := m.Query(t.Context(), model.Query{Workspace: "acme", SQL: "SELECT n", MaxRows: 2})
-	if err != nil || len(answer.Rows) != 2 || !answer.Truncated {
+	if err != nil || len(answer.Rows) != 2 || !answer.Truncated || answer.Command != "" { // it has not ended
 		t.Errorf("%+v %v", answer, err)
 	}
 	fake.SetMaxConnections(40)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgproto3"
 
 	"github.com/tenantpool/tenantpool/pools/pooltest"
 )
@@ -40,15 +41,6 @@ func TestTheFakeInVirtualTime(t *testing.T) {
 		if took := time.Since(began); took != 3*time.Hour {
 			t.Errorf("it took %v", took)
 		}
-		// A pipeline of more than the pipe holds, with answers on the way.
-		fake.SetLatency(0)
-		batch := &pgx.Batch{}
-		for range 50 {
-			batch.Queue(long[:1<<16])
-		}
-		if err := conn.SendBatch(t.Context(), batch).Close(); err != nil {
-			t.Error(err)
-		}
 		fake.SetLatency(time.Hour)
 		ctx, stop := context.WithTimeout(t.Context(), time.Minute)
 		defer stop()
@@ -56,5 +48,35 @@ func TestTheFakeInVirtualTime(t *testing.T) {
 			t.Error(err)
 		}
 		_ = conn.Close(t.Context())
+	})
+}
+
+// Who sends several queries before reading the first answer does not wait for ever.
+func TestAClientMayWriteBeforeItReads(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := pooltest.NewFake(t, nil)
+		fake.CreateDatabase("shop")
+		conn, err := fake.Dial(t.Context(), "tcp", "fake:5432")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		client := pgproto3.NewFrontend(conn, conn)
+		client.Send(&pgproto3.StartupMessage{ProtocolVersion: pgproto3.ProtocolVersion30, Parameters: map[string]string{"database": "shop"}})
+		for range 3 {
+			client.SendQuery(&pgproto3.Query{String: "SELECT '" + strings.Repeat("x", 1<<16) + "'"})
+		}
+		if err := client.Flush(); err != nil {
+			t.Fatal(err)
+		}
+		for ready := 0; ready < 4; { // the first is that of the login
+			message, err := client.Receive()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, is := message.(*pgproto3.ReadyForQuery); is {
+				ready++
+			}
+		}
 	})
 }
