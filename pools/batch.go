@@ -9,26 +9,26 @@ func Batch(ctx context.Context) context.Context {
 	if batchOf(ctx) != nil {
 		return ctx
 	}
-	return context.WithValue(ctx, batchKey{}, &batch{})
+	return context.WithValue(ctx, batchKey{}, &batchWork{})
 }
 
 type batchKey struct{}
 
-// batch is what Acquire finds in a context that Batch or ForEach has made.
-type batch struct {
+// batchWork is what Acquire finds in a context that Batch or ForEach has made.
+type batchWork struct {
 	// held has room for one, and has the leases that ForEach gives back at the end of a
 	// workspace's work; nil: nobody does.
 	held chan []*Conn
 }
 
 // batchOf is nil for interactive work.
-func batchOf(ctx context.Context) *batch {
-	b, _ := ctx.Value(batchKey{}).(*batch)
+func batchOf(ctx context.Context) *batchWork {
+	b, _ := ctx.Value(batchKey{}).(*batchWork)
 	return b
 }
 
 // hold remembers a lease until it ends.
-func (b *batch) hold(conn *Conn) {
+func (b *batchWork) hold(conn *Conn) {
 	if b == nil || b.held == nil {
 		return
 	}
@@ -44,7 +44,7 @@ func (b *batch) hold(conn *Conn) {
 }
 
 // release gives back what is still held.
-func (b *batch) release() {
+func (b *batchWork) release() {
 	held := <-b.held
 	for _, c := range held {
 		c.Release()

@@ -241,7 +241,7 @@ func (m *Manager) work(ctx context.Context, id model.WorkspaceID, timeout time.D
 		ctx, stop = context.WithTimeout(ctx, timeout)
 	}
 	defer stop() // after the release: database/sql then has nothing left to roll back
-	class := &batch{held: make(chan []*Conn, 1)}
+	class := &batchWork{held: make(chan []*Conn, 1)}
 	class.held <- nil
 	defer class.release()
 	ctx = context.WithValue(ctx, batchKey{}, class)
