@@ -58,7 +58,7 @@ func (e *PanicError) Unwrap() error {
 // What ended a ForEach before its time; the Cause of a *ForEachError.
 var (
 	ErrCanaryFailed    = errors.New("a canary failed, so nothing else was begun")
-	ErrTooManyFailures = errors.New("as many failed as are to end it (StopAfter)")
+	ErrTooManyFailures = errors.New("as many failed as were to end it")
 	ErrStopped         = errors.New("it was told to stop")
 )
 
@@ -238,7 +238,7 @@ func (w *forEach) mayBegin() {
 func (m *Manager) work(ctx context.Context, id model.WorkspaceID, timeout time.Duration, f func(context.Context, *Workspace) error) error {
 	stop := context.CancelFunc(func() {})
 	if timeout > 0 {
-		ctx, stop = context.WithTimeout(ctx, timeout)
+		ctx, stop = context.WithTimeoutCause(ctx, timeout, fmt.Errorf("the %v for one workspace are over: %w", timeout, context.DeadlineExceeded))
 	}
 	defer stop() // after the release: database/sql then has nothing left to roll back
 	class := &batchWork{held: make(chan []*Conn, 1)}

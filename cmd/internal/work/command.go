@@ -63,7 +63,7 @@ func (c Command) do(ctx context.Context, r *run, w *pools.Workspace) Result {
 	case err == nil:
 		state = Done
 	case ctx.Err() != nil:
-		state, err = Uncertain, fmt.Errorf("the command was ended: %w", ctx.Err())
+		state, err = Uncertain, fmt.Errorf("the command was ended: %w", context.Cause(ctx))
 	case errors.Is(err, exec.ErrWaitDelay): // it succeeded, and left something behind that writes
 		state, err = Done, nil
 	default:

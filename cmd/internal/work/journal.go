@@ -76,11 +76,7 @@ type request struct {
 	done  chan error
 }
 
-// journalError: the journal cannot be written.
-type journalError struct{ err error }
-
-func (e *journalError) Error() string { return "write the journal: " + e.err.Error() }
-func (e *journalError) Unwrap() error { return e.err }
+func notWritten(err error) error { return fmt.Errorf("write the journal: %w", err) }
 
 // OpenJournal opens the file, or creates it, and keeps others out of it until Close. A last
 // line that was being written when its process was killed is removed. prefix is DB_PREFIX.
@@ -226,7 +222,7 @@ func (j *Journal) begin(h header) error {
 		err = syncFolder(filepath.Dir(j.name))
 	}
 	if err != nil {
-		return &journalError{err}
+		return notWritten(err)
 	}
 	return nil
 }
@@ -280,15 +276,15 @@ func (j *Journal) save(all []request) error {
 	for _, r := range all {
 		line, err := json.Marshal(r.entry)
 		if err != nil {
-			return &journalError{err}
+			return notWritten(err)
 		}
 		lines = append(append(lines, line...), '\n')
 	}
 	if _, err := j.file.Write(lines); err != nil {
-		return &journalError{err}
+		return notWritten(err)
 	}
 	if err := j.file.Sync(); err != nil {
-		return &journalError{err}
+		return notWritten(err)
 	}
 	return nil
 }

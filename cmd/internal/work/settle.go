@@ -108,13 +108,15 @@ const askAgain = 100 * time.Millisecond
 
 // fate waits until the transaction has ended, at most until ctx is done.
 func (r *run) fate(ctx context.Context, xid string) (string, error) {
-	for {
+	for unfinished := false; ; unfinished = true {
 		var status *string
 		err := r.manager.System().QueryRow(ctx, `SELECT pg_catalog.pg_xact_status($1::text::pg_catalog.xid8)`, xid).Scan(&status)
 		var refused *pgconn.PgError
 		switch {
 		case errors.As(err, &refused) && refused.Code == pgerrcode.InvalidParameterValue: // it is in the future
 			return notKnown, nil
+		case err != nil && unfinished && ctx.Err() != nil:
+			return "", fmt.Errorf("it is still in progress: %w", context.Cause(ctx))
 		case err != nil:
 			return "", err
 		case status == nil:
@@ -124,8 +126,7 @@ func (r *run) fate(ctx context.Context, xid string) (string, error) {
 		}
 		select {
 		case <-time.After(askAgain):
-		case <-ctx.Done():
-			return "", fmt.Errorf("it is still in progress: %w", ctx.Err())
+		case <-ctx.Done(): // the next question says so
 		}
 	}
 }

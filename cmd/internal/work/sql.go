@@ -207,7 +207,7 @@ func send(ctx context.Context, conn *pools.Conn, sql string) (commands []string,
 			err = to.Flush()
 		case *pgproto3.ReadyForQuery:
 			if ctx.Err() != nil && refused != nil {
-				refused = fmt.Errorf("%w: %w", ctx.Err(), refused)
+				refused = fmt.Errorf("%w: %w", context.Cause(ctx), refused)
 			}
 			return commands, refused
 		}
@@ -222,7 +222,7 @@ func send(ctx context.Context, conn *pools.Conn, sql string) (commands []string,
 		err = refused // the last word of a server that ends the session
 	}
 	if ctx.Err() != nil {
-		return commands, fmt.Errorf("%w: %w", ctx.Err(), err)
+		return commands, fmt.Errorf("%w: %w", context.Cause(ctx), err)
 	}
 	return commands, fmt.Errorf("%w: %w", model.ErrConnectionLost, err)
 }

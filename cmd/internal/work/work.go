@@ -89,8 +89,10 @@ type run struct {
 	Options
 	manager *pools.Manager
 	server  server
-	// broken ends the run: the journal cannot be written.
-	broken context.CancelCauseFunc
+	// broken has room for one: why the journal cannot be written. Then halt lets nothing
+	// more begin.
+	broken chan error
+	halt   context.CancelFunc
 }
 
 // Run does it in all workspaces, a few at once, and blocks until what it began has ended.
@@ -98,7 +100,7 @@ type run struct {
 // that the journal could not be kept; what became of the workspaces is in the summary.
 func Run(ctx context.Context, m *pools.Manager, o Options) (Summary, error) {
 	s := Summary{Workspaces: len(o.Workspaces)}
-	r := &run{Options: o, manager: m}
+	r := &run{Options: o, manager: m, broken: make(chan error, 1)}
 	var err error
 	if r.server, err = askServer(ctx, m); err != nil {
 		return s, err
@@ -123,13 +125,13 @@ func Run(ctx context.Context, m *pools.Manager, o Options) (Summary, error) {
 			todo = append(todo, id)
 		}
 	}
-	stopping, halt := context.WithCancelCause(ctx)
-	defer halt(nil)
-	r.broken = halt
+	stopping, halt := context.WithCancel(ctx)
+	defer halt()
+	r.halt = halt
 	go func() {
 		select {
 		case <-o.Stop:
-			halt(pools.ErrStopped)
+			halt()
 		case <-stopping.Done():
 		}
 	}()
@@ -163,10 +165,12 @@ func Run(ctx context.Context, m *pools.Manager, o Options) (Summary, error) {
 	case err != nil:
 		return s, err
 	}
-	if why := context.Cause(stopping); errors.As(why, new(*journalError)) {
-		return s, fmt.Errorf("%w: nothing more was begun", why)
+	select {
+	case err := <-r.broken:
+		return s, fmt.Errorf("%w: nothing more was begun", err)
+	default:
+		return s, nil
 	}
-	return s, nil
 }
 
 // one does it in one workspace, unless a journal's open entry turns out to be a success.
@@ -185,7 +189,11 @@ func (r *run) one(ctx context.Context, w *pools.Workspace) Result {
 func (r *run) note(e entry) error {
 	err := r.Journal.append(e)
 	if err != nil {
-		r.broken(err)
+		r.halt()
+		select {
+		case r.broken <- err:
+		default: // it is known
+		}
 	}
 	return err
 }

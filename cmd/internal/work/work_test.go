@@ -320,7 +320,7 @@ func TestTheTimeoutUndoesATransaction(t *testing.T) {
 	s := setScene(t, 2)
 	const sql = insertHit + "; SELECT CASE WHEN current_database() LIKE '%w0' THEN pg_sleep(1000) END"
 	results, _ := s.run(Transaction{sql}, "", func(o *Options) { o.Timeout = 3 * time.Second })
-	is(t, results, "w0", Failed, context.DeadlineExceeded.Error())
+	is(t, results, "w0", Failed, "the 3s for one workspace are over")
 	if s.hits("w0") != 0 {
 		t.Error("it is there")
 	}
