@@ -116,7 +116,8 @@ func (m *Manager) ForEach(
 	ctx context.Context, ids []model.WorkspaceID, f func(context.Context, *Workspace) error, opts ForEachOptions,
 ) error {
 	if opts.Concurrency < 0 || opts.Timeout < 0 || opts.Canary < 0 || opts.StopAfter < 0 {
-		return fmt.Errorf("for each workspace: %+v: Concurrency, Timeout, Canary and StopAfter must be 0 or more", opts)
+		return fmt.Errorf("for each workspace: Concurrency %d, Timeout %v, Canary %d, StopAfter %d: each must be 0 or more",
+			opts.Concurrency, opts.Timeout, opts.Canary, opts.StopAfter)
 	}
 	if err := m.distinct(ids); err != nil {
 		return fmt.Errorf("for each workspace: %w", err)
