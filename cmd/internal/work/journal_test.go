@@ -72,6 +72,9 @@ func TestAJournalThatWasTornAnywhere(t *testing.T) {
 			if err := j.Close(); err != nil {
 				t.Fatal(err)
 			}
+			if now, _ := os.ReadFile(name); !bytes.HasPrefix(now, whole) || !bytes.HasSuffix(now, []byte("}\n")) {
+				t.Errorf("%d bytes and %q: something is left of the torn line:\n%s", size, junk, now)
+			}
 			again, err := OpenJournal(name, "x")
 			if err != nil {
 				t.Fatalf("%d bytes and %q: %v", size, junk, err)
