@@ -41,8 +41,14 @@ func run(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	defer manager.Close(ctx)
-	return m.Run()
+	code := m.Run()
+	ctx, stop := context.WithTimeout(ctx, patience)
+	defer stop()
+	if err := manager.Close(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return code
 }
 
 // patience bounds every wait; the machine may be busy.
