@@ -68,11 +68,11 @@ func (c *Conn) looksAlive() bool {
 // release gives it back with the holder's own finding.
 func (c *Conn) release(h core.Health) { c.lease.Release(h) }
 
-// Conn returns the pgx connection, which must not be used or kept after Release,
-// nor closed; it is nil after Release. When ctx ends one of its queries, its
-// error is the server's (SQLSTATE 57014). WaitForNotification and other waits without
-// a query return within milliseconds of their context's end, and the connection stays
-// usable.
+// Conn returns the pgx connection, which must not be used or kept after Release; it is
+// nil after Release. Closing it ends the session, and Release then frees the slot. When
+// ctx ends one of its queries, its error is the server's (SQLSTATE 57014).
+// WaitForNotification and other waits without a query return within milliseconds of their
+// context's end, and the connection stays usable.
 func (c *Conn) Conn() *pgx.Conn {
 	if c.lease.Ended() {
 		return nil

@@ -11,23 +11,15 @@ import (
 	"github.com/tenantpool/tenantpool/pools"
 )
 
-// Listen hands the workspace's notifications on the channel to handle, until ctx is done
-// or the handler is: it returns ctx.Err(). When the connection is lost, it listens on
-// another one after the delay.
+// Listen gives the notifications on a channel of the workspace to handle, until ctx is
+// done; it returns ctx.Err(). When the connection is lost, it listens on another one
+// after the delay.
 //
 // It holds one connection all the time, and with it a slot of the budget: for a channel
 // in each of many workspaces, let the workspaces notify one channel of the system
 // database, or poll.
 func Listen(ctx context.Context, workspace *pools.Workspace, channel string, delay time.Duration, handle pgxlisten.HandlerFunc) error {
 	var conn *pools.Conn
-	// pgxlisten closes the *pgx.Conn that it was given; Release then frees the slot.
-	release := func() {
-		if conn != nil {
-			conn.Release()
-			conn = nil
-		}
-	}
-	defer release()
 	listener := pgxlisten.Listener{
 		ReconnectDelay: delay,
 		Connect: func(ctx context.Context) (_ *pgx.Conn, err error) {
@@ -36,9 +28,12 @@ func Listen(ctx context.Context, workspace *pools.Workspace, channel string, del
 			}
 			return conn.Conn(), nil
 		},
-		LogError: func(context.Context, error) { // a place to log
+		// pgxlisten closes the connection when it is done with it, and then says why.
+		// Release frees the slot.
+		LogError: func(_ context.Context, err error) { // a place to log it
 			if conn != nil && conn.Conn().IsClosed() {
-				release()
+				conn.Release()
+				conn = nil
 			}
 		},
 	}
