@@ -3,12 +3,12 @@ package pools_test
 import (
 	"context"
 	"io"
+	"log/slog"
 	"runtime"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
-	"github.com/sirupsen/logrus"
 
 	"github.com/tenantpool/tenantpool/actor"
 	"github.com/tenantpool/tenantpool/model"
@@ -106,8 +106,7 @@ func openActor(b *testing.B) func() error {
 }
 
 func openManager(b *testing.B, opts ...pools.Option) func() error {
-	log := logrus.New()
-	log.SetOutput(io.Discard)
+	log := slog.New(slog.NewJSONHandler(io.Discard, nil))
 	m, err := pools.Open(b.Context(), benchConfig(), append(opts, pools.WithLogger(log))...)
 	if err != nil {
 		b.Fatal(err)

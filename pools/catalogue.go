@@ -10,7 +10,6 @@ import (
 	"github.com/jackc/pgerrcode"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
-	"github.com/sirupsen/logrus"
 
 	"github.com/tenantpool/tenantpool/model"
 )
@@ -47,8 +46,8 @@ func (m *Manager) admit(ctx context.Context, id model.WorkspaceID, deadline time
 		return nil
 	}
 	failed := &model.DialError{WorkspaceID: id, Kind: refused.kind, Err: refused}
-	m.catalogue.log.warn("Workspace refused", func() logrus.Fields {
-		return logrus.Fields{"workspace_id": id, "error": failed.Error()}
+	m.catalogue.log.warn("Workspace refused", func() []any {
+		return []any{"workspace_id", id, "error", failed.Error()}
 	})
 	return failed
 }
@@ -202,8 +201,8 @@ func (c *catalogue) run() {
 		case f := <-found:
 			if f.err != nil {
 				silentUntil, silence = time.Now().Add(lookAgain), f.err
-				c.log.warn("The server's catalogue was not asked", func() logrus.Fields {
-					return logrus.Fields{"error": f.err.Error()}
+				c.log.warn("The server's catalogue was not asked", func() []any {
+					return []any{"error", f.err.Error()}
 				})
 				asked, next = append(asked, next...), nil
 			}

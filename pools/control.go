@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/sirupsen/logrus"
-
 	"github.com/tenantpool/tenantpool/actor"
 	"github.com/tenantpool/tenantpool/model"
 	"github.com/tenantpool/tenantpool/model/core"
@@ -128,7 +126,7 @@ func (m *Manager) SetLimits(ctx context.Context, maxConnections, maxConnectionsP
 	if err != nil {
 		return 0, err
 	}
-	m.log.WithFields(aboutLimits(cfg)).Info("Connection limits changed")
+	m.log.Info("Connection limits changed", aboutLimits(cfg)...)
 	ctx, stop := context.WithTimeout(ctx, grantsAtMost)
 	defer stop()
 	conn, err := m.acquireOwn(ctx)
@@ -137,17 +135,17 @@ func (m *Manager) SetLimits(ctx context.Context, maxConnections, maxConnectionsP
 		conn.Release()
 	}
 	if err != nil {
-		m.log.WithField("error", err.Error()).Warn("The limits are changed, but the server did not say what it grants")
+		m.log.Warn("The limits are changed, but the server did not say what it grants", "error", err.Error())
 	}
 	return granted, nil
 }
 
-func aboutLimits(cfg model.Config) logrus.Fields {
-	return logrus.Fields{
-		"max_connections":        cfg.MaxConnections,
-		"max_connections_per_db": cfg.MaxConnectionsPerDB,
-		"workspace_budget":       cfg.WorkspaceBudget(),
-		"system_share":           cfg.SystemShare(),
+func aboutLimits(cfg model.Config) []any {
+	return []any{
+		"max_connections", cfg.MaxConnections,
+		"max_connections_per_db", cfg.MaxConnectionsPerDB,
+		"workspace_budget", cfg.WorkspaceBudget(),
+		"system_share", cfg.SystemShare(),
 	}
 }
 

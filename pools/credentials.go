@@ -58,7 +58,7 @@ func (m *Manager) SetCredentials(ctx context.Context, user, password string) err
 		return nil
 	}
 	if _, err := m.supervisor.RenewAll(ctx); err != nil {
-		m.log.WithField("error", err.Error()).Warn("The credentials are changed, but connections of the old ones are still open")
+		m.log.Warn("The credentials are changed, but connections of the old ones are still open", "error", err.Error())
 	}
 	return nil
 }

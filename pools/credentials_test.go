@@ -81,7 +81,7 @@ func TestCredentialsAreInUseAlthoughAConnectionIsSlowToClose(t *testing.T) {
 	if err := m.SetCredentials(ctx, "rotating", "n3w"); err != nil {
 		t.Error(err)
 	}
-	m.log.line(t, `"level":"warning"`, "The credentials are changed", "not all of its connections are closed yet")
+	m.log.line(t, `"level":"WARN"`, "The credentials are changed", "not all of its connections are closed yet")
 	thaw()
 	if err := m.Workspace("w0").Ping(t.Context()); err != nil {
 		t.Error(err)

@@ -11,7 +11,6 @@ import (
 	"sync/atomic"
 
 	"github.com/jackc/pgx/v5/stdlib"
-	"github.com/sirupsen/logrus"
 
 	"github.com/tenantpool/tenantpool/model"
 )
@@ -240,8 +239,8 @@ func (s *sharedDB) Close() error {
 		r.forget(s)
 	}
 	s.databases.turn <- r
-	s.databases.log.warn("A *sql.DB that a workspace's users share was closed: use sql.OpenDB(workspace.Connector()) for a tool that closes it", func() logrus.Fields {
-		return logrus.Fields{"workspace_id": w.id}
+	s.databases.log.warn("A *sql.DB that a workspace's users share was closed: use sql.OpenDB(workspace.Connector()) for a tool that closes it", func() []any {
+		return []any{"workspace_id", w.id}
 	})
 	return nil
 }

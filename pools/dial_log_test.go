@@ -3,12 +3,11 @@ package pools
 import (
 	"bytes"
 	"errors"
+	"log/slog"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"github.com/sirupsen/logrus"
 
 	"github.com/tenantpool/tenantpool/model"
 )
@@ -16,10 +15,7 @@ import (
 func TestAnOutageOfHoursIsItsBeginningALineAMinuteAndItsEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out bytes.Buffer
-		to := logrus.New()
-		to.SetOutput(&out)
-		to.SetFormatter(&logrus.JSONFormatter{})
-		log := newDialLog(to)
+		log := newDialLog(slog.New(slog.NewJSONHandler(&out, nil)))
 		said := func(want ...string) {
 			t.Helper()
 			lines := strings.Split(strings.TrimSpace(out.String()), "\n")

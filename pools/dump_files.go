@@ -6,13 +6,12 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
 	"sync/atomic"
 	"time"
-
-	"github.com/sirupsen/logrus"
 
 	"github.com/tenantpool/tenantpool/model"
 )
@@ -23,7 +22,7 @@ type dumpFiles struct {
 	dir   string
 	after time.Duration
 	dump  func(ctx context.Context, w io.Writer, why string) error
-	log   logrus.FieldLogger
+	log   *slog.Logger
 
 	due   atomic.Int64 // Unix time in nanoseconds; no dump is made before
 	waits chan longWait
@@ -33,7 +32,7 @@ type dumpFiles struct {
 // longWait is why a dump is made, for the dump and for the log.
 type longWait struct {
 	why string
-	log logrus.FieldLogger
+	log *slog.Logger
 }
 
 const (
@@ -56,7 +55,7 @@ func (m *Manager) startDumps(d *dumpFiles) error {
 	}
 	m.dumps = d
 	if m.flight, m.noFlight = startFlightRecorder(); m.noFlight != nil {
-		m.log.WithField("error", m.noFlight.Error()).Warn("Dumps will have no runtime.trace")
+		m.log.Warn("Dumps will have no runtime.trace", "error", m.noFlight.Error())
 	}
 	return nil
 }
@@ -105,7 +104,7 @@ func (d *dumpFiles) makeFolder() error {
 	about, _ := os.Stat(d.dir)
 	switch {
 	case err == nil:
-		d.log.WithField("folder", d.dir).Info("Made the folder for dumps")
+		d.log.Info("Made the folder for dumps", "folder", d.dir)
 	case errors.Is(err, fs.ErrNotExist):
 		return fmt.Errorf("%s is not there, and neither is the folder above it: correct the path, or make that one", d.dir)
 	case about != nil && !about.IsDir():
@@ -130,9 +129,9 @@ func (d *dumpFiles) note(system bool, id model.WorkspaceID, began time.Time, err
 	if system {
 		who, field = "the system database", "system_database"
 	}
-	w := longWait{fmt.Sprintf("an acquire of %s waited for %s", who, took), d.log.WithFields(logrus.Fields{field: id, "waited": took})}
+	w := longWait{fmt.Sprintf("an acquire of %s waited for %s", who, took), d.log.With(field, id, "waited", took)}
 	if err != nil {
-		w = longWait{w.why + ", and failed: " + err.Error(), w.log.WithField("error", err.Error())}
+		w = longWait{w.why + ", and failed: " + err.Error(), w.log.With("error", err.Error())}
 	}
 	select {
 	case d.waits <- w:
@@ -147,12 +146,12 @@ func (d *dumpFiles) save(ctx context.Context, w longWait) {
 	file, err := d.write(within, w.why)
 	switch {
 	case err == nil:
-		w.log.WithField("dump", file).Warn("An acquire waited too long, and a dump was written")
+		w.log.Warn("An acquire waited too long, and a dump was written", "dump", file)
 		if err := d.prune(); err != nil {
-			w.log.WithField("dump_error", err.Error()).Warn("Old dumps could not be removed")
+			w.log.Warn("Old dumps could not be removed", "dump_error", err.Error())
 		}
 	case ctx.Err() == nil: // else the manager closes
-		w.log.WithField("dump_error", err.Error()).Warn("An acquire waited too long, and its dump could not be written")
+		w.log.Warn("An acquire waited too long, and its dump could not be written", "dump_error", err.Error())
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -12,8 +13,6 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"github.com/sirupsen/logrus"
 )
 
 // dumpFilesTest is a dumpFiles in virtual time.
@@ -27,8 +26,7 @@ type dumpFilesTest struct {
 
 func startDumpFilesTest(t *testing.T) *dumpFilesTest {
 	d := &dumpFilesTest{t: t}
-	log := logrus.New()
-	log.SetOutput(&d.log)
+	log := slog.New(slog.NewTextHandler(&d.log, nil))
 	d.dumpFiles = &dumpFiles{dir: t.TempDir(), after: time.Second, log: log, dump: func(_ context.Context, w io.Writer, why string) error {
 		d.made = append(d.made, why)
 		_, err := io.WriteString(w, why)
@@ -137,7 +135,7 @@ func TestAFullDiskGivesOneWarningAndLeavesNothing(t *testing.T) {
 		for range 5 {
 			d.waited(time.Minute)
 		}
-		if said := d.log.String(); strings.Count(said, "\n") != 1 || !strings.Contains(said, "level=warning") || !strings.Contains(said, "no space left") {
+		if said := d.log.String(); strings.Count(said, "\n") != 1 || !strings.Contains(said, "level=WARN") || !strings.Contains(said, "no space left") {
 			t.Error(said)
 		}
 		if files := d.files(); len(files) != 0 {

@@ -335,7 +335,7 @@ func TestALongWaitWritesADump(t *testing.T) {
 	if err := json.Unmarshal([]byte(m.log.line(t, "a dump was written")), &line); err != nil {
 		t.Fatal(err)
 	}
-	if waited, err := time.ParseDuration(line.Waited); err != nil || waited < 2*long || line.ID != "w1" || line.Level != "warning" || line.Error == "" {
+	if waited, err := time.ParseDuration(line.Waited); err != nil || waited < 2*long || line.ID != "w1" || line.Level != "WARN" || line.Error == "" {
 		t.Errorf("%+v", line)
 	}
 	files, err := filepath.Glob(filepath.Join(dir, "*"))

@@ -229,7 +229,7 @@ func TestAConnectionLimitErrorTellsWhoWaitsForWhat(t *testing.T) {
 		limit.Waiting != 1 || limit.LongestLease < timeout || limit.LongestLeaseWorkspace != "w0" {
 		t.Errorf("%+v", limit)
 	}
-	m.log.line(t, `"level":"warning"`, `"workspace_id":"w50"`, `"error":`, "connection limit reached")
+	m.log.line(t, `"level":"WARN"`, `"workspace_id":"w50"`, `"error":`, "connection limit reached")
 
 	ctx, stop := context.WithTimeout(t.Context(), 10*time.Millisecond)
 	defer stop()

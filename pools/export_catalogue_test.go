@@ -2,17 +2,16 @@ package pools
 
 import (
 	"context"
+	"log/slog"
 	"slices"
 
 	"github.com/jackc/pgerrcode"
-	"github.com/sirupsen/logrus/hooks/test"
 )
 
 // Catalogue is one that asks somebody else than a server.
 type Catalogue struct{ c *catalogue }
 
 func StartCatalogue(look func(context.Context, []string) (missing []string, err error)) *Catalogue {
-	log, _ := test.NewNullLogger()
 	return &Catalogue{startCatalogue(func(ctx context.Context, names []string) (map[string]*dialFailure, error) {
 		missing, err := look(ctx, slices.Clone(names))
 		refused := make(map[string]*dialFailure)
@@ -20,7 +19,7 @@ func StartCatalogue(look func(context.Context, []string) (missing []string, err 
 			refused[name] = saidOf(name, pgerrcode.InvalidCatalogName, "%q is missing")
 		}
 		return refused, err
-	}, newSparseLog(log))}
+	}, newSparseLog(slog.New(slog.DiscardHandler)))}
 }
 
 func (c *Catalogue) Ask(ctx context.Context, name string) error {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"log/slog"
 	"os"
 	"runtime"
 	"slices"
@@ -17,7 +18,6 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	_ "github.com/jackc/pgx/v5/stdlib"
-	"github.com/sirupsen/logrus"
 
 	"github.com/tenantpool/tenantpool/model"
 	"github.com/tenantpool/tenantpool/pools"
@@ -228,11 +228,8 @@ func (b *logBuffer) String() string {
 	return b.buf.String()
 }
 
-func (b *logBuffer) logger() *logrus.Logger {
-	log := logrus.New()
-	log.SetOutput(b)
-	log.SetFormatter(&logrus.JSONFormatter{})
-	return log
+func (b *logBuffer) logger() *slog.Logger {
+	return slog.New(slog.NewJSONHandler(b, nil))
 }
 
 // line returns the log line that holds all the words, or fails.

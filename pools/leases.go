@@ -8,8 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/sirupsen/logrus"
-
 	"github.com/tenantpool/tenantpool/actor"
 	"github.com/tenantpool/tenantpool/model"
 )
@@ -40,7 +38,7 @@ func (m *Manager) watchLeases(ctx context.Context) {
 			return // ctx is done, or the supervisor has ended
 		}
 		for _, l := range overdue {
-			m.log.WithFields(aboutLease(l)).Warn("A connection has been lent for a long time: are rows, a row, a batch or a transaction left open?")
+			m.log.Warn("A connection has been lent for a long time: are rows, a row, a batch or a transaction left open?", aboutLease(l)...)
 		}
 		if within(ctx.Done(), next) {
 			return
@@ -48,12 +46,12 @@ func (m *Manager) watchLeases(ctx context.Context) {
 	}
 }
 
-func aboutLease(l actor.HeldLease) logrus.Fields {
-	fields := logrus.Fields{"workspace_id": l.Workspace, "held_for": l.Age.Round(time.Millisecond).String()}
+func aboutLease(l actor.HeldLease) []any {
+	about := []any{"workspace_id", l.Workspace, "held_for", l.Age.Round(time.Millisecond).String()}
 	if where := acquiredAt(l); where != "" {
-		fields["acquired_at"] = where
+		about = append(about, "acquired_at", where)
 	}
-	return fields
+	return about
 }
 
 // What Close waits for is logged after a while, and seldom after that.
@@ -87,17 +85,17 @@ func (m *Manager) logWhatCloseWaitsFor(ctx context.Context) {
 	if err != nil {
 		return
 	}
-	log := m.log.WithFields(logrus.Fields{
-		"in_use":  st.Workspaces.InUse + st.System.InUse,
-		"dialing": st.Workspaces.Dialing + st.System.Dialing,
-		"closing": st.Workspaces.Closing + st.System.Closing,
-	})
+	log := m.log.With(
+		"in_use", st.Workspaces.InUse+st.System.InUse,
+		"dialing", st.Workspaces.Dialing+st.System.Dialing,
+		"closing", st.Workspaces.Closing+st.System.Closing,
+	)
 	if len(leases) == 0 {
 		log.Warn("Close waits until the server has let go of connections")
 		return
 	}
-	log.WithField("workspaces", borrowers(leases)).WithFields(aboutLease(leases[0])).
-		Warn("Close waits for connections that are lent; workspace_id is who has held one for longest")
+	log.With("workspaces", borrowers(leases)).
+		Warn("Close waits for connections that are lent; workspace_id is who has held one for longest", aboutLease(leases[0])...)
 }
 
 // borrowers says who has how many leases, and since when. The leases are in the order

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/sirupsen/logrus"
 
 	"github.com/tenantpool/tenantpool/actor"
 	"github.com/tenantpool/tenantpool/model"
@@ -154,8 +153,8 @@ func (m *Manager) holdLeftovers(ctx context.Context, conn *Conn) error {
 			held++
 		}
 	}
-	m.log.WithFields(logrus.Fields{"connections": len(found), "held": held, "databases": databases}).
-		Warn("An earlier run of this instance has left connections, which count until the server has ended them")
+	m.log.Warn("An earlier run of this instance has left connections, which count until the server has ended them",
+		"connections", len(found), "held", held, "databases", databases)
 	go m.watchLeftovers(maps.Clone(found), time.Now())
 	return nil
 }
@@ -183,7 +182,7 @@ func (m *Manager) watchLeftovers(left leftovers, since time.Time) {
 			}
 		}
 		if len(left) == 0 {
-			m.log.WithField("took", time.Since(since).Round(time.Millisecond).String()).Info("What an earlier run left is gone")
+			m.log.Info("What an earlier run left is gone", "took", time.Since(since).Round(time.Millisecond).String())
 			return
 		}
 	}

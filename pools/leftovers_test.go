@@ -45,7 +45,7 @@ func TestWhatAnEarlierRunLeftCountsUntilItIsGone(t *testing.T) {
 	if st.Workspaces.Closing != 12 || st.System.Closing != 1 {
 		t.Errorf("%d and %d are held", st.Workspaces.Closing, st.System.Closing)
 	}
-	m.log.line(t, `"level":"warning"`, "An earlier run of this instance has left connections", `"connections":13`, `"held":13`)
+	m.log.line(t, `"level":"WARN"`, "An earlier run of this instance has left connections", `"connections":13`, `"held":13`)
 	for _, w := range append(st.Workspaces.Active, st.System.Active...) {
 		if w.Closing > 0 {
 			t.Errorf("it counts as a workspace, %q", w.ID)

@@ -1,10 +1,10 @@
 package pools
 
 import (
+	"log/slog"
 	"sync/atomic"
 	"time"
 
-	"github.com/sirupsen/logrus"
 	"golang.org/x/time/rate"
 
 	"github.com/tenantpool/tenantpool/model"
@@ -14,27 +14,27 @@ import (
 // does not make the burst worse: the first ones at once, then a few per second,
 // each with how many were left out before it.
 type sparseLog struct {
-	to         logrus.FieldLogger
+	to         *slog.Logger
 	limiter    *rate.Limiter
 	suppressed atomic.Int64
 }
 
-func newSparseLog(to logrus.FieldLogger) *sparseLog {
+func newSparseLog(to *slog.Logger) *sparseLog {
 	return &sparseLog{to: to, limiter: rate.NewLimiter(rate.Every(200*time.Millisecond), 20)}
 }
 
-// warn asks for the fields only if it logs: thousands of refusals in a second should
+// warn asks for what there is to say, in pairs as slog has them, only if it logs: thousands of refusals in a second should
 // not be made more expensive by their wording.
-func (l *sparseLog) warn(message string, about func() logrus.Fields) {
+func (l *sparseLog) warn(message string, about func() []any) {
 	if !l.limiter.Allow() {
 		l.suppressed.Add(1)
 		return
 	}
-	fields := about()
+	args := about()
 	if n := l.suppressed.Swap(0); n > 0 {
-		fields["suppressed"] = n
+		args = append(args, "suppressed", n)
 	}
-	l.to.WithFields(fields).Warn(message)
+	l.to.Warn(message, args...)
 }
 
 // dialLog logs what becomes of dials. While the server cannot be dialed each back-off
@@ -64,15 +64,15 @@ const (
 	beginsKept  = 5
 )
 
-func newDialLog(to logrus.FieldLogger) *dialLog {
+func newDialLog(to *slog.Logger) *dialLog {
 	l := &dialLog{newSparseLog(to), make(chan outage, 1)}
 	l.turn <- outage{begins: rate.NewLimiter(rate.Every(remindEvery), beginsKept)}
 	return l
 }
 
 func (l *dialLog) failed(id model.WorkspaceID, failure *dialFailure) {
-	about := func() logrus.Fields {
-		return logrus.Fields{"workspace_id": id, "error": failure.Error(), "kind": failure.kind.String()}
+	about := func() []any {
+		return []any{"workspace_id", id, "error", failure.Error(), "kind", failure.kind.String()}
 	}
 	const message = "Dial failed"
 	if failure.kind == model.Permanent {
@@ -89,16 +89,16 @@ func (l *dialLog) failed(id model.WorkspaceID, failure *dialFailure) {
 		l.turn <- o
 		return
 	}
-	entry := l.sparse.to.WithFields(about())
+	args := about()
 	if !begins {
-		entry = entry.WithField("since", o.since.UTC().Format(time.RFC3339))
+		args = append(args, "since", o.since.UTC().Format(time.RFC3339))
 	}
 	if o.suppressed > 0 {
-		entry = entry.WithField("suppressed", o.suppressed)
+		args = append(args, "suppressed", o.suppressed)
 	}
 	o.told, o.last, o.suppressed = true, now, 0
 	l.turn <- o
-	entry.Warn(message)
+	l.sparse.to.Warn(message, args...)
 }
 
 func (l *dialLog) succeeded() {
@@ -110,7 +110,7 @@ func (l *dialLog) succeeded() {
 	}
 	l.turn <- o
 	if over.told {
-		l.sparse.to.WithFields(logrus.Fields{"took": time.Since(over.since).Round(time.Millisecond).String(), "suppressed": over.suppressed}).
-			Info("Dials succeed again")
+		l.sparse.to.Info("Dials succeed again",
+			"took", time.Since(over.since).Round(time.Millisecond).String(), "suppressed", over.suppressed)
 	}
 }

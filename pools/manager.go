@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math"
 	"math/rand/v2"
 	"runtime"
@@ -14,7 +15,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/sirupsen/logrus"
 
 	"github.com/tenantpool/tenantpool/actor"
 	"github.com/tenantpool/tenantpool/model"
@@ -29,7 +29,7 @@ type Manager struct {
 	naming     Naming
 	// ownNaming: it was set by WithNaming.
 	ownNaming bool
-	log       logrus.FieldLogger
+	log       *slog.Logger
 	limitLog  *sparseLog
 	databases *databases
 	catalogue *catalogue
@@ -156,7 +156,7 @@ func Open(ctx context.Context, cfg model.Config, opts ...Option) (*Manager, erro
 			return nil, fmt.Errorf("open connection manager: system database: %w", err)
 		}
 	}
-	m.log.WithFields(aboutLimits(cfg)).Info("Connection manager initialized")
+	m.log.Info("Connection manager initialized", aboutLimits(cfg)...)
 	return m, nil
 }
 
@@ -280,8 +280,8 @@ func (m *Manager) noteLimit(id model.WorkspaceID, err error) {
 	var limit *model.ConnectionLimitError
 	if errors.As(err, &limit) {
 		limit.ServerSilent = m.unanswered.lately()
-		m.limitLog.warn("Connection limit reached", func() logrus.Fields {
-			return logrus.Fields{"workspace_id": id, "error": limit.Error()}
+		m.limitLog.warn("Connection limit reached", func() []any {
+			return []any{"workspace_id", id, "error", limit.Error()}
 		})
 	}
 }

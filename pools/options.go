@@ -1,19 +1,16 @@
 package pools
 
 import (
-	"io"
+	"log/slog"
 	"os"
-	"reflect"
 	"time"
-
-	"github.com/sirupsen/logrus"
 )
 
 // Option changes how Open makes a Manager.
 type Option func(*options)
 
 type options struct {
-	log    logrus.FieldLogger
+	log    *slog.Logger
 	naming Naming
 	dumps  *dumpFiles
 	late   bool
@@ -22,12 +19,11 @@ type options struct {
 }
 
 // WithLogger sets where the manager logs to. The default writes JSON lines to
-// standard error; with nil nothing is logged.
-func WithLogger(log logrus.FieldLogger) Option {
-	if v := reflect.ValueOf(log); !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil() {
-		silent := logrus.New()
-		silent.SetOutput(io.Discard)
-		log = silent
+// standard error; with nil nothing is logged. A line about a workspace has its id as
+// workspace_id. The adapter to a *logrus.Logger is github.com/sirupsen/logrus/hooks/slog.
+func WithLogger(log *slog.Logger) Option {
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
 	}
 	return func(o *options) { o.log = log }
 }
@@ -55,9 +51,12 @@ func WithDumps(dir string, after time.Duration) Option {
 }
 
 // defaultLogger writes as package web does by default; neither knows the other.
-func defaultLogger() logrus.FieldLogger {
-	log := logrus.New()
-	log.SetOutput(os.Stderr)
-	log.SetFormatter(&logrus.JSONFormatter{FieldMap: logrus.FieldMap{logrus.FieldKeyMsg: "message"}})
-	return log
+func defaultLogger() *slog.Logger {
+	named := func(groups []string, a slog.Attr) slog.Attr {
+		if len(groups) == 0 && a.Key == slog.MessageKey {
+			a.Key = "message"
+		}
+		return a
+	}
+	return slog.New(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{ReplaceAttr: named}))
 }

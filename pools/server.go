@@ -10,7 +10,6 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
-	"github.com/sirupsen/logrus"
 
 	"github.com/tenantpool/tenantpool/model"
 )
@@ -111,15 +110,15 @@ func (m *Manager) checkServer(ctx context.Context, conn *Conn, maxConnections in
 		return 0, err
 	}
 	if maxConnections > g.available() {
-		m.log.WithFields(logrus.Fields{
-			"max_connections":                maxConnections,
-			"available":                      g.available(),
-			"server_max_connections":         g.maxConnections,
-			"superuser_reserved_connections": g.superuserReserved,
-			"reserved_connections":           g.reserved,
-			"role_connection_limit":          g.roleLimit,
-		}).Warn("DB_MAX_CONNECTIONS is more than the server grants this role: " +
-			"lower it, or raise max_connections or the role's connection limit")
+		m.log.Warn("DB_MAX_CONNECTIONS is more than the server grants this role: "+
+			"lower it, or raise max_connections or the role's connection limit",
+			"max_connections", maxConnections,
+			"available", g.available(),
+			"server_max_connections", g.maxConnections,
+			"superuser_reserved_connections", g.superuserReserved,
+			"reserved_connections", g.reserved,
+			"role_connection_limit", g.roleLimit,
+		)
 	}
 	return g.available(), nil
 }
@@ -162,7 +161,7 @@ func (m *Manager) WaitForServer(ctx context.Context) error {
 		}
 		if !told {
 			told = true
-			m.log.WithField("error", err.Error()).Warn("Waiting for a server that does not answer")
+			m.log.Warn("Waiting for a server that does not answer", "error", err.Error())
 		}
 		last = err
 		select { // it has not always waited

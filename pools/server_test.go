@@ -36,14 +36,14 @@ func TestTheStartIsLoggedWithTheLimitsAsNumbers(t *testing.T) {
 	m := open(t, cfg)
 	entry := m.log.entry(t, "Connection manager initialized")
 	for field, want := range map[string]any{
-		"msg": "Connection manager initialized", "level": "info",
+		"msg": "Connection manager initialized", "level": "INFO",
 		"max_connections": 60.0, "max_connections_per_db": 4.0, "workspace_budget": 54.0, "system_share": 6.0,
 	} {
 		if entry[field] != want {
 			t.Errorf("%s is %v (%[2]T), want %v", field, entry[field], want)
 		}
 	}
-	if strings.Contains(m.log.String(), `"level":"warning"`) {
+	if strings.Contains(m.log.String(), `"level":"WARN"`) {
 		t.Errorf("all is well, and yet:\n%s", m.log)
 	}
 }
@@ -56,7 +56,7 @@ func TestABudgetOfExactlyWhatTheServerGrantsIsNoReasonToWarn(t *testing.T) {
 	m = open(t, config(serverGrants+1))
 	entry := m.log.entry(t, tooMany)
 	for field, want := range map[string]any{
-		"level": "warning", "max_connections": serverGrants + 1.0, "available": float64(serverGrants),
+		"level": "WARN", "max_connections": serverGrants + 1.0, "available": float64(serverGrants),
 		"server_max_connections": float64(serverGrants + superuserReserved), "superuser_reserved_connections": float64(superuserReserved),
 		"reserved_connections": 0.0, "role_connection_limit": -1.0,
 	} {
@@ -258,7 +258,7 @@ func TestARequestThatALimitTurnsAwayIsLogged(t *testing.T) {
 		t.Fatal("the cap is 1")
 	}
 	entry := m.log.entry(t, "Connection limit reached")
-	if entry["level"] != "warning" || entry["workspace_id"] != "w3" || entry["error"] != err.Error() {
+	if entry["level"] != "WARN" || entry["workspace_id"] != "w3" || entry["error"] != err.Error() {
 		t.Errorf("%v", entry)
 	}
 	pools.SetAcquireTimeout(m.Manager, patience)

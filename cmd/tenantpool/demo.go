@@ -128,8 +128,7 @@ func setUp(ctx context.Context, o demoOptions, con *stage.Console) (_ *show, err
 	if s.watch, _, err = s.stage.Watch(ctx); err != nil {
 		return nil, err
 	}
-	log := con.Logger()
-	if s.manager, err = pools.Open(ctx, s.stage.Config, pools.WithLogger(log)); err != nil {
+	if s.manager, err = pools.Open(ctx, s.stage.Config, pools.WithLogger(con.Logger())); err != nil {
 		return nil, err
 	}
 	share := s.stage.Config.SystemLimits().PerWorkspace
@@ -137,7 +136,7 @@ func setUp(ctx context.Context, o demoOptions, con *stage.Console) (_ *show, err
 		return nil, err
 	}
 	s.filler = inBackground(func(running context.Context) { keepFull(running, s.manager, share) })
-	return s, s.admin.serve(s.manager, log, con)
+	return s, s.admin.serve(s.manager, con.Logrus(), con)
 }
 
 // drainWithin bounds the manager's Close, when all leases have been released.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"os"
 	"os/signal"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"github.com/sirupsen/logrus"
+	logrusslog "github.com/sirupsen/logrus/hooks/slog"
 	"github.com/spf13/cobra"
 
 	"github.com/tenantpool/tenantpool/model/build"
@@ -120,7 +122,7 @@ func runServer(ctx context.Context, addr string, set serveSettings, log *logrus.
 		return err
 	}
 	defer func() { _ = listener.Close() }() // Serve has closed it, where it came that far
-	manager, err := pools.Open(ctx, set.pool, append(set.dumps, pools.WithLogger(log), pools.WithLateServer(), pools.WithInstance(instance(listener.Addr())))...)
+	manager, err := pools.Open(ctx, set.pool, append(set.dumps, pools.WithLogger(slog.New(logrusslog.NewHandler(log, nil))), pools.WithLateServer(), pools.WithInstance(instance(listener.Addr())))...)
 	if err != nil {
 		return err
 	}

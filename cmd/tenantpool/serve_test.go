@@ -19,8 +19,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/sirupsen/logrus"
-
 	"github.com/tenantpool/tenantpool/cmd/internal/stage"
 	"github.com/tenantpool/tenantpool/model"
 	"github.com/tenantpool/tenantpool/pools"
@@ -203,9 +201,7 @@ func asSuperuser(t *testing.T, pg *localpg.Server, prefix string) *pools.Manager
 	cfg.Host, cfg.Port, cfg.SystemDatabase, cfg.SSLMode = pg.Host, pg.Port, pg.Database, "disable"
 	cfg.User, cfg.Password = superuser(pg)
 	cfg.Prefix, cfg.MaxConnections = prefix, 20 // it opens the few that it needs
-	quiet := logrus.New()
-	quiet.SetOutput(io.Discard)
-	m, err := pools.Open(t.Context(), cfg, pools.WithLogger(quiet))
+	m, err := pools.Open(t.Context(), cfg, pools.WithLogger(nil))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,8 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/sirupsen/logrus"
-
 	"github.com/tenantpool/tenantpool/pools"
 )
 
@@ -18,9 +16,7 @@ func openOver(t *testing.T, w *wire) *pools.Manager {
 	t.Helper()
 	cfg := config()
 	w.between(&cfg)
-	logger := logrus.New()
-	logger.SetOutput(&bytes.Buffer{})
-	m, err := pools.Open(t.Context(), cfg, pools.WithLogger(logger))
+	m, err := pools.Open(t.Context(), cfg, pools.WithLogger(nil))
 	must(t, err)
 	t.Cleanup(func() {
 		w.heal()

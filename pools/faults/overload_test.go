@@ -3,15 +3,15 @@ package faults
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"math/rand/v2"
+	"os"
 	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
-
-	"github.com/sirupsen/logrus"
 
 	"github.com/tenantpool/tenantpool/model"
 	"github.com/tenantpool/tenantpool/pools"
@@ -36,8 +36,7 @@ func openFor40(t *testing.T, change func(*model.Config)) *pools.Manager {
 	cfg := config()
 	cfg.MaxConnections = budgetOf40
 	change(&cfg)
-	quiet := logrus.New()
-	quiet.SetLevel(logrus.ErrorLevel)
+	quiet := slog.New(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError}))
 	m, err := pools.Open(t.Context(), cfg, pools.WithLogger(quiet))
 	must(t, err)
 	t.Cleanup(func() { must(t, m.Close(context.Background())) })

@@ -4,13 +4,12 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"log/slog"
 	"runtime"
 	"slices"
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/sirupsen/logrus"
 
 	"github.com/tenantpool/tenantpool/model"
 	"github.com/tenantpool/tenantpool/pools"
@@ -142,8 +141,7 @@ func (f fault) open(t *testing.T, log *bytes.Buffer) *pools.Manager {
 	if f.config != nil {
 		f.config(&cfg)
 	}
-	logger := logrus.New() // it has a lock
-	logger.SetOutput(log)
+	logger := slog.New(slog.NewJSONHandler(log, nil)) // it has a lock
 	m, err := pools.Open(t.Context(), cfg, pools.WithLogger(logger))
 	if err != nil {
 		t.Fatal(err)

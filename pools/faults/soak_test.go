@@ -3,12 +3,11 @@ package faults
 import (
 	"flag"
 	"fmt"
+	"log/slog"
 	"runtime"
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/sirupsen/logrus"
 
 	"github.com/tenantpool/tenantpool/model"
 	"github.com/tenantpool/tenantpool/pools"
@@ -144,8 +143,7 @@ func openSoak(t *testing.T, log *secretSeeker) *pools.Manager {
 	// All connections are replaced, and tested, all the time.
 	cfg.ConnectionMaxLifetime, cfg.ConnectionMaxIdleTime = 3*time.Second, time.Second
 	cfg.HealthCheckAfter = 100 * time.Millisecond
-	logger := logrus.New()
-	logger.SetOutput(log)
+	logger := slog.New(slog.NewJSONHandler(log, nil))
 	naming := func(id model.WorkspaceID) (string, error) {
 		known, _, _ := strings.Cut(string(id), "-") // see guest
 		return cfg.Prefix + "_ws_" + known, nil

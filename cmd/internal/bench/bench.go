@@ -19,13 +19,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/sirupsen/logrus"
 
 	"github.com/tenantpool/tenantpool/cmd/internal/stage"
 	"github.com/tenantpool/tenantpool/model"
@@ -83,7 +83,7 @@ func (o Options) workspaceBudget() int {
 type contest struct {
 	Options
 	*stage.Stage
-	log logrus.FieldLogger
+	log *slog.Logger
 	con *stage.Console
 	// measuring: new connections are not asked where they lead.
 	measuring atomic.Bool

@@ -3,10 +3,12 @@ package stage
 import (
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"strings"
 
 	"github.com/sirupsen/logrus"
+	logrusslog "github.com/sirupsen/logrus/hooks/slog"
 	"golang.org/x/term"
 )
 
@@ -152,7 +154,10 @@ func (c *Console) Log(line string) {
 func (c *Console) KeepLine() { c.send(output{keep: true}) }
 
 // Logger prints warnings and errors.
-func (c *Console) Logger() logrus.FieldLogger {
+func (c *Console) Logger() *slog.Logger { return slog.New(logrusslog.NewHandler(c.Logrus(), nil)) }
+
+// Logrus is Logger for package web.
+func (c *Console) Logrus() *logrus.Logger {
 	log := logrus.New()
 	log.SetOutput(c)
 	log.SetLevel(logrus.WarnLevel)
