@@ -98,13 +98,10 @@ func (t Transaction) within(ctx context.Context, r *run, conn *pools.Conn, id mo
 		return r.undone(ctx, conn, xid, endsTransaction(commands), err)
 	}
 	var now string
-	if endsTransaction(commands) || conn.Conn().PgConn().TxStatus() != 'T' {
-		return Uncertain, errOwnTransaction
-	}
 	if err := conn.QueryRow(ctx, askXID, pgx.QueryExecModeSimpleProtocol).Scan(&now); err != nil {
 		return r.undone(ctx, conn, xid, false, err)
 	}
-	if now != xid {
+	if now != xid || endsTransaction(commands) {
 		return Uncertain, errOwnTransaction
 	}
 	e.State = Committing
