@@ -18,7 +18,7 @@ import (
 func TestAMigrationBesideTraffic(t *testing.T) {
 	workspaces, rounds := 40, 1
 	if os.Getenv("TENANTPOOL_TEST_LONG") == "1" {
-		workspaces, rounds = 500, 5
+		workspaces, rounds = 500, 3
 	}
 	const workers = 8
 	con := stage.StartConsole(os.Stderr)
