@@ -21,6 +21,9 @@ type Config struct {
 	Port     int    `env:"DB_PORT"`
 	User     string `env:"DB_USER"`
 	Password string `env:"DB_PASSWORD" json:"-"`
+	// PasswordFile names a file that holds the password, in place of Password. Each dial
+	// reads it, so whoever changes it needs to tell nobody.
+	PasswordFile string `env:"DB_PASSWORD_FILE"`
 	// SSLMode is one of disable, allow, prefer, require, verify-ca, verify-full.
 	SSLMode string `env:"DB_SSLMODE"`
 	// TargetSessionAttrs is libpq's: which of the hosts' servers will do. any (also if it

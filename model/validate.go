@@ -31,6 +31,7 @@ func (c Config) Validate() error {
 		within("DB_PORT", c.Port, 1, 65535),
 		required("DB_USER", c.User),
 		noNUL("DB_PASSWORD", c.Password),
+		oneOfTwo("DB_PASSWORD", c.Password, "DB_PASSWORD_FILE", c.PasswordFile),
 		oneOf("DB_SSLMODE", c.SSLMode, "disable", "allow", "prefer", "require", "verify-ca", "verify-full"),
 		oneOf("DB_TARGET_SESSION_ATTRS", c.TargetSessionAttrs, "any", "read-write", "read-only", "primary", "standby", "prefer-standby"),
 		prefix("DB_PREFIX", c.Prefix),
@@ -85,6 +86,14 @@ func noNUL(variable, v string) error {
 		return &ConfigError{variable, "not usable", "without a NUL byte"}
 	}
 	return nil
+}
+
+// oneOfTwo: the values are not shown, because one may be the password.
+func oneOfTwo(variable, v, other, w string) error {
+	if v == "" || w == "" {
+		return nil
+	}
+	return &ConfigError{variable, "set, and so is " + other, "one of them"}
 }
 
 func oneOf(variable, v string, accepted ...string) error {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"slices"
 	"sync/atomic"
@@ -11,6 +12,41 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 )
+
+// Credentials are what a connection logs in with. They print without the Password.
+type Credentials struct {
+	User     string // "": Config.User
+	Password string `json:"-"`
+	// Temporary: the Password is a token. The sessions that it opened outlive it, so
+	// another token after it renews no connection; another User does.
+	Temporary bool
+}
+
+// Format prints the Credentials without their password.
+func (c Credentials) Format(f fmt.State, verb rune) {
+	type plain Credentials // without this method
+	if c.Password != "" {
+		c.Password = "[hidden]"
+	}
+	_, _ = fmt.Fprintf(f, fmt.FormatString(f, verb), plain(c))
+}
+
+// WithCredentials has each dial ask for its credentials, in place of Config.Password and
+// Config.PasswordFile: from a secret manager, or for a token that is good for minutes.
+// ask is called from any number of goroutines, within Config.DialTimeout, which bounds the
+// whole dial. A dial does not wait for one that outlasts its context, and what it returns
+// then is lost.
+//
+// An error or a panic of ask fails that dial, and so does a server that refuses what ask
+// returned. Neither is final: waiters go on waiting, and after a moment (at most a second)
+// the next dial asks again. So the password may be changed in the server before ask knows.
+//
+// Once the server has taken another User, or another Password that is not Temporary, the
+// connections of the former are renewed (see [Manager.RenewAll]): all at once, and at most
+// once a minute.
+func WithCredentials(ask func(ctx context.Context) (Credentials, error)) Option {
+	return func(o *options) { o.credentials = ask }
+}
 
 // SetCredentials replaces the user and the password of the Manager's Config, and reads
 // the files of the network's security (PGSSLROOTCERT, PGSSLCERT, PGSSLKEY) again. All
@@ -23,8 +59,14 @@ import (
 // then, and until the idle ones are closed, at most until ctx is done: what is not closed
 // by then is logged, and closes all the same. Before the server has answered (see
 // WithLateServer) they are taken untried.
+//
+// With Config.PasswordFile or WithCredentials each dial asks for the password, so it must
+// be empty here; what the file or the function says now is tried, and used, as above.
 func (m *Manager) SetCredentials(ctx context.Context, user, password string) error {
 	cfg := m.config
+	if m.provider != nil && password != "" {
+		return fmt.Errorf("set credentials: %w", errAsked)
+	}
 	cfg.User, cfg.Password = user, password
 	if err := cfg.Validate(); err != nil {
 		return fmt.Errorf("set credentials: %w", err)
@@ -38,7 +80,7 @@ func (m *Manager) SetCredentials(ctx context.Context, user, password string) err
 	}
 	defer m.endTurn()
 	workspaces, system := &m.configs[workspaceShare], &m.configs[systemShare]
-	before := system.Load()
+	before, taken := system.Load(), m.provider.inUse()
 	system.logInAs(fresh)
 	if !within(m.answered, 0) { // whoever meets the server tries them
 		workspaces.logInAs(fresh)
@@ -54,7 +96,7 @@ func (m *Manager) SetCredentials(ctx context.Context, user, password string) err
 		return fmt.Errorf("set credentials: system database: %w", err)
 	}
 	workspaces.logInAs(fresh)
-	if sameLogin(before, fresh) {
+	if sameLogin(before, fresh) && !m.provider.settle(taken) {
 		return nil
 	}
 	if _, err := m.supervisor.RenewAll(ctx); err != nil {
@@ -62,6 +104,8 @@ func (m *Manager) SetCredentials(ctx context.Context, user, password string) err
 	}
 	return nil
 }
+
+var errAsked = errors.New("the password is asked for at each dial (DB_PASSWORD_FILE or WithCredentials): change it there, and set none")
 
 // tryLogin opens a connection of the manager's own.
 func (m *Manager) tryLogin(ctx context.Context) error {

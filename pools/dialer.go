@@ -22,12 +22,14 @@ import (
 
 // dialer opens the connections of one share (an actor.Dialer).
 type dialer struct {
-	config  *template // its Database is replaced
-	naming  Naming
-	timeout time.Duration
-	closer  *closer
-	log     *dialLog
-	traced  bool // see backend
+	config *template // its Database is replaced
+	// provider is asked whom to log in as; nil: the template says it.
+	provider *provider
+	naming   Naming
+	timeout  time.Duration
+	closer   *closer
+	log      *dialLog
+	traced   bool // see backend
 	// leftovers are those of an earlier run, if there are any.
 	leftovers *atomic.Pointer[leftovers]
 	// failed is told of a database that cannot be dialed.
@@ -94,6 +96,9 @@ func (d *dialer) Dial(calledOff context.Context, id model.WorkspaceID) (actor.Co
 		return b, nil
 	}
 	failure := newDialFailure(err, b.network.last() != nil)
+	if d.provider != nil {
+		failure.maybeOutdated()
+	}
 	if d.forgetCheckInterval(err) {
 		failure.kind = model.Transient // the next dial goes without it
 	}
@@ -119,6 +124,10 @@ func (d *dialer) login(ctx context.Context, database string) (*backend, error) {
 	b := &backend{network: &network{}, closer: d.closer, traced: d.traced, dialed: time.Now()}
 	b.cancel = &cancelHandler{network: b.network}
 	config := d.config.Load().Copy()
+	login, err := d.provider.logIn(ctx, config)
+	if err != nil {
+		return b, err
+	}
 	config.Database = database
 	config.DialFunc = b.network.dial
 	config.OnPgError = b.network.noteError
@@ -135,7 +144,11 @@ func (d *dialer) login(ctx context.Context, database string) (*backend, error) {
 	b.pgx = b.driver.Conn()
 	b.welcomed = time.Now()
 	b.dialedReadOnly, b.mayBeReadOnly = b.readOnly(), d.mayBeReadOnly
-	return b, b.identify(ctx)
+	if err := b.identify(ctx); err != nil {
+		return b, err
+	}
+	d.provider.took(login)
+	return b, nil
 }
 
 // hostsAndPorts are Config.Addresses as libpq's host and port.

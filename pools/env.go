@@ -20,8 +20,8 @@ import (
 // joins a *model.ConfigError for each variable that cannot be read or is out of
 // range.
 //
-// In place of DB_PASSWORD, DB_PASSWORD_FILE may name a file that holds it; a line's end
-// there is no part of it. Both are an error.
+// In place of DB_PASSWORD, DB_PASSWORD_FILE may name a file that holds it, which each dial
+// reads (see Config.PasswordFile); a line's end there is no part of it. Both are an error.
 func ConfigFromEnv() (model.Config, error) {
 	cfg := model.DefaultConfig()
 	unreadable, err := parseEnv(&cfg)
@@ -29,7 +29,11 @@ func ConfigFromEnv() (model.Config, error) {
 		return model.Config{}, fmt.Errorf("configuration: %w", err)
 	}
 	var noPassword error
-	cfg.Password, noPassword = secret.FromEnv("DB_PASSWORD")
+	if cfg.PasswordFile != "" && cfg.Password == "" {
+		if _, err := secret.FromFile(cfg.PasswordFile); err != nil {
+			noPassword = fmt.Errorf("DB_PASSWORD_FILE: %w", err)
+		}
+	}
 	invalid := cfg.Validate()
 	explain(invalid, unreadable)
 	if err := errors.Join(invalid, notBool(unreadable), noPassword); err != nil {

@@ -58,12 +58,16 @@ func TestThePasswordMayLieInAFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	environment(t, "DB_PASSWORD_FILE="+file)
-	if cfg, err := pools.ConfigFromEnv(); err != nil || cfg.Password != "a=b'c\\ d" {
-		t.Errorf("%q %v", cfg.Password, err)
+	if cfg, err := pools.ConfigFromEnv(); err != nil || cfg.PasswordFile != file || cfg.Password != "" {
+		t.Errorf("%+v %v", cfg, err)
+	}
+	environment(t, "DB_PASSWORD_FILE="+file+".old")
+	if _, err := pools.ConfigFromEnv(); err == nil || !strings.Contains(err.Error(), "DB_PASSWORD_FILE") {
+		t.Errorf("a file that is not there: %v", err)
 	}
 	environment(t, "DB_PASSWORD_FILE="+file, "DB_PASSWORD=hunter2", "DB_PORT=0")
 	_, err := pools.ConfigFromEnv()
-	if err == nil || !strings.Contains(err.Error(), "DB_PASSWORD and DB_PASSWORD_FILE are both set") || !strings.Contains(err.Error(), "DB_PORT") ||
+	if err == nil || !strings.Contains(err.Error(), "DB_PASSWORD is set, and so is DB_PASSWORD_FILE") || !strings.Contains(err.Error(), "DB_PORT") ||
 		strings.Contains(err.Error(), "hunter2") {
 		t.Errorf("%v", err)
 	}

@@ -88,3 +88,10 @@ func ReadOnlyStays(t *testing.T, d time.Duration) {
 	before := readOnlyStays.Swap(int64(d))
 	t.Cleanup(func() { readOnlyStays.Store(before) })
 }
+
+// RenewAgain sets, until the test's end, the least time between two renewals.
+func RenewAgain(t *testing.T, d time.Duration) {
+	usual := renewAgain
+	t.Cleanup(func() { renewAgain = usual })
+	renewAgain = d
+}

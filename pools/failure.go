@@ -61,8 +61,10 @@ func newDialFailure(err error, connected bool) *dialFailure {
 	}
 	f := &dialFailure{kind: model.Transient, err: briefly(err)}
 	var lookup *net.DNSError
+	var withoutCredentials *credentialsError
 	kind, isUnfit := unfit(err)
 	switch {
+	case errors.As(err, &withoutCredentials): // the server was not asked
 	case isUnfit:
 		f.kind, f.remedy = kind, "no server of DB_HOST is what DB_TARGET_SESSION_ATTRS asks for: wait for one, or check both"
 	case errors.As(err, &lookup):
@@ -75,6 +77,16 @@ func newDialFailure(err error, connected bool) *dialFailure {
 		}
 	}
 	return f
+}
+
+// maybeOutdated is for credentials that are asked for at each dial: the next answer may
+// be one that the server takes.
+func (e *dialFailure) maybeOutdated() {
+	var refused *pgconn.PgError
+	if errors.As(e.err, &refused) && strings.HasPrefix(refused.Code, "28") {
+		e.kind = model.Transient
+		e.remedy = "the next dial asks for credentials again: check what WithCredentials or DB_PASSWORD_FILE gives, and the server's pg_hba.conf"
+	}
 }
 
 // newRefusal sorts what the server said instead of a welcome.

@@ -43,7 +43,9 @@ type Manager struct {
 	closeWaits time.Duration
 
 	// configs are the templates of the shares' connections; see SetCredentials.
-	configs  [2]template
+	configs [2]template
+	// provider is asked for the credentials of each dial; nil if the templates have them.
+	provider *provider
 	identity identity
 	// leftovers are those of an earlier run of this instance, once they are known.
 	leftovers  atomic.Pointer[leftovers]
@@ -90,6 +92,13 @@ func Open(ctx context.Context, cfg model.Config, opts ...Option) (*Manager, erro
 	for _, opt := range opts {
 		opt(&o)
 	}
+	credentials, err := newProvider(cfg, o.credentials)
+	if err != nil {
+		return nil, fmt.Errorf("open connection manager: %w", err)
+	}
+	if credentials != nil {
+		cfg.Password = ""
+	}
 	base, err := connConfig(cfg)
 	if err != nil {
 		return nil, fmt.Errorf("open connection manager: %w", err)
@@ -102,6 +111,7 @@ func Open(ctx context.Context, cfg model.Config, opts ...Option) (*Manager, erro
 		ownNaming: o.naming != nil,
 		log:       o.log,
 		limitLog:  newSparseLog(o.log),
+		provider:  credentials,
 		identity:  self,
 		answered:  make(chan struct{}),
 		turn:      make(chan struct{}, 1),
@@ -123,6 +133,7 @@ func Open(ctx context.Context, cfg model.Config, opts ...Option) (*Manager, erro
 		m.configs[index].Store(base)
 		return actor.Share{Limits: limits, System: system, Dialer: &dialer{
 			config:     &m.configs[index],
+			provider:   credentials,
 			naming:     naming,
 			timeout:    cfg.DialTimeout,
 			closer:     &closer{ask: m.terminateBackend, system: system, overdue: m.overdue},
@@ -135,13 +146,16 @@ func Open(ctx context.Context, cfg model.Config, opts ...Option) (*Manager, erro
 			mayBeReadOnly: slices.Contains([]string{"read-only", "standby", "prefer-standby"}, cfg.TargetSessionAttrs),
 		}}
 	}
+	watching, endWatch := context.WithCancel(context.Background())
+	m.endWatch = endWatch
+	if credentials != nil {
+		credentials.renew = func() { go m.renewOutdated(watching) }
+	}
 	system := func(model.WorkspaceID) (string, error) { return cfg.SystemDatabase, nil }
 	m.supervisor = actor.Start(
 		share(workspaceShare, cfg.WorkspaceLimits(), m.naming, false),
 		share(systemShare, cfg.SystemLimits(), system, true),
 	)
-	watching, endWatch := context.WithCancel(context.Background())
-	m.endWatch = endWatch
 	if cfg.LeaseWarnAfter > 0 {
 		go m.watchLeases(watching)
 	}

@@ -1,6 +1,7 @@
 package pools
 
 import (
+	"context"
 	"log/slog"
 	"os"
 	"time"
@@ -14,6 +15,8 @@ type options struct {
 	naming Naming
 	dumps  *dumpFiles
 	late   bool
+
+	credentials func(context.Context) (Credentials, error)
 
 	instance string
 }

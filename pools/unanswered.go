@@ -25,10 +25,12 @@ func (u *unanswered) heard(err error) {
 	var said *pgconn.PgError
 	var limit *model.ConnectionLimitError
 	var dial *dialFailure
+	var withoutCredentials *credentialsError
 	switch {
 	case err == nil, errors.As(err, &said):
 		u.at.Store(0)
-	case errors.As(err, &limit), errors.Is(err, context.Canceled), errors.Is(err, model.ErrClosed):
+	case errors.As(err, &limit), errors.Is(err, context.Canceled), errors.Is(err, model.ErrClosed),
+		errors.As(err, &withoutCredentials):
 		// It was not asked, or not for long enough.
 	case errors.As(err, &dial) && dial.kind == model.Permanent:
 		// It answers, and not as it should: with a certificate that is no good.

@@ -45,7 +45,7 @@ func TestServeSaysAllThatIsWrong(t *testing.T) {
 		t.Errorf("exit status %d, %q", status, stdout)
 	}
 	for _, want := range []string{"DB_MAX_CONNECTIONS", "tenantpool keygen", "METRICS_TOKEN has 7 bytes", `TENANTPOOL_WORKSPACE_METRICS is "perhaps"`, `TENANTPOOL_DUMP_AFTER is "0s"`,
-		`LOG_FORMAT is "xml": it must be json or text`, `LOG_LEVEL is "loud": it must be debug, info, warn or error`, "DB_PASSWORD and DB_PASSWORD_FILE are both set",
+		`LOG_FORMAT is "xml": it must be json or text`, `LOG_LEVEL is "loud": it must be debug, info, warn or error`, "DB_PASSWORD is set, and so is DB_PASSWORD_FILE",
 		`TENANTPOOL_MAX_TOKEN_TTL is "9000h"`, malformed + ": line 1: it must begin with token",
 		`TENANTPOOL_SHUTDOWN_DELAY is "-1s"`, `TENANTPOOL_SERVER_WAIT is "soon"`,
 		`TENANTPOOL_MAX_QUERIES is "0": it must be a whole number from 1 to`, `TENANTPOOL_MAX_STREAMS_PER_SUBJECT is "many"`} {

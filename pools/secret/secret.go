@@ -28,14 +28,16 @@ func FromEnv(name string) (string, error) {
 	case value != "":
 		return "", fmt.Errorf("%s and %s are both set: unset one of them", name, name+FileSuffix)
 	}
-	value, err := read(file)
+	value, err := FromFile(file)
 	if err != nil {
 		return "", fmt.Errorf("%s: %w", name+FileSuffix, err)
 	}
 	return value, nil
 }
 
-func read(file string) (string, error) {
+// FromFile is what the file holds, without the line's end. It is an error if that is
+// nothing; no error holds a part of it.
+func FromFile(file string) (string, error) {
 	if about, err := os.Stat(file); err == nil && !about.Mode().IsRegular() {
 		return "", errors.New("it must name a regular file") // to open another may block
 	}
