@@ -40,6 +40,9 @@ type backend struct {
 	traced   bool
 	acquired atomic.Pointer[callers]
 	closer   *closer
+	// overrun is closed when the hook has returned that did not in time; nil: there is
+	// none. Until then the connection is the hook's, and may only be closed.
+	overrun chan struct{}
 	// typeNames are those that pgx does not know and a Manager.Query asked for.
 	typeNames map[uint32]string
 }
@@ -102,6 +105,14 @@ func (b *backend) health() core.Health {
 
 // Close ends the session and waits until the server has let go of the slot.
 func (b *backend) Close(model.CloseReason) {
+	if b.overrun != nil {
+		if conn := b.network.last(); conn != nil {
+			_ = conn.Close()
+			b.closer.wait(b, false)
+		}
+		<-b.overrun
+		return
+	}
 	nothingRuns := b.pgx == nil || b.health() == core.Clean
 	if b.pgx != nil {
 		b.terminate()

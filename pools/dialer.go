@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"net"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -36,6 +37,8 @@ type dialer struct {
 	failed func(database string)
 	// unanswered is told of each dial that was not called off.
 	unanswered *unanswered
+	hooks      *hooks
+	identity   identity
 
 	// mayBeReadOnly: Config.TargetSessionAttrs asks for a server that may be read-only,
 	// so becoming read-only is no reason to close a connection.
@@ -72,10 +75,12 @@ func connConfig(cfg model.Config) (*pgx.ConnConfig, error) {
 		"application_name": cmp.Or(config.RuntimeParams["application_name"], "tenantpool"),
 		// Go's strings are UTF-8, whatever the database's encoding. Else the server would
 		// take it for that.
-		"client_encoding": "UTF8",
+		"client_encoding": clientEncoding,
 	}
 	return config, nil
 }
+
+const clientEncoding = "UTF8"
 
 // Dial opens a session on the workspace's database and tests it, unless it is
 // called off.
@@ -87,9 +92,7 @@ func (d *dialer) Dial(calledOff context.Context, id model.WorkspaceID) (actor.Co
 	if err != nil {
 		return nil, &dialFailure{kind: model.Permanent, err: err}
 	}
-	ctx, stop := context.WithTimeout(calledOff, d.timeout)
-	defer stop()
-	b, err := d.login(ctx, database)
+	b, err := d.login(calledOff, id, database)
 	if err == nil {
 		d.unanswered.heard(nil)
 		d.log.succeeded()
@@ -113,22 +116,39 @@ func (d *dialer) Dial(calledOff context.Context, id model.WorkspaceID) (actor.Co
 		d.unanswered.heard(failure)
 		d.log.failed(id, failure)
 	}
+	if b.overrun != nil {
+		return b, failure // a hook still has it
+	}
 	if conn := b.network.last(); conn == nil || conn.endsCleanlyWithin(0) || b.pgx == nil && within(conn.ended, 0) {
 		return nil, failure
 	}
 	return b, failure // the server may still hold the slot
 }
 
-// login returns the backend also with an error, as far as it got.
-func (d *dialer) login(ctx context.Context, database string) (*backend, error) {
-	b := &backend{network: &network{}, closer: d.closer, traced: d.traced, dialed: time.Now()}
+// login returns the backend also with an error, as far as it got. The hooks have times of
+// their own; the rest has the dialer's timeout in all.
+func (d *dialer) login(calledOff context.Context, id model.WorkspaceID, database string) (*backend, error) {
+	b := &backend{network: &network{}, closer: d.closer, traced: d.traced}
 	b.cancel = &cancelHandler{network: b.network}
 	config := d.config.Load().Copy()
+	began := time.Now()
+	ctx, stop := context.WithTimeout(calledOff, d.timeout)
 	login, err := d.provider.logIn(ctx, config)
+	stop()
 	if err != nil {
 		return b, err
 	}
+	left := d.timeout - time.Since(began)
 	config.Database = database
+	config.DialFunc = (&net.Dialer{}).DialContext
+	managersOwn := id == managersOwn
+	if d.closer.system {
+		id = "" // to the hooks
+	}
+	if err := d.beforeConnect(calledOff, b, id, config); err != nil {
+		return b, err
+	}
+	b.network.connect, b.network.onError = config.DialFunc, config.OnPgError
 	config.DialFunc = b.network.dial
 	config.OnPgError = b.network.noteError
 	config.BuildContextWatcherHandler = b.cancel.build
@@ -136,19 +156,30 @@ func (d *dialer) login(ctx context.Context, database string) (*backend, error) {
 	config.BuildFrontend = func(server io.Reader, to io.Writer) *pgproto3.Frontend {
 		return build(&answers{Reader: server, session: b.network.last()}, to)
 	}
+	ctx, stop = context.WithTimeout(calledOff, left)
+	defer stop()
+	if err := b.connect(ctx, config); err != nil {
+		return b, err
+	}
+	b.dialedReadOnly, b.mayBeReadOnly = b.readOnly(), d.mayBeReadOnly
+	d.provider.took(login)
+	if managersOwn {
+		return b, nil
+	}
+	return b, d.afterConnect(calledOff, b, id)
+}
+
+// connect opens the session and tests it.
+func (b *backend) connect(ctx context.Context, config *pgx.ConnConfig) error {
+	b.dialed = time.Now()
 	conn, err := stdlib.GetConnector(*config).Connect(context.WithValue(ctx, attempt{}, true))
 	if err != nil {
-		return b, err
+		return err
 	}
 	b.driver = conn.(*stdlib.Conn)
 	b.pgx = b.driver.Conn()
 	b.welcomed = time.Now()
-	b.dialedReadOnly, b.mayBeReadOnly = b.readOnly(), d.mayBeReadOnly
-	if err := b.identify(ctx); err != nil {
-		return b, err
-	}
-	d.provider.took(login)
-	return b, nil
+	return b.identify(ctx)
 }
 
 // hostsAndPorts are Config.Addresses as libpq's host and port.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -139,7 +140,8 @@ func (c *exactConn) abandon() { _ = c.Conn.Close() }
 
 // network opens the network connections of one backend and follows them.
 type network struct {
-	dialer net.Dialer
+	connect pgconn.DialFunc
+	onError pgconn.PgErrorHandler // a hook's, or pgx's own
 	// opened holds those of the login attempts, of which there may be several,
 	// with and without TLS or for several addresses of a host. All but the last
 	// have ended. Only the dialing goroutine adds to it.
@@ -161,7 +163,7 @@ type attempt struct{}
 // another server, as a rule: then the wait for one that is silent ends.
 func (n *network) dial(ctx context.Context, protocol, address string) (net.Conn, error) {
 	if ctx.Value(attempt{}) == nil {
-		return n.dialer.DialContext(ctx, protocol, address)
+		return n.open(ctx, protocol, address)
 	}
 	if before := n.last(); before != nil {
 		if address != n.address {
@@ -179,13 +181,27 @@ func (n *network) dial(ctx context.Context, protocol, address string) (net.Conn,
 			return nil, ctx.Err()
 		}
 	}
-	raw, err := n.dialer.DialContext(ctx, protocol, address)
+	raw, err := n.open(ctx, protocol, address)
 	if err != nil {
 		return nil, err
 	}
 	c := newExactConn(raw)
 	n.opened, n.address = append(n.opened, c), address
 	return c, nil
+}
+
+// open calls connect, which may be a hook's.
+func (n *network) open(ctx context.Context, protocol, address string) (raw net.Conn, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			raw, err = nil, fmt.Errorf("DialFunc panicked: %v", p)
+		}
+	}()
+	raw, err = n.connect(ctx, protocol, address)
+	if raw == nil && err == nil {
+		err = errors.New("DialFunc returned neither a connection nor an error")
+	}
+	return raw, err
 }
 
 // noteError is the OnPgError of pgx. After a FATAL error the session is over,
@@ -200,7 +216,8 @@ func (n *network) noteError(pg *pgconn.PgConn, err *pgconn.PgError) bool {
 		n.last().farewell.Store(true)
 		n.last().lost.Store(true)
 	}
-	return !fatal
+	open := n.onError == nil || n.onError(pg, err)
+	return open && !fatal
 }
 
 // endsSession tells whether the server ends the session with this error.

@@ -55,6 +55,9 @@ func (e *dialFailure) Is(target error) bool {
 // newDialFailure sorts a failed dial. connected tells whether there was a
 // network connection: without one the server is down (or not to be found).
 func newDialFailure(err error, connected bool) *dialFailure {
+	if hook, ok := errors.AsType[*hookError](err); ok {
+		return hook.failure()
+	}
 	var refused *pgconn.PgError
 	if errors.As(err, &refused) {
 		return newRefusal(refused)

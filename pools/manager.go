@@ -99,6 +99,10 @@ func Open(ctx context.Context, cfg model.Config, opts ...Option) (*Manager, erro
 	if credentials != nil {
 		cfg.Password = ""
 	}
+	hooks, err := newHooks(o.hooks, cfg.DialTimeout, o.log)
+	if err != nil {
+		return nil, fmt.Errorf("open connection manager: %w", err)
+	}
 	base, err := connConfig(cfg)
 	if err != nil {
 		return nil, fmt.Errorf("open connection manager: %w", err)
@@ -141,6 +145,8 @@ func Open(ctx context.Context, cfg model.Config, opts ...Option) (*Manager, erro
 			traced:     cfg.LeaseTracing,
 			failed:     m.catalogue.forget,
 			unanswered: &m.unanswered,
+			hooks:      hooks,
+			identity:   self,
 
 			leftovers:     &m.leftovers,
 			mayBeReadOnly: slices.Contains([]string{"read-only", "standby", "prefer-standby"}, cfg.TargetSessionAttrs),

@@ -15,6 +15,7 @@ type options struct {
 	naming Naming
 	dumps  *dumpFiles
 	late   bool
+	hooks  Hooks
 
 	credentials func(context.Context) (Credentials, error)
 

@@ -27,6 +27,8 @@ func (u *unanswered) heard(err error) {
 	var dial *dialFailure
 	var withoutCredentials *credentialsError
 	switch {
+	case errors.As(err, new(*hookError)):
+		// The program's failure says nothing about the server.
 	case err == nil, errors.As(err, &said):
 		u.at.Store(0)
 	case errors.As(err, &limit), errors.Is(err, context.Canceled), errors.Is(err, model.ErrClosed),
