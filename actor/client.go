@@ -39,6 +39,11 @@ func (l *Lease) Waited() time.Duration {
 // last lease or its dial. Only the holder of the lease may call it.
 func (l *Lease) Idle() time.Duration { return time.Duration(l.slot.lentAt.Load()) - l.slot.freed }
 
+// Age is for how long the lease has lasted. Only its holder may call it.
+func (l *Lease) Age() time.Duration {
+	return l.slot.share.supervisor.now() - time.Duration(l.slot.lentAt.Load())
+}
+
 // Release gives the connection back. It does not wait for anything but room in
 // the mailbox. Releasing a lease again changes nothing but a counter.
 func (l *Lease) Release(h core.Health) {

@@ -1,6 +1,7 @@
 package actor
 
 import (
+	"context"
 	"fmt"
 	"time"
 
@@ -28,7 +29,7 @@ func (s *Supervisor) carryOut(sh *share, effect core.Effect) {
 		s.noteReject(sh, e.Err)
 		s.answer(e.Caller, reply{err: e.Err})
 	case core.Dial:
-		go s.dial(sh, e)
+		go s.dial(sh, e, 1+sh.state.DialFailures(e.Workspace))
 	case core.Close:
 		s.noteClose(sh, e)
 		c := sh.slots[e.Conn]
@@ -57,10 +58,20 @@ func (s *Supervisor) answer(caller any, r reply) {
 	c.reply <- r // from now on it is its caller's again
 }
 
+// dialAttempt is the key of what DialAttempt returns.
+type dialAttempt struct{}
+
+// DialAttempt is which one a Dial with that context is: 1, and one more for each dial of
+// the workspace that has failed since the last one that succeeded.
+func DialAttempt(ctx context.Context) int {
+	attempt, _ := ctx.Value(dialAttempt{}).(int)
+	return attempt
+}
+
 // dial is a worker: it posts exactly one result.
-func (s *Supervisor) dial(sh *share, d core.Dial) {
+func (s *Supervisor) dial(sh *share, d core.Dial, attempt int) {
 	began := time.Now()
-	conn, err := sh.dialer.Dial(sh.dialing, d.Workspace)
+	conn, err := sh.dialer.Dial(context.WithValue(sh.dialing, dialAttempt{}, attempt), d.Workspace)
 	took := time.Since(began)
 	s.send(do(func() { s.dialed(sh, d, conn, err, took) }))
 }

@@ -72,6 +72,9 @@ func TestATransientFailureIsTriedAgainWithGrowingPauses(t *testing.T) {
 			}
 			most = min(2*most, limits.BackoffMax)
 		}
+		if got := fmt.Sprint(w.server.inARow); got != "[1 2 3 4 5 6 7]" {
+			w.Errorf("the dials know that they are the attempts %s", got)
+		}
 		c := w.stats().Counters
 		if c.Dials != 7 || c.DialFailures != 6 {
 			w.Errorf("counters %+v", c)

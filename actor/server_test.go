@@ -26,6 +26,7 @@ type server struct {
 
 	mu       sync.Mutex
 	attempts []time.Time // when each dial began
+	inARow   []int       // what its context says that it is
 	refused  int
 	gaveUp   int // dials that ended because their context was done
 	conns    []*connection
@@ -45,6 +46,9 @@ var errCalledOff = errors.New("the dial was called off")
 
 func (s *server) Dial(ctx context.Context, id model.WorkspaceID) (actor.Conn, error) {
 	attempt := s.began(id)
+	s.mu.Lock()
+	s.inARow = append(s.inARow, actor.DialAttempt(ctx))
+	s.mu.Unlock()
 	var done <-chan struct{}
 	if !s.stubborn {
 		done = ctx.Done()

@@ -24,6 +24,8 @@ var ErrReleased = errors.New("tenantpool: this connection was released; acquire 
 type Conn struct {
 	lease   actor.Lease
 	backend *backend
+	// released tells the tracer, or is nil.
+	released func()
 }
 
 // newConn makes the handle of a lease. Each lease has one of its own, never used
@@ -50,9 +52,13 @@ const handlesAtOnce = 32
 // again. A second Release does nothing. Nothing of the connection may be used
 // afterwards.
 func (c *Conn) Release() {
-	if !c.lease.Ended() {
-		c.lease.Release(c.backend.health())
+	if c.lease.Ended() {
+		return
 	}
+	if c.released != nil {
+		c.released()
+	}
+	c.lease.Release(c.backend.health())
 }
 
 // looksAlive reports whether the connection, which was just lent, is still open. It

@@ -64,12 +64,17 @@ func (m *Manager) Exclusive(ctx context.Context, id model.WorkspaceID, f func(*C
 	if err := m.admit(ctx, id, time.Now().Add(m.config.DialTimeout)); err != nil {
 		return fmt.Errorf("exclusive: %w", err)
 	}
-	lease, err := m.supervisor.Acquire(ctx, workspaceShare, id, actor.Wait{Exclusive: true})
+	conn, err := m.tracing.acquired(ctx, id, func(ctx context.Context) (*Conn, error) {
+		lease, err := m.supervisor.Acquire(ctx, workspaceShare, id, actor.Wait{Exclusive: true})
+		if err != nil {
+			m.noteLimit(id, err)
+			return nil, err
+		}
+		return newConn(lease), nil
+	})
 	if err != nil {
-		m.noteLimit(id, err)
 		return fmt.Errorf("exclusive: %w", err)
 	}
-	conn := newConn(lease)
 	defer conn.Release()
 	return f(conn)
 }

@@ -31,6 +31,7 @@ type Manager struct {
 	ownNaming bool
 	log       *slog.Logger
 	limitLog  *sparseLog
+	tracing   *tracing
 	databases *databases
 	catalogue *catalogue
 	dumps     *dumpFiles     // nil without WithDumps
@@ -109,12 +110,17 @@ func Open(ctx context.Context, cfg model.Config, opts ...Option) (*Manager, erro
 	}
 	self := newIdentity(base.RuntimeParams["application_name"], o.instance)
 	self.introduce(base)
+	tracing, err := newTracing(o)
+	if err != nil {
+		return nil, fmt.Errorf("open connection manager: %w", err)
+	}
 	m := &Manager{
 		config:    cfg,
 		naming:    checked(PrefixNaming(cfg.Prefix), cfg.SystemDatabase),
 		ownNaming: o.naming != nil,
 		log:       o.log,
 		limitLog:  newSparseLog(o.log),
+		tracing:   tracing,
 		provider:  credentials,
 		identity:  self,
 		answered:  make(chan struct{}),
@@ -135,7 +141,7 @@ func Open(ctx context.Context, cfg model.Config, opts ...Option) (*Manager, erro
 	share := func(index actor.ShareIndex, limits model.Limits, naming Naming, system bool) actor.Share {
 		limits.Seed = rand.Uint64()
 		m.configs[index].Store(base)
-		return actor.Share{Limits: limits, System: system, Dialer: &dialer{
+		return actor.Share{Limits: limits, System: system, Dialer: tracing.dials(&dialer{
 			config:     &m.configs[index],
 			provider:   credentials,
 			naming:     naming,
@@ -150,7 +156,7 @@ func Open(ctx context.Context, cfg model.Config, opts ...Option) (*Manager, erro
 
 			leftovers:     &m.leftovers,
 			mayBeReadOnly: slices.Contains([]string{"read-only", "standby", "prefer-standby"}, cfg.TargetSessionAttrs),
-		}}
+		})}
 	}
 	watching, endWatch := context.WithCancel(context.Background())
 	m.endWatch = endWatch
@@ -162,6 +168,7 @@ func Open(ctx context.Context, cfg model.Config, opts ...Option) (*Manager, erro
 		share(workspaceShare, cfg.WorkspaceLimits(), m.naming, false),
 		share(systemShare, cfg.SystemLimits(), system, true),
 	)
+	tracing.watchEvictions(m.supervisor)
 	if cfg.LeaseWarnAfter > 0 {
 		go m.watchLeases(watching)
 	}
@@ -197,6 +204,13 @@ func Open(ctx context.Context, cfg model.Config, opts ...Option) (*Manager, erro
 // model.ErrClosed, ErrPaused or ErrDialing. Where ctx ended the wait it also
 // wraps ctx.Err().
 func (m *Manager) Acquire(ctx context.Context, id model.WorkspaceID) (*Conn, error) {
+	if m.tracing.ofLeases() {
+		return m.tracing.acquired(ctx, id, func(ctx context.Context) (*Conn, error) { return m.lendToUser(ctx, id) })
+	}
+	return m.lendToUser(ctx, id)
+}
+
+func (m *Manager) lendToUser(ctx context.Context, id model.WorkspaceID) (*Conn, error) {
 	conn, err := dirtied(m.lend(ctx, id))
 	if err == nil {
 		batchOf(ctx).hold(conn)
@@ -324,7 +338,7 @@ func (m *Manager) System() *Workspace {
 		key:       "system",
 		databases: m.databases,
 		acquire: func(ctx context.Context, id model.WorkspaceID) (*Conn, error) {
-			return dirtied(m.lendSystem(ctx, id))
+			return m.tracing.acquired(ctx, "", func(ctx context.Context) (*Conn, error) { return dirtied(m.lendSystem(ctx, id)) })
 		},
 	}
 }

@@ -16,6 +16,8 @@ type options struct {
 	dumps  *dumpFiles
 	late   bool
 	hooks  Hooks
+	tracer any // if traced
+	traced bool
 
 	credentials func(context.Context) (Credentials, error)
 

@@ -31,6 +31,14 @@ func (b *backoff) dialError(w *workspace) *model.DialError {
 	return &model.DialError{WorkspaceID: w.ID, Kind: b.Kind, Attempts: b.Failures, Err: b.Err}
 }
 
+// DialFailures is how many dials of the workspace have failed since one last succeeded.
+func (s *State) DialFailures(id model.WorkspaceID) int {
+	if w := s.workspaces[id]; w != nil {
+		return w.Backoff.Failures
+	}
+	return 0
+}
+
 // Backoff is how long a State waits after so many failed dials in a row: the
 // minimum doubled with each failure up to the maximum, of which between half
 // and all, by the key ("equal jitter").
