@@ -39,6 +39,9 @@ type Config struct {
 	// MaxConnectionsPerDB how many one workspace may.
 	MaxConnections      int `env:"DB_MAX_CONNECTIONS"`
 	MaxConnectionsPerDB int `env:"DB_MAX_CONNECTIONS_PER_DB"`
+	// SystemConnections is how many of MaxConnections are set aside for the system
+	// database, one of them for the manager itself. 0: see SystemShare.
+	SystemConnections int `env:"DB_SYSTEM_CONNECTIONS"`
 	// ConnectionMaxLifetime ends connections that old (0: never), less a jitter
 	// of up to a tenth, and ConnectionMaxIdleTime those unused for that long
 	// (0: never); neither while they are lent.
@@ -113,9 +116,22 @@ func (c Config) WithDefaults() Config {
 	return c
 }
 
-// SystemShare is how many of MaxConnections are set aside for the system
-// database: a tenth, at least 5 and at most 20.
-func (c Config) SystemShare() int { return min(max(c.MaxConnections/10, 5), 20) }
+// SystemShare is how many of MaxConnections are set aside for the system database:
+// SystemConnections, or else a tenth, at least 5 and at most 20. Of fewer than 20
+// connections it is a quarter, and at least 2.
+func (c Config) SystemShare() int {
+	switch {
+	case c.SystemConnections != 0:
+		return c.SystemConnections
+	case c.MaxConnections < 20:
+		return max(c.MaxConnections/4, fewestSystemConnections)
+	}
+	return min(max(c.MaxConnections/10, 5), 20)
+}
+
+// fewestSystemConnections is one for the application, and the manager's own: if the
+// application held all, nobody could find out that a lost connection's slot is free.
+const fewestSystemConnections = 2
 
 // WorkspaceBudget is how many connections all workspaces share.
 func (c Config) WorkspaceBudget() int { return c.MaxConnections - c.SystemShare() }

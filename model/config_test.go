@@ -14,9 +14,9 @@ import (
 	"github.com/tenantpool/tenantpool/model"
 )
 
-func TestTheSystemShareIsATenthButAtLeastFiveAndAtMostTwenty(t *testing.T) {
+func TestTheSystemShareIsATenthFromFiveToTwentyAndAQuarterOfFew(t *testing.T) {
 	for _, c := range []struct{ most, system, workspaces int }{
-		{20, 5, 15}, {40, 5, 35}, {59, 5, 54}, {60, 6, 54}, {99, 9, 90}, {100, 10, 90},
+		{3, 2, 1}, {4, 2, 2}, {5, 2, 3}, {11, 2, 9}, {12, 3, 9}, {16, 4, 12}, {19, 4, 15}, {20, 5, 15}, {40, 5, 35}, {59, 5, 54}, {60, 6, 54}, {99, 9, 90}, {100, 10, 90},
 		{199, 19, 180}, {200, 20, 180}, {201, 20, 181}, {10_000, 20, 9_980},
 	} {
 		cfg := model.DefaultConfig()
@@ -25,8 +25,31 @@ func TestTheSystemShareIsATenthButAtLeastFiveAndAtMostTwenty(t *testing.T) {
 			t.Errorf("of %d: %d and %d, want %d and %d", c.most, cfg.SystemShare(), cfg.WorkspaceBudget(), c.system, c.workspaces)
 		}
 		w, s := cfg.WorkspaceLimits(), cfg.SystemLimits()
-		if w.Budget != c.workspaces || w.PerWorkspace != 3 || s.Budget != c.system || s.PerWorkspace != c.system-1 {
+		if w.Budget != c.workspaces || w.PerWorkspace != min(3, c.workspaces) || s.Budget != c.system || s.PerWorkspace != c.system-1 {
 			t.Errorf("of %d: limits %+v and %+v", c.most, w, s)
+		}
+	}
+}
+
+func TestTheSystemShareMayBeChosen(t *testing.T) {
+	cfg := model.DefaultConfig()
+	for _, c := range []struct {
+		most, system int
+		wrong        string
+	}{
+		{12, 2, ""}, {12, 11, ""}, {100, 0, ""}, {100, 50, ""},
+		{12, 1, "DB_SYSTEM_CONNECTIONS is 1: it must be 0 (the default share), or from 2 to 11, so that DB_MAX_CONNECTIONS (12) leaves the workspaces one"},
+		{12, 12, "DB_SYSTEM_CONNECTIONS is 12: it must be 0 (the default share), or from 2 to 11,"},
+		{12, -1, "DB_SYSTEM_CONNECTIONS is -1"},
+		{2, 2, "DB_MAX_CONNECTIONS is 2: it must be from 3"},
+	} {
+		cfg.MaxConnections, cfg.SystemConnections = c.most, c.system
+		err := cfg.Validate()
+		if (err == nil) != (c.wrong == "") || err != nil && !strings.Contains(err.Error(), c.wrong) {
+			t.Errorf("%d of %d: %v", c.system, c.most, err)
+		}
+		if c.wrong == "" && c.system != 0 && (cfg.SystemLimits().Budget != c.system || cfg.WorkspaceLimits().Budget != c.most-c.system) {
+			t.Errorf("%d of %d: %+v", c.system, c.most, cfg.SystemLimits())
 		}
 	}
 }
@@ -85,12 +108,12 @@ func TestABadConfigIsReportedInFull(t *testing.T) {
 	bad := model.DefaultConfig()
 	bad.Host, bad.Port, bad.User, bad.SSLMode, bad.TargetSessionAttrs = "", 0, "a\x00b", "perhaps", "master"
 	bad.Prefix, bad.SystemDatabase = strings.Repeat("p", 59), ""
-	bad.MaxConnections, bad.MaxConnectionsPerDB = 19, 51
+	bad.MaxConnections, bad.MaxConnectionsPerDB = 2, 51
 	bad.ConnectionMaxLifetime, bad.AcquireTimeout, bad.Patience = time.Millisecond, -1, 2*time.Minute
 	err := bad.Validate()
 	for _, want := range []string{
 		"DB_HOST is empty", "DB_PORT is 0", "DB_USER is not usable", `DB_SSLMODE is "perhaps"`, `DB_TARGET_SESSION_ATTRS is "master"`, "DB_PREFIX is ", "DB_NAME is empty",
-		"DB_MAX_CONNECTIONS is 19: it must be from 20 to 10000", "DB_MAX_CONNECTIONS_PER_DB is 51: it must be from 1 to 50",
+		"DB_MAX_CONNECTIONS is 2: it must be from 3 to 10000", "DB_MAX_CONNECTIONS_PER_DB is 51: it must be from 1 to 50",
 		"DB_CONNECTION_MAX_LIFETIME is 1ms", "DB_ACQUIRE_TIMEOUT is -1ns", "DB_PATIENCE is 2m0s",
 	} {
 		if err == nil || !strings.Contains(err.Error(), want) {

@@ -36,7 +36,8 @@ func (c Config) Validate() error {
 		oneOf("DB_TARGET_SESSION_ATTRS", c.TargetSessionAttrs, "any", "read-write", "read-only", "primary", "standby", "prefer-standby"),
 		prefix("DB_PREFIX", c.Prefix),
 		required("DB_NAME", c.SystemDatabase),
-		within("DB_MAX_CONNECTIONS", c.MaxConnections, 20, 10_000),
+		within("DB_MAX_CONNECTIONS", c.MaxConnections, fewestSystemConnections+1, 10_000),
+		c.systemConnections(),
 		within("DB_MAX_CONNECTIONS_PER_DB", c.MaxConnectionsPerDB, 1, 50),
 		zeroOrWithin("DB_CONNECTION_MAX_LIFETIME", c.ConnectionMaxLifetime, time.Second),
 		zeroOrWithin("DB_CONNECTION_MAX_IDLE_TIME", c.ConnectionMaxIdleTime, time.Second),
@@ -49,6 +50,16 @@ func (c Config) Validate() error {
 		within("DB_PATIENCE", c.Patience, 1, time.Minute),
 		within("DB_HEALTH_CHECK_AFTER", c.HealthCheckAfter, time.Millisecond, forEver),
 	)
+}
+
+// systemConnections must leave the workspaces one.
+func (c Config) systemConnections() error {
+	n := c.SystemConnections
+	if n == 0 || c.MaxConnections <= fewestSystemConnections || fewestSystemConnections <= n && n < c.MaxConnections {
+		return nil
+	}
+	return &ConfigError{"DB_SYSTEM_CONNECTIONS", n, fmt.Sprintf("0 (the default share), or from %d to %d, so that DB_MAX_CONNECTIONS (%d) leaves the workspaces one",
+		fewestSystemConnections, c.MaxConnections-1, c.MaxConnections)}
 }
 
 // forEver is the upper end of ranges of durations that have none.

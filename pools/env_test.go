@@ -16,7 +16,7 @@ import (
 // variables are all that ConfigFromEnv reads.
 var variables = []string{
 	"DB_HOST", "DB_PORT", "DB_USER", "DB_PASSWORD", "DB_PASSWORD_FILE", "DB_SSLMODE", "DB_TARGET_SESSION_ATTRS", "DB_PREFIX", "DB_NAME",
-	"DB_MAX_CONNECTIONS", "DB_MAX_CONNECTIONS_PER_DB",
+	"DB_MAX_CONNECTIONS", "DB_MAX_CONNECTIONS_PER_DB", "DB_SYSTEM_CONNECTIONS",
 	"DB_CONNECTION_MAX_LIFETIME", "DB_CONNECTION_MAX_IDLE_TIME", "DB_ACQUIRE_TIMEOUT",
 	"DB_LEASE_WARN_AFTER", "DB_LEASE_TRACING", "DB_MAX_DIALING", "DB_DIAL_TIMEOUT", "DB_MAX_WAITERS", "DB_MAX_WAITERS_PER_DB",
 	"DB_PATIENCE", "DB_HEALTH_CHECK_AFTER",
@@ -88,14 +88,14 @@ func TestAnEmptyVariableIsLikeOneThatIsNotSet(t *testing.T) {
 func TestEveryVariableIsRead(t *testing.T) {
 	environment(t,
 		"DB_HOST=db.example", "DB_PORT=6543", "DB_USER=app", "DB_PASSWORD=a=b'c\\ d", "DB_SSLMODE=verify-full",
-		"DB_TARGET_SESSION_ATTRS=read-write", "DB_PREFIX=shop", "DB_NAME=shop_system", "DB_MAX_CONNECTIONS=200", "DB_MAX_CONNECTIONS_PER_DB=7",
+		"DB_TARGET_SESSION_ATTRS=read-write", "DB_PREFIX=shop", "DB_NAME=shop_system", "DB_MAX_CONNECTIONS=200", "DB_MAX_CONNECTIONS_PER_DB=7", "DB_SYSTEM_CONNECTIONS=9",
 		"DB_CONNECTION_MAX_LIFETIME=1h", "DB_CONNECTION_MAX_IDLE_TIME=90s", "DB_ACQUIRE_TIMEOUT=300ms",
 		"DB_LEASE_WARN_AFTER=30s", "DB_LEASE_TRACING=true",
 		"DB_MAX_DIALING=9", "DB_DIAL_TIMEOUT=2s", "DB_MAX_WAITERS=11", "DB_MAX_WAITERS_PER_DB=10",
 		"DB_PATIENCE=5ms", "DB_HEALTH_CHECK_AFTER=1m")
 	want := model.Config{
 		Host: "db.example", Port: 6543, User: "app", Password: `a=b'c\ d`, SSLMode: "verify-full",
-		TargetSessionAttrs: "read-write", Prefix: "shop", SystemDatabase: "shop_system", MaxConnections: 200, MaxConnectionsPerDB: 7,
+		TargetSessionAttrs: "read-write", Prefix: "shop", SystemDatabase: "shop_system", MaxConnections: 200, MaxConnectionsPerDB: 7, SystemConnections: 9,
 		ConnectionMaxLifetime: time.Hour, ConnectionMaxIdleTime: 90 * time.Second, AcquireTimeout: 300 * time.Millisecond,
 		LeaseWarnAfter: 30 * time.Second, LeaseTracing: true,
 		MaxDialing: 9, DialTimeout: 2 * time.Second, MaxWaiters: 11, MaxWaitersPerDB: 10,
@@ -108,13 +108,15 @@ func TestEveryVariableIsRead(t *testing.T) {
 
 func TestABadValueIsNamedWithItsVariableAndItsRange(t *testing.T) {
 	for set, want := range map[string][]string{
-		"DB_MAX_CONNECTIONS=19":                   {"from 20 to 10000"},
-		"DB_MAX_CONNECTIONS=10001":                {"from 20 to 10000"},
-		"DB_MAX_CONNECTIONS=many":                 {`"many"`, "a whole number", "from 20 to 10000"},
-		"DB_MAX_CONNECTIONS=50.5":                 {`"50.5"`, "a whole number", "from 20 to 10000"},
-		"DB_MAX_CONNECTIONS=99999999999999999999": {"a whole number", "from 20 to 10000"},
+		"DB_MAX_CONNECTIONS=2":                    {"from 3 to 10000"},
+		"DB_MAX_CONNECTIONS=10001":                {"from 3 to 10000"},
+		"DB_MAX_CONNECTIONS=many":                 {`"many"`, "a whole number", "from 3 to 10000"},
+		"DB_MAX_CONNECTIONS=50.5":                 {`"50.5"`, "a whole number", "from 3 to 10000"},
+		"DB_MAX_CONNECTIONS=99999999999999999999": {"a whole number", "from 3 to 10000"},
 		"DB_MAX_CONNECTIONS_PER_DB=0":             {"from 1 to 50"},
 		"DB_MAX_CONNECTIONS_PER_DB=51":            {"from 1 to 50"},
+		"DB_SYSTEM_CONNECTIONS=1":                 {"0 (the default share), or from 2 to 99", "DB_MAX_CONNECTIONS (100)"},
+		"DB_SYSTEM_CONNECTIONS=few":               {`"few"`, "a whole number", "from 2 to 99"},
 		"DB_PORT=65536":                           {"from 1 to 65535"},
 		"DB_PORT=postgres":                        {`"postgres"`, "a whole number", "from 1 to 65535"},
 		"DB_ACQUIRE_TIMEOUT=5":                    {`"5"`, "300ms, 5s or 10m", "0s or more"},

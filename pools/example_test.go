@@ -31,12 +31,12 @@ func ExampleOpen() {
 
 // The error names each variable that is wrong, and what it accepts.
 func ExampleConfigFromEnv() {
-	os.Setenv("DB_MAX_CONNECTIONS", "5")
+	os.Setenv("DB_MAX_CONNECTIONS", "2")
 	defer os.Unsetenv("DB_MAX_CONNECTIONS")
 
 	_, err := pools.ConfigFromEnv()
 	fmt.Println(err)
-	// Output: configuration: DB_MAX_CONNECTIONS is 5: it must be from 20 to 10000
+	// Output: configuration: DB_MAX_CONNECTIONS is 2: it must be from 3 to 10000
 }
 
 // A request that makes several calls borrows one connection for all of them.

@@ -244,6 +244,14 @@ func (b *logBuffer) line(t *testing.T, words ...string) string {
 	return ""
 }
 
+// lacks fails if the log has the words.
+func (b *logBuffer) lacks(t *testing.T, words string) {
+	t.Helper()
+	if text := b.String(); strings.Contains(text, words) {
+		t.Errorf("the log has %q:\n%s", words, text)
+	}
+}
+
 // patience bounds every wait for what must come. It is no measure of how soon that
 // should be: a busy machine may take a hundred times as long as a quiet one.
 const patience = time.Minute

@@ -38,10 +38,10 @@ func TestAPasswordThatChangesUnderTrafficFailsNoRequest(t *testing.T) {
 	admin := superuser(t)
 	role(t, admin, "rotating", "first")
 	v := newVault(pools.Credentials{Password: "first"})
-	m := open(t, configAs("rotating", "not used"), pools.WithCredentials(v.ask))
-	if _, err := m.SetLimits(t.Context(), 20, 3); err != nil {
-		t.Fatal(err)
-	}
+	cfg := configAs("rotating", "not used")
+	cfg.SystemConnections = 5
+	cfg.MaxConnections = slots + cfg.SystemConnections
+	m := open(t, cfg, pools.WithCredentials(v.ask))
 	var served, failed atomic.Int64
 	var traffic sync.WaitGroup
 	stop := make(chan struct{})

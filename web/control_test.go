@@ -197,9 +197,9 @@ func TestTwoWhoEachChangeOneLimitDoNotUndoTheOther(t *testing.T) {
 
 func TestLimitsOutOfRangeNameTheFields(t *testing.T) {
 	rig := newHandlersRig(t)
-	rig.refused(Operator, "/api/admin.setLimits", `{"maxConnections":19,"maxConnectionsPerDB":51}`, http.StatusBadRequest,
-		"maxConnections is 19: it must be from 20 to 10000", "maxConnectionsPerDB is 51: it must be from 1 to 50")
-	rig.refused(Operator, "/api/admin.setLimits", `{"maxConnections":0}`, http.StatusBadRequest, "maxConnections is 0: it must be from 20 to 10000")
+	rig.refused(Operator, "/api/admin.setLimits", `{"maxConnections":2,"maxConnectionsPerDB":51}`, http.StatusBadRequest,
+		"maxConnections is 2: it must be from 3 to 10000", "maxConnectionsPerDB is 51: it must be from 1 to 50")
+	rig.refused(Operator, "/api/admin.setLimits", `{"maxConnections":0}`, http.StatusBadRequest, "maxConnections is 0: it must be from 3 to 10000")
 	rig.refused(Operator, "/api/admin.setLimits", `{}`, http.StatusBadRequest, "maxConnections or maxConnectionsPerDB is required")
 	if st, _ := rig.pool.Stats(t.Context()); st.MaxConnections != 100 || st.MaxConnectionsPerDB != 3 {
 		t.Errorf("%+v", st)

@@ -32,7 +32,7 @@ func TestServeSaysAllThatIsWrong(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, value := range map[string]string{
-		"DB_MAX_CONNECTIONS": "5", "PASETO_PUBLIC_KEY": "", "METRICS_TOKEN": "hunter2", "TENANTPOOL_WORKSPACE_METRICS": "perhaps",
+		"DB_MAX_CONNECTIONS": "2", "PASETO_PUBLIC_KEY": "", "METRICS_TOKEN": "hunter2", "TENANTPOOL_WORKSPACE_METRICS": "perhaps",
 		"TENANTPOOL_DUMP_AFTER": "0s", "LOG_LEVEL": "loud", "LOG_FORMAT": "xml", "DB_PASSWORD": "hunter2", "DB_PASSWORD_FILE": "/nowhere",
 		"TENANTPOOL_MAX_TOKEN_TTL": "9000h", "TENANTPOOL_REVOCATIONS": malformed,
 		"TENANTPOOL_SHUTDOWN_DELAY": "-1s", "TENANTPOOL_SERVER_WAIT": "soon",

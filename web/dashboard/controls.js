@@ -80,7 +80,7 @@ function askResume(id) {
 
 function askLimits() {
   const now = limitsNow();
-  const most = el('input', { id: 'limit-all', type: 'number', inputmode: 'numeric', min: 20, max: 10000, step: 1, required: true, value: now.maxConnections });
+  const most = el('input', { id: 'limit-all', type: 'number', inputmode: 'numeric', min: 3, max: 10000, step: 1, required: true, value: now.maxConnections });
   const each = el('input', { id: 'limit-each', type: 'number', inputmode: 'numeric', min: 1, max: 50, step: 1, required: true, value: now.maxConnectionsPerDB });
   ask({
     title: 'Change the limits',
