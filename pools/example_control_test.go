@@ -217,6 +217,30 @@ func ExampleManager_CreateWorkspace() {
 	// <nil>
 }
 
+// Nobody gets the workspace before its tables are there.
+func ExampleWithInit() {
+	ctx := context.Background()
+	manager := exampleManager()
+	defer manager.Close(ctx)
+
+	err := manager.CreateWorkspace(ctx, "customer-45", model.FromTemplate("template1"),
+		pools.WithInit(func(ctx context.Context, conn *pools.Conn) error {
+			_, err := conn.Exec(ctx, `CREATE TABLE orders (item text); INSERT INTO orders VALUES ('tea')`)
+			return err
+		}))
+	if err != nil {
+		log.Fatal(err)
+	}
+	var item string
+	err = manager.Workspace("customer-45").QueryRow(ctx, `SELECT item FROM orders`).Scan(&item)
+	fmt.Println(item, err)
+
+	fmt.Println(manager.DeleteWorkspace(ctx, "customer-45"))
+	// Output:
+	// tea <nil>
+	// <nil>
+}
+
 // Query runs one statement for a program that speaks JSON.
 func ExampleManager_Query() {
 	ctx := context.Background()

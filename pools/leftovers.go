@@ -102,10 +102,14 @@ func (l *leftovers) of(id model.WorkspaceID) *leftover {
 	return (*l)[id]
 }
 
-// withoutLeftovers is what there is of workspaces.
-func (m *Manager) withoutLeftovers(active []model.WorkspaceStats) []model.WorkspaceStats {
+// onlyWorkspaces leaves out what holds slots and is no workspace: leftovers, and
+// unfinished databases.
+func (m *Manager) onlyWorkspaces(active []model.WorkspaceStats) []model.WorkspaceStats {
 	left := m.leftovers.Load()
-	return slices.DeleteFunc(active, func(w model.WorkspaceStats) bool { return left.of(w.ID) != nil })
+	return slices.DeleteFunc(active, func(w model.WorkspaceStats) bool {
+		_, _, unfinished := placeOf(w.ID)
+		return unfinished || left.of(w.ID) != nil
+	})
 }
 
 const askLeftovers = `

@@ -30,6 +30,7 @@ type Manager struct {
 	// ownNaming: it was set by WithNaming.
 	ownNaming bool
 	log       *slog.Logger
+	turns     turns // of creates, drops and renames
 	limitLog  *sparseLog
 	tracing   *tracing
 	databases *databases
@@ -118,6 +119,7 @@ func Open(ctx context.Context, cfg model.Config, opts ...Option) (*Manager, erro
 		config:    cfg,
 		naming:    checked(PrefixNaming(cfg.Prefix), cfg.SystemDatabase),
 		ownNaming: o.naming != nil,
+		turns:     newTurns(),
 		log:       o.log,
 		limitLog:  newSparseLog(o.log),
 		tracing:   tracing,
@@ -165,7 +167,7 @@ func Open(ctx context.Context, cfg model.Config, opts ...Option) (*Manager, erro
 	}
 	system := func(model.WorkspaceID) (string, error) { return cfg.SystemDatabase, nil }
 	m.supervisor = actor.Start(
-		share(workspaceShare, cfg.WorkspaceLimits(), m.naming, false),
+		share(workspaceShare, cfg.WorkspaceLimits(), m.naming.dialed, false),
 		share(systemShare, cfg.SystemLimits(), system, true),
 	)
 	tracing.watchEvictions(m.supervisor)
@@ -376,7 +378,7 @@ func (m *Manager) Stats(ctx context.Context) (model.Stats, error) {
 		return model.Stats{}, err
 	}
 	workspaces, system := st.Shares[workspaceShare], st.Shares[systemShare]
-	workspaces.Active, system.Active = m.withoutLeftovers(workspaces.Active), m.withoutLeftovers(system.Active)
+	workspaces.Active, system.Active = m.onlyWorkspaces(workspaces.Active), m.onlyWorkspaces(system.Active)
 	return model.Stats{
 		MaxConnections:      workspaces.Budget + system.Budget,
 		MaxConnectionsPerDB: workspaces.PerWorkspace,

@@ -14,32 +14,6 @@ import (
 	"github.com/tenantpool/tenantpool/model"
 )
 
-// CreateWorkspace creates the workspace's database, with CREATE DATABASE over the
-// system database; the role needs the right CREATEDB. It can be acquired at once,
-// also if it was asked for in vain a moment ago. Who creates first wins: for all
-// others the error wraps model.ErrWorkspaceExists. A pause is not ended.
-//
-// The error is a *model.WorkspaceIDError for a bad id; it wraps a *model.SQLError
-// when the server refuses, and otherwise is one of Acquire's.
-func (m *Manager) CreateWorkspace(ctx context.Context, id model.WorkspaceID) error {
-	name, err := m.naming(id)
-	if err != nil {
-		return fmt.Errorf("create workspace: %w", err)
-	}
-	err = m.administer(ctx, "CREATE DATABASE "+pgx.Identifier{name}.Sanitize())
-	switch {
-	case hasCode(err, pgerrcode.DuplicateDatabase, pgerrcode.UniqueViolation): // the latter when two create it at once
-		return fmt.Errorf("create workspace %q: %w (%q)", id, model.ErrWorkspaceExists, name)
-	case err != nil:
-		return fmt.Errorf("create workspace %q: %w", id, err)
-	}
-	m.catalogue.changes.Add(1)
-	// Created is created: ctx may end now.
-	ctx, stop := afterwards(ctx)
-	defer stop()
-	return m.supervisor.Retry(ctx, workspaceShare, id)
-}
-
 // DeleteWorkspace pauses the workspace, waits for its leases to come home and its
 // connections to close, drops its database, and resumes it: whoever still waits is
 // then told that there is no such database. If ctx is done while leases are out,
@@ -83,7 +57,7 @@ func (m *Manager) deleteWorkspace(ctx context.Context, id model.WorkspaceID, for
 	drop := "DROP DATABASE " + pgx.Identifier{name}.Sanitize()
 	if force {
 		drop += " WITH (FORCE)"
-	} else if err := m.othersLeave(ctx, name); err != nil {
+	} else if err := m.othersLeave(ctx, name, "end them, or delete with force"); err != nil {
 		return fmt.Errorf("delete workspace %q: nothing was dropped: %w", id, err)
 	}
 	err = m.administer(ctx, drop)
@@ -100,10 +74,10 @@ func (m *Manager) deleteWorkspace(ctx context.Context, id model.WorkspaceID, for
 
 // othersLeave waits until nobody is connected to the database, for a short time. A DROP
 // would wait for longer, and not say whom it waits for.
-func (m *Manager) othersLeave(ctx context.Context, database string) error {
-	err := untilUnused(ctx, othersAtMost, func() error { return m.others(ctx, database) })
+func (m *Manager) othersLeave(ctx context.Context, database, hint string) error {
+	err := untilUnused(ctx, othersAtMost, func() error { return m.others(ctx, database, hint) })
 	if hasCode(err, pgerrcode.ObjectInUse) && ctx.Err() == nil {
-		return fmt.Errorf("%w; end them, or delete with force", err)
+		return fmt.Errorf("%w; %s", err, hint)
 	}
 	return err
 }
@@ -114,7 +88,7 @@ const othersAtMost = 2 * time.Second
 
 // others says who is connected to the database, in the server's own form. Background
 // workers, which have no user, are the server's affair.
-func (m *Manager) others(ctx context.Context, database string) error {
+func (m *Manager) others(ctx context.Context, database, hint string) error {
 	type user struct {
 		Application string
 		Connections int
@@ -132,7 +106,7 @@ func (m *Manager) others(ctx context.Context, database string) error {
 	return &model.SQLError{
 		Code:    pgerrcode.ObjectInUse,
 		Message: fmt.Sprintf("the database %q is in use by other processes (connections by application_name: %s)", database, strings.Join(all, ", ")),
-		Hint:    "End them, or delete the workspace with force.",
+		Hint:    hint,
 	}
 }
 
@@ -200,9 +174,4 @@ func hasCode(err error, codes ...string) bool {
 	var dial *model.DialError
 	var refused *model.SQLError
 	return !errors.As(err, &dial) && errors.As(err, &refused) && slices.Contains(codes, refused.Code)
-}
-
-// afterwards is a context for what must follow although ctx may have ended.
-func afterwards(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 }

@@ -27,6 +27,21 @@ func dropLater(t *testing.T, names ...string) *sql.DB {
 	return watch
 }
 
+// visitor connects a superuser to the database.
+func visitor(t *testing.T, database string) *sql.DB {
+	t.Helper()
+	db, err := sql.Open("pgx", strings.Replace(server.SuperuserDSN(), "dbname=postgres", "dbname="+database, 1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	var name string
+	if err := db.QueryRow(`SELECT current_database()`).Scan(&name); err != nil || name != database {
+		t.Fatalf("%q, %v", name, err)
+	}
+	return db
+}
+
 // create makes a workspace, for the test.
 func create(t *testing.T, m *manager, id model.WorkspaceID) *sql.DB {
 	t.Helper()
@@ -210,19 +225,7 @@ func TestADatabaseInUseByOthersIsWaitedForAShortTime(t *testing.T) {
 	}
 	m := open(t, config(20))
 	watch := create(t, m, "visited")
-	visit := func(database string) *sql.DB {
-		visitor, err := sql.Open("pgx", strings.Replace(server.SuperuserDSN(), "dbname=postgres", "dbname="+database, 1))
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _ = visitor.Close() })
-		var name string
-		if err := visitor.QueryRow(`SELECT current_database()`).Scan(&name); err != nil || name != database {
-			t.Fatalf("%q, %v", name, err)
-		}
-		return visitor
-	}
-	template, visitor := visit("template1"), visit("test_ws_visited")
+	template, guest := visitor(t, "template1"), visitor(t, "test_ws_visited")
 	dropLater(t, "test_ws_copied")
 	created, deleted := make(chan error, 1), make(chan error, 1)
 	go func() { created <- m.CreateWorkspace(t.Context(), "copied") }()
@@ -230,7 +233,7 @@ func TestADatabaseInUseByOthersIsWaitedForAShortTime(t *testing.T) {
 	eventually(t, "the manager sees the visitor", func() bool {
 		return len(deleted) > 0 || count(t, watch, `SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%SELECT application_name, count(*)%' AND pid <> pg_backend_pid()`) > 0
 	})
-	_ = visitor.Close()
+	_ = guest.Close()
 	if err := <-deleted; err != nil {
 		t.Errorf("delete: %v", err)
 	}

@@ -125,7 +125,7 @@ func (p brokenPool) Dump(ctx context.Context, _ io.Writer) error           { ret
 func (p brokenPool) Query(ctx context.Context, _ model.Query) (model.QueryResult, error) {
 	return model.QueryResult{}, p.err(ctx)
 }
-func (p brokenPool) CreateWorkspace(ctx context.Context, _ model.WorkspaceID) error {
+func (p brokenPool) CreateWorkspace(ctx context.Context, _ model.WorkspaceID, _ ...model.CreateOption) error {
 	return p.err(ctx)
 }
 func (p brokenPool) DeleteWorkspace(ctx context.Context, _ model.WorkspaceID) error {

@@ -2,6 +2,7 @@ package web
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"slices"
 	"sync"
@@ -257,8 +258,15 @@ func (p *fakePool) Query(ctx context.Context, q model.Query) (model.QueryResult,
 	return model.QueryResult{Command: "SELECT 0"}, ctx.Err()
 }
 
-func (p *fakePool) CreateWorkspace(_ context.Context, id model.WorkspaceID) error {
-	p.did("create " + string(id))
+func (p *fakePool) CreateWorkspace(_ context.Context, id model.WorkspaceID, opts ...model.CreateOption) error {
+	did := "create " + string(id)
+	for _, opt := range opts {
+		did += fmt.Sprintf(" %T %v", opt, opt)
+		if from, is := opt.(model.FromWorkspace); is && !slices.Contains(p.workspaces, model.WorkspaceID(from)) {
+			return fmt.Errorf("the workspace to copy, %q: %w", from, model.ErrNoWorkspace)
+		}
+	}
+	p.did(did)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	at, found := slices.BinarySearch(p.workspaces, id)

@@ -241,7 +241,7 @@ var bodies = map[string]struct{ takes, gives any }{
 	"POST /api/admin.drain":           {drainRequest{}, drainAnswer{}},
 	"POST /api/admin.dump":            {emptyRequest{}, nil},
 	"POST /api/workspace.query":       {queryRequest{}, queryAnswer{}},
-	"POST /api/workspace.create":      {workspaceRequest{}, workspaceAnswer{}},
+	"POST /api/workspace.create":      {createRequest{}, workspaceAnswer{}},
 	"POST /api/workspace.delete":      {deleteRequest{}, workspaceAnswer{}},
 	"GET /api/workspace.list":         {nil, workspaceList{}},
 }

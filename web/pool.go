@@ -46,12 +46,12 @@ type Pool interface {
 	// refused it, and model.ErrConnectionLost when it is not known what became of it.
 	Query(ctx context.Context, q model.Query) (model.QueryResult, error)
 
-	// CreateWorkspace creates the workspace's database; model.ErrWorkspaceExists
-	// when there is one. DeleteWorkspace pauses the workspace, closes its
+	// CreateWorkspace creates the workspace's database, as a copy of another one if it
+	// is told so; model.ErrWorkspaceExists when there is one. DeleteWorkspace pauses the workspace, closes its
 	// connections and drops its database; model.ErrNoWorkspace when there is none.
 	// ForceDeleteWorkspace also ends what other processes have open there, which
 	// DeleteWorkspace refuses with a *model.SQLError.
-	CreateWorkspace(ctx context.Context, id model.WorkspaceID) error
+	CreateWorkspace(ctx context.Context, id model.WorkspaceID, opts ...model.CreateOption) error
 	DeleteWorkspace(ctx context.Context, id model.WorkspaceID) error
 	ForceDeleteWorkspace(ctx context.Context, id model.WorkspaceID) error
 	// Workspaces lists the workspaces that have a database, by id.

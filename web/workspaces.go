@@ -2,6 +2,8 @@ package web
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"net/http"
 	"time"
 
@@ -9,6 +11,13 @@ import (
 
 	"github.com/tenantpool/tenantpool/model"
 )
+
+type createRequest struct {
+	WorkspaceID model.WorkspaceID `json:"workspaceId"`
+	// Template is the database that is copied; From the workspace whose database is.
+	Template string            `json:"template,omitempty"`
+	From     model.WorkspaceID `json:"from,omitempty"`
+}
 
 type workspaceAnswer struct {
 	WorkspaceID model.WorkspaceID `json:"workspaceId"`
@@ -31,18 +40,34 @@ type workspaceList struct {
 const workspaceTimeout = time.Minute
 
 func (s *Server) createWorkspace(c echo.Context) error {
-	id, err := s.readWorkspace(c)
-	if err != nil {
+	var r createRequest
+	if err := s.readJSON(c, &r); err != nil {
 		return err
 	}
-	ctx, stop := context.WithTimeout(c.Request().Context(), workspaceTimeout)
+	if err := namesWorkspace(c, r.WorkspaceID); err != nil {
+		return err
+	}
+	var from []model.CreateOption
+	result := "created"
+	switch {
+	case r.Template != "" && r.From != "":
+		return badRequest("template and from are both given: a database is a copy of one")
+	case r.Template != "":
+		from, result = append(from, model.FromTemplate(r.Template)), fmt.Sprintf("created from the template %q", r.Template)
+	case r.From != "":
+		from, result = append(from, model.FromWorkspace(r.From)), fmt.Sprintf("created from the workspace %q", r.From)
+	}
+	ctx, stop := s.waitForLeases(c, workspaceTimeout)
 	defer stop()
-	err = s.pool.CreateWorkspace(ctx, id)
-	s.audit(c, "create workspace", id, "created", err)
+	err := s.pool.CreateWorkspace(ctx, r.WorkspaceID, from...)
+	s.audit(c, "create workspace", r.WorkspaceID, result, err)
+	if errors.Is(err, model.ErrNoWorkspace) {
+		return &failure{status: http.StatusNotFound, message: "the workspace in from has no database", cause: err}
+	}
 	if err != nil {
 		return err
 	}
-	return c.JSON(http.StatusCreated, workspaceAnswer{id})
+	return c.JSON(http.StatusCreated, workspaceAnswer{r.WorkspaceID})
 }
 
 func (s *Server) listWorkspaces(c echo.Context) error {

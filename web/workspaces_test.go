@@ -19,6 +19,19 @@ func TestAWorkspaceIsCreatedListedAndDeleted(t *testing.T) {
 	rig.audited("delete workspace", "b", "deleted", "")
 }
 
+func TestAWorkspaceIsACopyOfWhatIsNamed(t *testing.T) {
+	rig := newHandlersRig(t)
+	rig.want(Operator, "/api/workspace.create", `{"workspaceId":"a","template":"golden"}`, http.StatusCreated, `{"workspaceId":"a"}`)
+	rig.want(Operator, "/api/workspace.create", `{"workspaceId":"b","from":"a"}`, http.StatusCreated, `{"workspaceId":"b"}`)
+	if calls := rig.pool.done(); !slices.Equal(calls, []string{"create a model.FromTemplate golden", "create b model.FromWorkspace a"}) {
+		t.Errorf("%q", calls)
+	}
+	rig.audited("create workspace", "a", `created from the template "golden"`, "")
+	rig.audited("create workspace", "b", `created from the workspace "a"`, "")
+	rig.refused(Operator, "/api/workspace.create", `{"workspaceId":"c","from":"a","template":"golden"}`, http.StatusBadRequest, "a copy of one")
+	rig.refused(Operator, "/api/workspace.create", `{"workspaceId":"c","from":"nobody"}`, http.StatusNotFound, "the workspace in from has no database")
+}
+
 func TestAWorkspaceThatExistsOrDoesNotIsSaidSo(t *testing.T) {
 	rig := newHandlersRig(t)
 	rig.refused(Operator, "/api/workspace.create", `{"workspaceId":"ws_001"}`, http.StatusConflict, "has a database already")
