@@ -17,3 +17,9 @@ func (FromTemplate) ForCreate() {}
 
 // ForCreate marks a CreateOption.
 func (FromWorkspace) ForCreate() {}
+
+// DropOption changes how a workspace is dropped.
+type DropOption string
+
+// Force has the server end the sessions of other processes in the database.
+const Force DropOption = "force"

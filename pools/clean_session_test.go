@@ -257,7 +257,7 @@ func TestTheManagersWorkOverTheSystemDatabaseIsInACleanSession(t *testing.T) {
 		t.Error(err)
 	}
 	spoil()
-	if err := m.DeleteWorkspace(t.Context(), "clean"); err != nil {
+	if err := m.DropWorkspace(t.Context(), "clean"); err != nil {
 		t.Error(err)
 	}
 }

@@ -223,7 +223,7 @@ func TestAClosedManagerSaysSo(t *testing.T) {
 		"Ping":            m.Ping(ctx),
 		"Query":           second(m.Query(ctx, model.Query{Workspace: "w1", SQL: "SELECT 1"})),
 		"CreateWorkspace": m.CreateWorkspace(ctx, "new"),
-		"DeleteWorkspace": m.DeleteWorkspace(ctx, "w1"),
+		"DropWorkspace":   m.DropWorkspace(ctx, "w1"),
 		"Workspaces":      second(m.Workspaces(ctx)),
 	} {
 		if !errors.Is(err, model.ErrClosed) {

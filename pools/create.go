@@ -2,9 +2,7 @@ package pools
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"time"
 
 	"github.com/jackc/pgerrcode"
 	"github.com/jackc/pgx/v5"
@@ -222,59 +220,4 @@ func (m *Manager) initialise(ctx context.Context, u unfinished, init withInit) e
 	conn.backend.dirty = true
 	defer conn.Release()
 	return init(ctx, conn)
-}
-
-// renameDatabase repeats the statement while the old name is in use: autovacuum leaves
-// when it is asked to.
-func (m *Manager) renameDatabase(ctx context.Context, from, to string) error {
-	err := m.administer(ctx, "ALTER DATABASE "+pgx.Identifier{from}.Sanitize()+" RENAME TO "+pgx.Identifier{to}.Sanitize())
-	switch {
-	case hasCode(err, pgerrcode.DuplicateDatabase, pgerrcode.UniqueViolation):
-		return exists(to)
-	case hasCode(err, pgerrcode.InvalidCatalogName):
-		return fmt.Errorf("%w (%q)", model.ErrNoWorkspace, from)
-	}
-	return err
-}
-
-// hasDatabase asks the server, whatever the catalogue remembers.
-func (m *Manager) hasDatabase(ctx context.Context, name string) (bool, error) {
-	if err := m.met(m.System().ID()); err != nil {
-		return false, err
-	}
-	names, err := askOwn(ctx, m, pgx.RowTo[string], `SELECT datname FROM pg_catalog.pg_database WHERE datname = $1`, name)
-	return len(names) > 0, err
-}
-
-// resume ends a pause; nothing is paused after Close.
-func (m *Manager) resume(ctx context.Context, id model.WorkspaceID) error {
-	m.catalogue.changes.Add(1)
-	if err := m.supervisor.Resume(ctx, workspaceShare, id); !errors.Is(err, model.ErrClosed) {
-		return err
-	}
-	return nil
-}
-
-// alone runs f while the workspaces are paused, and have no connection of this manager.
-// Then it resumes those that were not paused before. f has not run if ctx is done while
-// leases are out.
-func (m *Manager) alone(ctx context.Context, f func() error, ids ...model.WorkspaceID) (err error) {
-	for _, id := range ids {
-		if !m.supervisor.Paused(workspaceShare, id) {
-			defer func() {
-				ctx, stop := afterwards(ctx)
-				defer stop()
-				err = errors.Join(err, m.resume(ctx, id))
-			}()
-		}
-		if _, err := m.supervisor.Pause(ctx, workspaceShare, id); err != nil {
-			return err
-		}
-	}
-	return f()
-}
-
-// afterwards is a context for what must follow although ctx may have ended.
-func afterwards(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 }

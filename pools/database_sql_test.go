@@ -887,7 +887,7 @@ func TestTheDBOfADeletedWorkspaceIsAStrangersAgain(t *testing.T) {
 		}
 	}
 	for who, drop := range map[string]func() error{
-		"by this manager": func() error { return m.DeleteWorkspace(t.Context(), "brief") },
+		"by this manager": func() error { return m.DropWorkspace(t.Context(), "brief") },
 		"by somebody else": func() error {
 			if _, err := m.Evict(t.Context(), "brief"); err != nil {
 				return err

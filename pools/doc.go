@@ -16,7 +16,7 @@
 //
 // [Manager.Query] runs one statement and gives its answer in JSON's types, for
 // programs in other languages; [Manager.CreateWorkspace] and
-// [Manager.DeleteWorkspace] create and drop databases; [Manager.Pause],
+// [Manager.DropWorkspace] create and drop databases; [Manager.Pause],
 // [Manager.Exclusive], [Manager.Renew], [Manager.SetLimits], [Manager.Events] and
 // [Manager.Dump] are for operators; with [WithDumps] a dump is written whenever an acquire
 // has waited too long.

@@ -111,7 +111,7 @@ func TestTheSystemDatabaseIsNoWorkspaces(t *testing.T) {
 	if !errors.As(err, &bad) || !strings.Contains(err.Error(), "DB_NAME") {
 		t.Errorf("%v", err)
 	}
-	if err := m.DeleteWorkspace(t.Context(), "w8"); !errors.As(err, &bad) {
+	if err := m.DropWorkspace(t.Context(), "w8"); !errors.As(err, &bad) {
 		t.Errorf("%v", err)
 	}
 }

@@ -209,7 +209,7 @@ func ExampleManager_CreateWorkspace() {
 	fmt.Println(errors.Is(err, model.ErrWorkspaceExists))
 
 	fmt.Println(manager.Workspaces(ctx))
-	fmt.Println(manager.DeleteWorkspace(ctx, "customer-44")) // pauses, closes, drops
+	fmt.Println(manager.DropWorkspace(ctx, "customer-44")) // pauses, closes, drops
 	// Output:
 	// <nil>
 	// true
@@ -235,7 +235,7 @@ func ExampleWithInit() {
 	err = manager.Workspace("customer-45").QueryRow(ctx, `SELECT item FROM orders`).Scan(&item)
 	fmt.Println(item, err)
 
-	fmt.Println(manager.DeleteWorkspace(ctx, "customer-45"))
+	fmt.Println(manager.DropWorkspace(ctx, "customer-45"))
 	// Output:
 	// tea <nil>
 	// <nil>

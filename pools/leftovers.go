@@ -107,7 +107,7 @@ func (l *leftovers) of(id model.WorkspaceID) *leftover {
 func (m *Manager) onlyWorkspaces(active []model.WorkspaceStats) []model.WorkspaceStats {
 	left := m.leftovers.Load()
 	return slices.DeleteFunc(active, func(w model.WorkspaceStats) bool {
-		_, _, unfinished := placeOf(w.ID)
+		_, unfinished := unfinishedOf(w.ID)
 		return unfinished || left.of(w.ID) != nil
 	})
 }

@@ -76,7 +76,7 @@ func TestACreatedWorkspaceIsServedAtOnceAlsoIfItWasMissingAMomentAgo(t *testing.
 	}{
 		{"the catalogue did not have it", func() {}, 0},
 		{"a dial failed", func() {
-			if err := m.DeleteWorkspace(t.Context(), "fresh"); err != nil {
+			if err := m.DropWorkspace(t.Context(), "fresh"); err != nil {
 				t.Fatal(err)
 			}
 			dropBehind(t, m, "fresh")
@@ -160,7 +160,7 @@ func TestADeletedWorkspaceIsGoneAndItsWaitersAreToldSo(t *testing.T) {
 		t.Fatal(err)
 	}
 	deleted := make(chan error, 1)
-	go func() { deleted <- m.DeleteWorkspace(t.Context(), "gone") }()
+	go func() { deleted <- m.DropWorkspace(t.Context(), "gone") }()
 	paused := func() bool {
 		active := stats(t, m).Workspaces.Active
 		return slices.ContainsFunc(active, func(w model.WorkspaceStats) bool { return w.ID == "gone" && w.Paused })
@@ -183,14 +183,14 @@ func TestADeletedWorkspaceIsGoneAndItsWaitersAreToldSo(t *testing.T) {
 	if n := count(t, watch, `SELECT count(*) FROM pg_database WHERE datname = 'test_ws_gone'`); n != 0 {
 		t.Error("the database is there")
 	}
-	if err := m.DeleteWorkspace(t.Context(), "gone"); !errors.Is(err, model.ErrNoWorkspace) {
+	if err := m.DropWorkspace(t.Context(), "gone"); !errors.Is(err, model.ErrNoWorkspace) {
 		t.Errorf("a second time: %v", err)
 	}
 	if paused() {
 		t.Error("it is still paused")
 	}
 	var bad *model.WorkspaceIDError
-	if err := m.DeleteWorkspace(t.Context(), "a/b"); !errors.As(err, &bad) {
+	if err := m.DropWorkspace(t.Context(), "a/b"); !errors.As(err, &bad) {
 		t.Errorf("%v", err)
 	}
 	fillBudget(t, m, 10)
@@ -206,7 +206,7 @@ func TestADeleteWhoseTimeEndsDropsNothing(t *testing.T) {
 	defer held.Release()
 	ctx, stop := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer stop()
-	err = m.DeleteWorkspace(ctx, "busy")
+	err = m.DropWorkspace(ctx, "busy")
 	if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "nothing was dropped") {
 		t.Errorf("%v", err)
 	}
@@ -229,7 +229,7 @@ func TestADatabaseInUseByOthersIsWaitedForAShortTime(t *testing.T) {
 	dropLater(t, "test_ws_copied")
 	created, deleted := make(chan error, 1), make(chan error, 1)
 	go func() { created <- m.CreateWorkspace(t.Context(), "copied") }()
-	go func() { deleted <- m.DeleteWorkspace(t.Context(), "visited") }()
+	go func() { deleted <- m.DropWorkspace(t.Context(), "visited") }()
 	eventually(t, "the manager sees the visitor", func() bool {
 		return len(deleted) > 0 || count(t, watch, `SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%SELECT application_name, count(*)%' AND pid <> pg_backend_pid()`) > 0
 	})
@@ -264,7 +264,7 @@ func TestADatabaseInUseByAnotherManagerIsDroppedOnlyWithForce(t *testing.T) {
 		t.Fatal(err)
 	}
 	began := time.Now()
-	err := m.DeleteWorkspace(t.Context(), "shared")
+	err := m.DropWorkspace(t.Context(), "shared")
 	var refused *model.SQLError
 	if !errors.As(err, &refused) || refused.Code != "55006" {
 		t.Fatalf("%v", err)
@@ -278,7 +278,7 @@ func TestADatabaseInUseByAnotherManagerIsDroppedOnlyWithForce(t *testing.T) {
 	if err := m.Workspace("shared").Ping(t.Context()); err != nil {
 		t.Errorf("it is served again: %v", err)
 	}
-	if err := m.ForceDeleteWorkspace(t.Context(), "shared"); err != nil {
+	if err := m.DropWorkspace(t.Context(), "shared", model.Force); err != nil {
 		t.Fatal(err)
 	}
 	var gone *model.DialError
@@ -288,7 +288,7 @@ func TestADatabaseInUseByAnotherManagerIsDroppedOnlyWithForce(t *testing.T) {
 	if err := other.Workspace("shared").Ping(t.Context()); err == nil {
 		t.Error("it is still there")
 	}
-	if err := m.ForceDeleteWorkspace(t.Context(), "shared"); !errors.Is(err, model.ErrNoWorkspace) {
+	if err := m.DropWorkspace(t.Context(), "shared", model.Force); !errors.Is(err, model.ErrNoWorkspace) {
 		t.Errorf("%v", err)
 	}
 }
@@ -331,5 +331,31 @@ func TestARoleThatMayNotCreateDatabasesIsToldSo(t *testing.T) {
 	var refused *model.SQLError
 	if err := m.CreateWorkspace(t.Context(), "unwanted"); !errors.As(err, &refused) || refused.Code != "42501" {
 		t.Errorf("created by a role that may not: %v", err)
+	}
+}
+
+func TestADropThatFailsKeepsThePauseOfBefore(t *testing.T) {
+	m := open(t, config(20))
+	create(t, m, "kept")
+	guest := visitor(t, "test_ws_kept")
+	if _, err := m.Pause(t.Context(), "kept"); err != nil {
+		t.Fatal(err)
+	}
+	var refused *model.SQLError
+	if err := m.DropWorkspace(t.Context(), "kept"); !errors.As(err, &refused) || refused.Code != "55006" {
+		t.Fatalf("%v", err)
+	}
+	if !isPaused(t, m, "kept") {
+		t.Error("a drop that dropped nothing ended the pause")
+	}
+	if err := m.DropWorkspace(t.Context(), "kept", "forcibly"); err == nil || !strings.Contains(err.Error(), "model.Force") {
+		t.Errorf("%v", err)
+	}
+	_ = guest.Close()
+	if err := m.DropWorkspace(t.Context(), "kept", model.Force); err != nil {
+		t.Fatal(err)
+	}
+	if isPaused(t, m, "kept") {
+		t.Error("what has no database is paused")
 	}
 }

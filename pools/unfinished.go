@@ -40,15 +40,15 @@ func newUnfinished(prefix string, id model.WorkspaceID) unfinished {
 	return unfinished{name, model.WorkspaceID(name + " for " + string(id))}
 }
 
-// placeOf takes the id of an unfinished database apart.
-func placeOf(id model.WorkspaceID) (database string, workspace model.WorkspaceID, unfinished bool) {
-	database, after, unfinished := strings.Cut(string(id), " for ")
-	return database, model.WorkspaceID(after), unfinished
+// unfinishedOf is the database of an unfinished's id; ok is false for other ids.
+func unfinishedOf(id model.WorkspaceID) (database string, ok bool) {
+	database, _, ok = strings.Cut(string(id), " for ")
+	return database, ok
 }
 
 // dialed is the naming of the dialer, which also opens unfinished databases.
 func (naming Naming) dialed(id model.WorkspaceID) (string, error) {
-	if database, _, unfinished := placeOf(id); unfinished {
+	if database, ok := unfinishedOf(id); ok {
 		return database, nil
 	}
 	return naming(id)

@@ -128,7 +128,7 @@ func (p brokenPool) Query(ctx context.Context, _ model.Query) (model.QueryResult
 func (p brokenPool) CreateWorkspace(ctx context.Context, _ model.WorkspaceID, _ ...model.CreateOption) error {
 	return p.err(ctx)
 }
-func (p brokenPool) DeleteWorkspace(ctx context.Context, _ model.WorkspaceID) error {
+func (p brokenPool) DropWorkspace(ctx context.Context, _ model.WorkspaceID, _ ...model.DropOption) error {
 	return p.err(ctx)
 }
 func (p brokenPool) Workspaces(ctx context.Context) ([]model.WorkspaceID, error) {

@@ -277,20 +277,12 @@ func (p *fakePool) CreateWorkspace(_ context.Context, id model.WorkspaceID, opts
 	return nil
 }
 
-func (p *fakePool) DeleteWorkspace(_ context.Context, id model.WorkspaceID) error {
-	p.did("delete " + string(id))
-	if p.inUse {
-		return &model.SQLError{Code: "55006", Message: "the database is in use by other processes", Hint: "delete with force"}
+func (p *fakePool) DropWorkspace(_ context.Context, id model.WorkspaceID, opts ...model.DropOption) error {
+	force := slices.Contains(opts, model.Force)
+	p.did(fmt.Sprint("drop ", id, opts))
+	if p.inUse && !force {
+		return &model.SQLError{Code: "55006", Message: "the database is in use by other processes", Hint: "drop it with force"}
 	}
-	return p.drop(id)
-}
-
-func (p *fakePool) ForceDeleteWorkspace(_ context.Context, id model.WorkspaceID) error {
-	p.did("force delete " + string(id))
-	return p.drop(id)
-}
-
-func (p *fakePool) drop(id model.WorkspaceID) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	at, found := slices.BinarySearch(p.workspaces, id)

@@ -47,13 +47,12 @@ type Pool interface {
 	Query(ctx context.Context, q model.Query) (model.QueryResult, error)
 
 	// CreateWorkspace creates the workspace's database, as a copy of another one if it
-	// is told so; model.ErrWorkspaceExists when there is one. DeleteWorkspace pauses the workspace, closes its
-	// connections and drops its database; model.ErrNoWorkspace when there is none.
-	// ForceDeleteWorkspace also ends what other processes have open there, which
-	// DeleteWorkspace refuses with a *model.SQLError.
+	// is told so; model.ErrWorkspaceExists when there is one.
+	// DropWorkspace pauses the workspace, closes its connections and drops its
+	// database; model.ErrNoWorkspace when there is none. What other processes have open
+	// there is refused with a *model.SQLError, or ended with model.Force.
 	CreateWorkspace(ctx context.Context, id model.WorkspaceID, opts ...model.CreateOption) error
-	DeleteWorkspace(ctx context.Context, id model.WorkspaceID) error
-	ForceDeleteWorkspace(ctx context.Context, id model.WorkspaceID) error
+	DropWorkspace(ctx context.Context, id model.WorkspaceID, opts ...model.DropOption) error
 	// Workspaces lists the workspaces that have a database, by id.
 	Workspaces(ctx context.Context) ([]model.WorkspaceID, error)
 }

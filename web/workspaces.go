@@ -97,10 +97,11 @@ func (s *Server) deleteWorkspace(c echo.Context) error {
 	}
 	ctx, stop := s.waitForLeases(c, workspaceTimeout)
 	defer stop()
-	drop, action := s.pool.DeleteWorkspace, "delete workspace"
+	action := "delete workspace"
+	var how []model.DropOption
 	if r.Force {
-		drop, action = s.pool.ForceDeleteWorkspace, "delete workspace with force"
+		action, how = "delete workspace with force", append(how, model.Force)
 	}
-	err := drop(ctx, r.WorkspaceID)
+	err := s.pool.DropWorkspace(ctx, r.WorkspaceID, how...)
 	return s.acted(c, action, r.WorkspaceID, "deleted", err, workspaceAnswer{r.WorkspaceID})
 }

@@ -264,13 +264,13 @@ func TestEachWorkspaceOfTheFakeIsThereOnlyIfCreated(t *testing.T) {
 	if err := other.Workspace("acme").Ping(t.Context()); err != nil {
 		t.Error(err)
 	}
-	if err := m.DeleteWorkspace(t.Context(), "acme"); err == nil || !strings.Contains(err.Error(), "in use") {
+	if err := m.DropWorkspace(t.Context(), "acme"); err == nil || !strings.Contains(err.Error(), "in use") {
 		t.Errorf("deleted: %v", err)
 	}
-	if err := m.ForceDeleteWorkspace(t.Context(), "acme"); err != nil {
-		t.Errorf("delete with force: %v", err)
+	if err := m.DropWorkspace(t.Context(), "acme", model.Force); err != nil {
+		t.Errorf("drop with force: %v", err)
 	}
-	if err := m.DeleteWorkspace(t.Context(), "acme"); !errors.Is(err, model.ErrNoWorkspace) {
+	if err := m.DropWorkspace(t.Context(), "acme"); !errors.Is(err, model.ErrNoWorkspace) {
 		t.Errorf("deleted again: %v", err)
 	}
 	if _, err := m.Acquire(t.Context(), "acme"); !errors.Is(err, model.ErrNoWorkspace) {
