@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/tenantpool/tenantpool/model"
 	"github.com/tenantpool/tenantpool/pools"
 )
@@ -93,7 +95,13 @@ func TestATemplateThatCannotBeCopiedIsRefused(t *testing.T) {
 }
 
 func TestNobodyGetsAWorkspaceBeforeItsInitHasSucceeded(t *testing.T) {
-	m := open(t, config(20))
+	connected := make(chan model.WorkspaceID, 100)
+	m := open(t, config(20), pools.WithHooks(pools.Hooks{AfterConnect: func(_ context.Context, id model.WorkspaceID, _ *pgx.Conn) error {
+		if id != "" && len(connected) == 0 {
+			connected <- id
+		}
+		return nil
+	}}))
 	watch := dropLater(t, "test_ws_made")
 	began, goOn := make(chan struct{}), make(chan struct{})
 	created := make(chan error, 1)
@@ -106,6 +114,9 @@ func TestNobodyGetsAWorkspaceBeforeItsInitHasSucceeded(t *testing.T) {
 		}))
 	}()
 	<-began
+	if id := <-connected; id != "made" {
+		t.Errorf("the hooks are told of %q", id)
+	}
 	if err := m.Workspace("made").Ping(t.Context()); !errors.Is(err, model.ErrNoWorkspace) {
 		t.Errorf("before its init has ended: %v", err)
 	}

@@ -88,11 +88,11 @@ func (d *dialer) Dial(calledOff context.Context, id model.WorkspaceID) (actor.Co
 	if left := d.leftovers.Load().of(id); left != nil {
 		return left, nil
 	}
-	database, err := d.naming(id)
+	workspace, database, err := d.place(id)
 	if err != nil {
 		return nil, &dialFailure{kind: model.Permanent, err: err}
 	}
-	b, err := d.login(calledOff, id, database)
+	b, err := d.login(calledOff, workspace, database)
 	if err == nil {
 		d.unanswered.heard(nil)
 		d.log.succeeded()

@@ -107,8 +107,7 @@ func (l *leftovers) of(id model.WorkspaceID) *leftover {
 func (m *Manager) onlyWorkspaces(active []model.WorkspaceStats) []model.WorkspaceStats {
 	left := m.leftovers.Load()
 	return slices.DeleteFunc(active, func(w model.WorkspaceStats) bool {
-		_, unfinished := unfinishedOf(w.ID)
-		return unfinished || left.of(w.ID) != nil
+		return isUnfinished(w.ID) || left.of(w.ID) != nil
 	})
 }
 

@@ -167,7 +167,7 @@ func Open(ctx context.Context, cfg model.Config, opts ...Option) (*Manager, erro
 	}
 	system := func(model.WorkspaceID) (string, error) { return cfg.SystemDatabase, nil }
 	m.supervisor = actor.Start(
-		share(workspaceShare, cfg.WorkspaceLimits(), m.naming.dialed, false),
+		share(workspaceShare, cfg.WorkspaceLimits(), m.naming, false),
 		share(systemShare, cfg.SystemLimits(), system, true),
 	)
 	tracing.watchEvictions(m.supervisor)

@@ -336,7 +336,7 @@ func TestARoleThatMayNotCreateDatabasesIsToldSo(t *testing.T) {
 
 func TestADropThatFailsKeepsThePauseOfBefore(t *testing.T) {
 	m := open(t, config(20))
-	create(t, m, "kept")
+	watch := create(t, m, "kept")
 	guest := visitor(t, "test_ws_kept")
 	if _, err := m.Pause(t.Context(), "kept"); err != nil {
 		t.Fatal(err)
@@ -352,6 +352,9 @@ func TestADropThatFailsKeepsThePauseOfBefore(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 	_ = guest.Close()
+	eventually(t, "the guest has left", func() bool {
+		return count(t, watch, `SELECT count(*) FROM pg_stat_activity WHERE datname = 'test_ws_kept'`) == 0
+	})
 	if err := m.DropWorkspace(t.Context(), "kept", model.Force); err != nil {
 		t.Fatal(err)
 	}

@@ -37,21 +37,20 @@ func newUnfinished(prefix string, id model.WorkspaceID) unfinished {
 	const longest = model.MaxNameLength - len(unfinishedWord) - 11 - len("_") - unfinishedRandom // 11: years to come
 	prefix = prefix[:min(len(prefix), longest)]
 	name := prefix + unfinishedWord + strconv.FormatInt(time.Now().Unix(), 10) + "_" + strings.ToLower(rand.Text()[:unfinishedRandom])
-	return unfinished{name, model.WorkspaceID(name + " for " + string(id))}
+	return unfinished{name, model.WorkspaceID(name + unfinishedFor + string(id))}
 }
 
-// unfinishedOf is the database of an unfinished's id; ok is false for other ids.
-func unfinishedOf(id model.WorkspaceID) (database string, ok bool) {
-	database, _, ok = strings.Cut(string(id), " for ")
-	return database, ok
-}
+const unfinishedFor = " for " // is in no WorkspaceID
 
-// dialed is the naming of the dialer, which also opens unfinished databases.
-func (naming Naming) dialed(id model.WorkspaceID) (string, error) {
-	if database, ok := unfinishedOf(id); ok {
-		return database, nil
+func isUnfinished(id model.WorkspaceID) bool { return strings.Contains(string(id), unfinishedFor) }
+
+// place is the database to dial for the holder of a slot, and the workspace of it.
+func (d *dialer) place(id model.WorkspaceID) (workspace model.WorkspaceID, database string, err error) {
+	if database, workspace, ok := strings.Cut(string(id), unfinishedFor); ok {
+		return model.WorkspaceID(workspace), database, nil
 	}
-	return naming(id)
+	database, err = d.naming(id)
+	return id, database, err
 }
 
 // dropUnfinished drops what killed processes have left. While somebody is connected to
