@@ -54,7 +54,7 @@ func (l *Lease) Release(h core.Health) {
 		return
 	}
 	c.freed = s.now()
-	if h == core.Clean && c.freed < c.expires && c.seats.leave(c) {
+	if h == core.Clean && c.freed < c.expires && !c.granted.batch && c.seats.leave(c) {
 		return
 	}
 	s.sendHome(c, h)
@@ -68,6 +68,9 @@ type Wait struct {
 	// while it is paused. Until its Release nobody else gets one; then it is closed.
 	// NoWait means nothing with it.
 	Exclusive bool
+	// Batch: it is batch work, which lets others go first and has a share of the budget.
+	// NoWait means nothing with it.
+	Batch bool
 	// AtMost bounds the wait; 0 is no bound. Less than 0 is over already, as
 	// what is left until a deadline may be: the Acquire is refused unasked.
 	AtMost time.Duration
@@ -88,14 +91,16 @@ func (s *Supervisor) Acquire(ctx context.Context, share ShareIndex, id model.Wor
 	case wait.AtMost < 0:
 		return Lease{}, acquireError(id, model.ErrAcquireTimeout)
 	}
-	if !wait.Exclusive {
+	if !wait.Exclusive && !wait.Batch {
 		if l, ok := s.AcquireSeated(share, id); ok {
 			return l, nil
 		}
 	}
 	c := s.takeCall()
 	lease := core.LeaseID(s.lastLease.Add(1))
-	c.share, c.message = s.shares[share], core.Acquire{Lease: lease, Workspace: id, NoWait: wait.NoWait, Exclusive: wait.Exclusive, Caller: c}
+	c.share, c.message = s.shares[share], core.Acquire{
+		Lease: lease, Workspace: id, NoWait: wait.NoWait, Exclusive: wait.Exclusive, Batch: wait.Batch, Caller: c,
+	}
 	timeout := c.startTimer(wait.AtMost)
 	s.send(c)
 	select {

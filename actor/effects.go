@@ -15,12 +15,13 @@ func (s *Supervisor) carryOut(sh *share, effect core.Effect) {
 	case core.Grant:
 		sh.waits.Observe(e.Waited)
 		c := sh.slots[e.Conn]
-		if e.Caller.(*call).message.Exclusive {
+		asked := e.Caller.(*call).message
+		if asked.Exclusive {
 			c.stale = true // nobody else gets it: it must not go into a seat
 			c.seats.stale++
 		}
 		l := c.lend(s.loop.now)
-		c.granted = granted{l.turn, e.Waited, e.Verify}
+		c.granted = granted{l.turn, e.Waited, e.Verify, asked.Batch}
 		c.lease, c.counted = e.Lease, l.turn
 		sh.lease(c)
 		s.answer(e.Caller, reply{lease: l})

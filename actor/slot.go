@@ -54,6 +54,9 @@ type granted struct {
 	turn   uint64
 	waited time.Duration
 	verify bool
+	// batch: the lease is batch work's. The core must know when it ends, so the connection
+	// goes into no seat.
+	batch bool
 }
 
 // lend begins the next turn, now, and returns its lease.

@@ -72,6 +72,9 @@ type Config struct {
 	// Patience is how much longer a waiter of another workspace must have waited
 	// than the own one before a released connection's slot moves there.
 	Patience time.Duration `env:"DB_PATIENCE"`
+	// BatchShare is the part of the workspaces' connections that batch work (pools.Batch)
+	// may hold at once: more than 0, at most 1. It may always have one.
+	BatchShare float64 `env:"DB_BATCH_SHARE"`
 	// HealthCheckAfter is how long a connection may be idle and still be lent
 	// without a test.
 	HealthCheckAfter time.Duration `env:"DB_HEALTH_CHECK_AFTER"`
@@ -112,6 +115,7 @@ func (c Config) WithDefaults() Config {
 	c.MaxWaiters = cmp.Or(c.MaxWaiters, 10_000)
 	c.MaxWaitersPerDB = cmp.Or(c.MaxWaitersPerDB, 1_000)
 	c.Patience = cmp.Or(c.Patience, 20*time.Millisecond)
+	c.BatchShare = cmp.Or(c.BatchShare, 0.25)
 	c.HealthCheckAfter = cmp.Or(c.HealthCheckAfter, 30*time.Second)
 	return c
 }
@@ -156,6 +160,7 @@ func (c Config) limits(budget, perWorkspace int) Limits {
 		MaxWaitersPerWorkspace: min(c.MaxWaitersPerDB, c.MaxWaiters),
 		MaxDialing:             c.MaxDialing,
 		AdaptDialing:           true,
+		BatchShare:             c.BatchShare,
 		Patience:               c.Patience,
 		MaxLifetime:            c.ConnectionMaxLifetime,
 		MaxIdleTime:            c.ConnectionMaxIdleTime,

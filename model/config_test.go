@@ -67,7 +67,7 @@ func TestTheCapIsNeverAboveTheBudget(t *testing.T) {
 
 func TestZeroMeansTheDefaultWhereItSaysSo(t *testing.T) {
 	cfg := model.DefaultConfig()
-	cfg.MaxDialing, cfg.DialTimeout, cfg.MaxWaiters, cfg.MaxWaitersPerDB, cfg.Patience, cfg.HealthCheckAfter = 0, 0, 0, 0, 0, 0
+	cfg.MaxDialing, cfg.DialTimeout, cfg.MaxWaiters, cfg.MaxWaitersPerDB, cfg.Patience, cfg.BatchShare, cfg.HealthCheckAfter = 0, 0, 0, 0, 0, 0, 0
 	if err := cfg.Validate(); err != nil {
 		t.Error(err)
 	}

@@ -44,6 +44,8 @@ const (
 	WorkspaceLimit
 	// QueueLimit: too many waiters already.
 	QueueLimit
+	// BatchLimit: batch work holds as many connections as its share allows.
+	BatchLimit
 )
 
 func (l Limit) String() string {
@@ -54,6 +56,8 @@ func (l Limit) String() string {
 		return "workspace"
 	case QueueLimit:
 		return "queue"
+	case BatchLimit:
+		return "batch"
 	}
 	return "unknown"
 }
@@ -82,6 +86,8 @@ type ConnectionLimitError struct {
 	Limit Limit
 	// MaxPerWorkspace is the cap, CurrentWorkspace what this workspace held.
 	MaxPerWorkspace, CurrentWorkspace int
+	// MaxBatch is how many connections batch work may hold, CurrentBatch what it held.
+	MaxBatch, CurrentBatch int
 	// Waiting is how many acquires waited, the refused one included;
 	// WaitingWorkspace the same for its workspace.
 	Waiting, WaitingWorkspace int
@@ -104,6 +110,9 @@ func (e *ConnectionLimitError) Error() string {
 	case QueueLimit:
 		limit = "the queue of waiters is full"
 		remedy = "send fewer requests at once or raise DB_MAX_WAITERS and DB_MAX_WAITERS_PER_DB"
+	case BatchLimit:
+		limit = fmt.Sprintf("batch work holds %d of the %d connections that it may", e.CurrentBatch, e.MaxBatch)
+		remedy = "work on fewer workspaces at once or raise DB_BATCH_SHARE"
 	default:
 		limit = fmt.Sprintf("%d of %d connections are taken and none is idle", e.CurrentConnections, e.MaxConnections)
 		remedy = "hold connections for a shorter time or raise DB_MAX_CONNECTIONS"

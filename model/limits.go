@@ -1,6 +1,9 @@
 package model
 
-import "time"
+import (
+	"math"
+	"time"
+)
 
 // Limits is what a State decides by. Times are relative; zero or less in
 // MaxLifetime, MaxIdleTime or VerifyAfter means never.
@@ -14,6 +17,9 @@ type Limits struct {
 	// MaxDialing is how many dials may be under way at once; a dialing slot
 	// serves nobody.
 	MaxDialing int
+	// BatchShare is the part of the budget, and of the dials under way, that batch work
+	// may have at once.
+	BatchShare float64
 	// AdaptDialing: MaxDialing is only the most; how many of these are best is found
 	// out from how long the dials take.
 	AdaptDialing bool
@@ -36,4 +42,13 @@ type Limits struct {
 	ProbeAfter time.Duration
 	// Seed makes the jitter of one State differ from another's.
 	Seed uint64
+}
+
+// Batch is how many slots batch work may have: its share of the budget, at least one.
+func (l Limits) Batch() int { return l.BatchOf(l.Budget) }
+
+// BatchOf is batch work's share of n, rounded down, at least one.
+func (l Limits) BatchOf(n int) int {
+	const rounding = 1e-9 // 0.29 of 100 is 29
+	return max(1, int(math.Floor(l.BatchShare*float64(n)+rounding)))
 }

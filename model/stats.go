@@ -63,11 +63,15 @@ type BudgetStats struct {
 	// PerWorkspace is the cap of one workspace.
 	PerWorkspace int
 	Counts
-	Counters Counters
+	// Batch is the part of Counts that is batch work's: dialing for it, lent to it, closing
+	// after it, or waiting. BatchBudget is how many connections that may be.
+	Batch       Counts
+	BatchBudget int
+	Counters    Counters
 	// Waits are how long the acquires that got a connection waited in the
 	// supervisor (hits: 0), DialTimes how long the dials took that succeeded.
 	Waits, DialTimes Histogram
-	// LongestWait is how long the first of the waiters has waited.
+	// LongestWait is how long the first of the waiters has waited, but for batch work.
 	LongestWait time.Duration
 	// LongestLease is how long the oldest lease has been held, by
 	// LongestLeaseWorkspace.

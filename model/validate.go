@@ -48,6 +48,7 @@ func (c Config) Validate() error {
 		within("DB_MAX_WAITERS", c.MaxWaiters, 1, 1_000_000),
 		within("DB_MAX_WAITERS_PER_DB", c.MaxWaitersPerDB, 1, 1_000_000),
 		within("DB_PATIENCE", c.Patience, 1, time.Minute),
+		share("DB_BATCH_SHARE", c.BatchShare),
 		within("DB_HEALTH_CHECK_AFTER", c.HealthCheckAfter, time.Millisecond, forEver),
 	)
 }
@@ -81,6 +82,13 @@ func zeroOrWithin(variable string, v, low time.Duration) error {
 		return nil
 	}
 	return &ConfigError{variable, v, fmt.Sprintf("0 (never) or at least %v", low)}
+}
+
+func share(variable string, v float64) error {
+	if 0 < v && v <= 1 {
+		return nil
+	}
+	return &ConfigError{variable, v, "more than 0 and at most 1"}
 }
 
 func required(variable, v string) error {

@@ -3,8 +3,10 @@ package pools
 import "context"
 
 // Batch marks the acquires that are made with the returned context as batch work: work
-// over many workspaces that nobody sits and waits for. Config.AcquireTimeout does not
-// bound them, only ctx does.
+// over many workspaces that nobody sits and waits for. Others' acquires go before them;
+// together they hold at most Config.BatchShare of the workspaces' connections, and the
+// ones that they alone have used make room first. Config.AcquireTimeout does not bound
+// them, only ctx does. For System it means nothing but that.
 func Batch(ctx context.Context) context.Context {
 	if batchOf(ctx) != nil {
 		return ctx

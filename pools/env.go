@@ -59,14 +59,21 @@ func parseEnv(cfg *model.Config) (unreadable map[string]string, err error) {
 		}
 		field, _ := fields.Type().FieldByName(parse.Name)
 		want := "a whole number"
+		bad := fields.FieldByIndex(field.Index)
 		switch field.Type {
 		case reflect.TypeFor[bool]():
 			unreadable[field.Tag.Get("env")] = wantBool
 			continue
 		case reflect.TypeFor[time.Duration]():
 			want = "a duration with its unit, as 300ms, 5s or 10m"
+		case reflect.TypeFor[float64]():
+			want = "a number, as 0.25"
 		}
-		fields.FieldByIndex(field.Index).SetInt(-1) // those of text are always readable
+		if bad.CanFloat() {
+			bad.SetFloat(-1)
+		} else {
+			bad.SetInt(-1) // those of text are always readable
+		}
 		unreadable[field.Tag.Get("env")] = want
 	}
 	return unreadable, nil

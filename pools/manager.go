@@ -230,7 +230,7 @@ func dirtied(conn *Conn, err error) (*Conn, error) {
 
 // lend is Acquire for the manager itself, which leaves the session as it was.
 func (m *Manager) lend(ctx context.Context, id model.WorkspaceID) (*Conn, error) {
-	if ctx.Err() == nil {
+	if ctx.Err() == nil && batchOf(ctx) == nil {
 		if lease, ok := m.supervisor.AcquireSeated(workspaceShare, id); ok {
 			if conn := newConn(lease); conn.looksAlive() {
 				return conn, nil
@@ -254,7 +254,8 @@ func (m *Manager) borrow(ctx context.Context, share actor.ShareIndex, id model.W
 	wait := actor.Wait{AtMost: m.config.AcquireTimeout}
 	switch {
 	case batchOf(ctx) != nil:
-		wait.AtMost = math.MaxInt64 // ctx bounds it
+		// Only ctx bounds it. The system database is not worked on in bulk.
+		wait = actor.Wait{Batch: share == workspaceShare, AtMost: math.MaxInt64}
 	case wait.AtMost == 0:
 		wait = actor.Wait{NoWait: true, AtMost: m.config.DialTimeout}
 	}

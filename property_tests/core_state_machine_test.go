@@ -41,6 +41,12 @@ func TestCoreDoesWhatTheReferenceDoesWithSeats(t *testing.T) { often(t, sameAsRe
 
 func TestCoreDoesWhatTheReferenceDoesInACrowd(t *testing.T) { often(t, sameAsReference(crowded)) }
 
+func TestCoreDoesWhatTheReferenceDoesWithBatchWork(t *testing.T) { often(t, sameAsReference(batching)) }
+
+func TestCoreDoesWhatTheReferenceDoesWithBatchWorkInACrowd(t *testing.T) {
+	often(t, sameAsReference(batchCrowd))
+}
+
 func TestCoreDoesWhatTheReferenceDoesWhenDialsFail(t *testing.T) { often(t, sameAsReference(failing)) }
 
 func TestCoreDoesWhatTheReferenceDoesWhileDraining(t *testing.T) {
@@ -101,13 +107,14 @@ func TestCorePacesDialsAsTheReferenceDoes(t *testing.T) {
 func differentStats(got, want model.BudgetStats) string {
 	type total struct {
 		Budget, EffectiveBudget, PerWorkspace int
-		Counts                                model.Counts
+		Counts, Batch                         model.Counts
+		BatchBudget                           int
 		Counters                              model.Counters
 		LongestWait                           time.Duration
 		Draining, ServerDown                  bool
 	}
 	of := func(s model.BudgetStats) total {
-		return total{s.Budget, s.EffectiveBudget, s.PerWorkspace, s.Counts, s.Counters,
+		return total{s.Budget, s.EffectiveBudget, s.PerWorkspace, s.Counts, s.Batch, s.BatchBudget, s.Counters,
 			s.LongestWait, s.Draining, s.ServerDown != nil}
 	}
 	if of(got) != of(want) {

@@ -64,6 +64,7 @@ const (
 	renew
 	renewAll
 	acquireExclusive
+	acquireBatch
 )
 
 // mix says how often each kind is drawn, in parts of the total.
@@ -101,6 +102,10 @@ var (
 	draining = append(everything[:len(everything):len(everything)], mix{{drain, 1}}...)
 	// alone has everything, and acquires that want to be alone.
 	alone = append(everything[:len(everything):len(everything)], mix{{acquireExclusive, 6}, {cancel, 3}, {pause, 1}, {drain, 1}}...)
+	// batching has everything, and as many acquires of batch work as of the others.
+	batching = append(everything[:len(everything):len(everything)], mix{{acquireBatch, 16}, {acquireExclusive, 1}, {drain, 1}}...)
+	// batchCrowd has more of both who ask than can be served.
+	batchCrowd = append(crowded[:len(crowded):len(crowded)], mix{{acquireBatch, 24}, {releaseClean, 10}, {dialSucceeds, 8}, {closes, 8}, {cancel, 4}}...)
 	// failing has dials that fail as often as not.
 	failing = mix{
 		{acquire, 12}, {dialSucceeds, 8}, {dialFailsTransient, 2}, {dialFailsServerDown, 2}, {dialFailsServerFull, 2},
@@ -153,6 +158,7 @@ func someLimits(t *rapid.T) model.Limits {
 		MaxWaitersPerWorkspace: rapid.SampledFrom([]int{6, 3, 12, 1}).Draw(t, "waiters each"),
 		MaxDialing:             rapid.SampledFrom([]int{4, 2, 1, 3, 7}).Draw(t, "dialing"),
 		AdaptDialing:           rapid.Bool().Draw(t, "adapt dialing"),
+		BatchShare:             rapid.SampledFrom([]float64{0.25, 0.5, 1, 0.01}).Draw(t, "batch share"),
 		Patience:               pick("patience", 0, ms(2), ms(10), ms(100)),
 		MaxLifetime:            pick("lifetime", 0, 5*time.Second, ms(100)),
 		MaxIdleTime:            pick("idle time", 0, 5*time.Second, ms(200), ms(20)),
@@ -175,6 +181,8 @@ func (o order) message(l *ledger, next uint64) core.Message {
 		return core.Acquire{Lease: core.LeaseID(1<<20 - next), Workspace: o.workspace, NoWait: o.kind == acquireNoWait}
 	case acquireExclusive:
 		return core.Acquire{Lease: core.LeaseID(1<<20 - next), Workspace: o.workspace, NoWait: o.pick == 15, Exclusive: true}
+	case acquireBatch:
+		return core.Acquire{Lease: core.LeaseID(1<<20 - next), Workspace: o.workspace, NoWait: o.pick == 15, Batch: true}
 	case releaseClean, releaseUnclean, releaseLost:
 		if c := choose(l.in(inUse), o.pick); c != nil {
 			return core.Release{Lease: c.lease, Conn: c.id, Health: core.Health(o.kind - releaseClean)}

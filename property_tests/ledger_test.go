@@ -48,12 +48,15 @@ type ledgerConn struct {
 	leased    time.Duration // when its last holder got it
 	closedAt  time.Duration
 	stale     bool // there was a Renew since its dial began
+	batch     bool // dialing for batch work, lent to it, or closing after it
+	cold      bool // only batch work has used it
 }
 
 type ledgerWaiter struct {
 	lease     core.LeaseID
 	workspace model.WorkspaceID
 	arrived   time.Duration
+	batch     bool
 }
 
 func newLedger(limits model.Limits) *ledger {
@@ -73,10 +76,13 @@ func (l *ledger) fault(format string, args ...any) {
 // idle from then on, until an effect says otherwise.
 func (l *ledger) message(now time.Duration, m core.Message) {
 	l.now = max(l.now, now)
+	for _, c := range l.in(idle) {
+		c.batch = false
+	}
 	switch m := m.(type) {
 	case core.Acquire:
 		l.answers[m.Lease] = 0
-		l.waiters = append(l.waiters, ledgerWaiter{m.Lease, m.Workspace, l.now})
+		l.waiters = append(l.waiters, ledgerWaiter{m.Lease, m.Workspace, l.now, m.Batch && !m.Exclusive})
 	case core.Release:
 		if c := l.find(m.Conn, inUse); c != nil && c.lease == m.Lease {
 			c.state, c.lastUsed, c.lease = idle, l.now, 0
@@ -122,6 +128,7 @@ func (l *ledger) message(now time.Duration, m core.Message) {
 func (l *ledger) effect(e core.Effect) {
 	switch e := e.(type) {
 	case core.Grant:
+		batch := l.waiter(e.Lease).batch
 		l.answer(e.Lease)
 		c := l.find(e.Conn, idle)
 		if c == nil {
@@ -129,13 +136,14 @@ func (l *ledger) effect(e core.Effect) {
 			return
 		}
 		c.state, c.lease, c.leased = inUse, e.Lease, l.now
+		c.batch, c.cold = batch, c.cold && batch
 	case core.Reject:
 		l.answer(e.Lease)
 	case core.Dial:
 		if n := len(l.conns); n > 0 && l.conns[n-1].id >= e.Conn {
 			l.fault("conn %d was dialed after conn %d", e.Conn, l.conns[n-1].id)
 		}
-		l.conns = append(l.conns, &ledgerConn{id: e.Conn, workspace: e.Workspace, dialed: l.now})
+		l.conns = append(l.conns, &ledgerConn{id: e.Conn, workspace: e.Workspace, dialed: l.now, batch: e.Batch, cold: e.Batch})
 	case core.Close:
 		c := l.known(e.Conn)
 		if c == nil || c.state == closing || c.state == inUse || c.workspace != e.Workspace {
@@ -146,6 +154,10 @@ func (l *ledger) effect(e core.Effect) {
 			l.fault("conn %d was closed as %v, but was %v", e.Conn, e.Reason, c)
 		}
 		c.state, c.closedAt, c.lease = closing, l.now, 0
+		switch e.Reason {
+		case model.MakeRoom, model.IdleTimeOver, model.Shrink: // idle before, or perhaps
+			c.batch = false
+		}
 	case core.OperationDone:
 		l.done[e.Operation]++
 	case core.WakeAt:
@@ -226,10 +238,33 @@ func (l *ledger) queue(id model.WorkspaceID) []ledgerWaiter {
 	return queue
 }
 
-// needy tells whether the workspace may have one more connection for this waiter,
-// and no dial under way is meant for it. It knows of no pause and no back-off.
+// waiter is the one of that lease.
+func (l *ledger) waiter(lease core.LeaseID) ledgerWaiter {
+	for _, w := range l.waiters {
+		if w.lease == lease {
+			return w
+		}
+	}
+	return ledgerWaiter{}
+}
+
+// heldByBatch is how many connections batch work has. One that has just come free is
+// nobody's.
+func (l *ledger) heldByBatch() int {
+	n := 0
+	for _, c := range l.conns {
+		if c.batch && c.state != idle {
+			n++
+		}
+	}
+	return n
+}
+
+// needy tells whether the workspace may have one more connection for this interactive
+// waiter, and no dial under way is meant for it. It knows of no pause and no back-off.
 func (l *ledger) needy(w ledgerWaiter) bool {
-	uncovered := slices.Index(l.queue(w.workspace), w) - l.heldIn(w.workspace, dialing)
+	queue := slices.DeleteFunc(l.queue(w.workspace), func(other ledgerWaiter) bool { return other.batch })
+	uncovered := slices.Index(queue, w) - l.heldIn(w.workspace, dialing)
 	return 0 <= uncovered && uncovered < l.limits.PerWorkspace-l.held(w.workspace)
 }
 

@@ -23,6 +23,8 @@ func TestARecordingReplaysInACrowd(t *testing.T) { often(t, replays(crowded)) }
 
 func TestARecordingReplaysInExclusiveUse(t *testing.T) { often(t, replays(alone)) }
 
+func TestARecordingReplaysWithBatchWork(t *testing.T) { often(t, replays(batching)) }
+
 func TestARecordingReplaysWhenDialsFail(t *testing.T) { often(t, replays(failing)) }
 
 func replays(m mix) func(*rapid.T) {
@@ -104,7 +106,7 @@ func FuzzRecording(f *testing.F) {
 	s := core.NewState(transcriptLimits())
 	var recording core.Recording
 	for i, line := range []string{
-		"acquire 1 a", "dialed 1", "acquire 2 b", "dialed 2", "acquire 3 c nowait", "acquire 4 c", "pause 5 b",
+		"acquire 1 a", "dialed 1", "acquire 2 b", "dialed 2", "acquire 3 c nowait", "acquire 4 c", "acquire 8 d batch", "pause 5 b",
 		"release 1 conn 1 clean", "closed 1", "dial-failed 3 transient", "acquire 6 a", "acquire 7 b exclusive", "release 2 conn 2 lost", "evict 7 a",
 		"reclaim", "cancel 4", "renew 8 a", "renew-all 9", "resume b", "set-limits 1 1", "tick", "drain",
 	} {

@@ -50,22 +50,25 @@ func (r *reference) receive(m core.Message) {
 // acquire is rule 1.
 func (r *reference) acquire(m core.Acquire) {
 	r.counters.Acquires++
-	waiter := refWaiter{lease: m.Lease, workspace: m.Workspace, arrived: r.now, noWait: m.NoWait && !m.Exclusive, exclusive: m.Exclusive}
+	waiter := refWaiter{
+		lease: m.Lease, workspace: m.Workspace, arrived: r.now,
+		noWait: m.NoWait && !m.Exclusive && !m.Batch, exclusive: m.Exclusive, batch: m.Batch && !m.Exclusive,
+	}
 	if r.draining {
 		r.reject(waiter, model.ErrClosed)
 		return
 	}
-	if c := r.top(m.Workspace); c != nil && !m.Exclusive {
+	if c := r.top(m.Workspace); c != nil && !m.Exclusive && (!waiter.batch || r.batchMayTakeIdle(waiter)) {
 		r.counters.Hits++
-		idleFor := r.now - c.lastUsed
-		verify := r.limits.VerifyAfter > 0 && idleFor >= r.limits.VerifyAfter || r.lost && c.lastUsed <= r.lostAt
-		r.grant(c, waiter, verify)
+		r.grant(c, waiter, r.verify(c))
 		return
 	}
 	w := r.workspace(m.Workspace)
 	r.waiters = append(r.waiters, waiter) // the counts of a refusal include it
 	switch {
-	case r.waiting(anyWorkspace) > r.limits.MaxWaiters, r.waiting(w.id) > r.limits.MaxWaitersPerWorkspace:
+	case waiter.batch && r.queued(anyWorkspace, true) > r.limits.MaxWaiters,
+		!waiter.batch && r.queued(anyWorkspace, false) > r.limits.MaxWaiters,
+		!waiter.batch && r.queued(w.id, false) > r.limits.MaxWaitersPerWorkspace:
 		r.reject(waiter, r.limitError(w.id, model.QueueLimit))
 	case r.shut(w.id) && waiter.noWait: // an exclusive one does not shut itself out
 		r.reject(waiter, model.ErrPaused)
@@ -86,7 +89,7 @@ func (r *reference) acquireNoWait(w *refWorkspace, waiter refWaiter) {
 		r.reject(waiter, r.dialError(w))
 		return
 	}
-	uncovered := r.uncovered(w.id)
+	uncovered := r.uncovered(w.id, false)
 	if uncovered == 0 {
 		return
 	}
@@ -94,7 +97,13 @@ func (r *reference) acquireNoWait(w *refWorkspace, waiter refWaiter) {
 		r.reject(waiter, r.limitError(w.id, model.WorkspaceLimit))
 		return
 	}
-	if r.demand() > max(0, r.coming()+r.count(anyWorkspace, refIdle)) {
+	before := 0 // it is the last of the interactive ones
+	for i, next := range r.order() {
+		if !next.batch || next.byArrival {
+			before = i + 1
+		}
+	}
+	if before > max(0, r.coming()+r.count(anyWorkspace, refIdle)) {
 		r.reject(waiter, r.limitError(w.id, model.BudgetLimit))
 	}
 }
@@ -117,9 +126,11 @@ func (r *reference) cancel(m core.Cancel) {
 		r.reject(waiter, r.serverDialError(w))
 	case waiter.exclusive && (position > 0 || r.count(w.id, anyState) > dialing):
 		r.reject(waiter, model.ErrInUse)
-	case r.covered(waiter):
+	case r.dialed(waiter):
 		r.reject(waiter, model.ErrDialing)
-	case position-dialing >= r.limits.PerWorkspace-r.count(w.id, anyState):
+	case waiter.batch && r.batchRoom() <= 0:
+		r.reject(waiter, r.limitError(w.id, model.BatchLimit))
+	case position-r.cover(waiter) >= r.limits.PerWorkspace-r.count(w.id, anyState):
 		r.reject(waiter, r.limitError(w.id, model.WorkspaceLimit))
 	case r.open() >= r.effective && r.top(anyWorkspace) == nil:
 		r.reject(waiter, r.limitError(w.id, model.BudgetLimit))
@@ -157,7 +168,20 @@ func (r *reference) release(m core.Release) {
 func (r *reference) free(c *refConn, grants *uint64) {
 	c.state = refInUse // neither dialing any more nor idle yet
 	exclusive := r.exclusives(c.workspace) > 0
-	first := slices.IndexFunc(r.waiters, func(w refWaiter) bool { return w.workspace == c.workspace && w.exclusive == exclusive })
+	first := slices.IndexFunc(r.waiters, func(w refWaiter) bool {
+		return w.workspace == c.workspace && w.exclusive == exclusive && !w.batch
+	})
+	if first < 0 && !exclusive {
+		first = slices.IndexFunc(r.waiters, func(w refWaiter) bool { return w.workspace == c.workspace && w.batch })
+		if first >= 0 && (!c.batch || !r.stays(c)) {
+			batch := c.batch
+			c.batch = false
+			if !r.batchMayTake(r.waiters[first]) {
+				first = -1
+			}
+			c.batch = batch
+		}
+	}
 	alone := exclusive && grants == &r.counters.FreshGrants && r.count(c.workspace, anyState) == 1
 	switch {
 	case r.draining:
@@ -172,8 +196,9 @@ func (r *reference) free(c *refConn, grants *uint64) {
 		r.close(c, model.Shrink)
 	case first < 0:
 		c.state = refIdle
+		c.batch = false
 		r.endIdle()
-	case !r.stays(c) && r.owed(r.waiters[first]):
+	case r.owed(c, r.waiters[first]):
 		r.close(c, model.Yield)
 	default:
 		*grants++
@@ -199,15 +224,26 @@ func (r *reference) stays(c *refConn) bool {
 
 // owed tells whether a slot that comes free belongs to waiters of other
 // workspaces that are older than this one by more than Patience.
-func (r *reference) owed(first refWaiter) bool {
-	older := 0
-	for _, w := range r.waiters {
-		if first.arrived-w.arrived > r.limits.Patience && r.needy(w) {
-			older++
+func (r *reference) owed(c *refConn, first refWaiter) bool {
+	batch := c.batch
+	c.batch = false
+	defer func() { c.batch = batch }()
+	firstIsBatch := first.batch && r.batchHeld() > 0
+	before := 0
+	for _, w := range r.order() {
+		isBatch := w.batch && !w.byArrival
+		older := first.arrived-w.arrived > r.limits.Patience && !r.stays(c)
+		if firstIsBatch && !isBatch || firstIsBatch == isBatch && older {
+			before++
 		}
 	}
 	coming := max(0, r.coming())
-	return older > coming && r.dialRoom() > coming
+	return before > coming && r.dialRoom() > coming
+}
+
+// verify tells whether an idle connection must be tested.
+func (r *reference) verify(c *refConn) bool {
+	return r.limits.VerifyAfter > 0 && r.now-c.lastUsed >= r.limits.VerifyAfter || r.lost && c.lastUsed <= r.lostAt
 }
 
 func (r *reference) grant(c *refConn, w refWaiter, verify bool) {
@@ -215,6 +251,8 @@ func (r *reference) grant(c *refConn, w refWaiter, verify bool) {
 	c.state = refInUse
 	c.lease = w.lease
 	c.exclusive = w.exclusive
+	c.batch = w.batch
+	c.cold = c.cold && w.batch
 	r.emit(core.Grant{Lease: w.lease, Conn: c.id, Workspace: c.workspace, Waited: r.now - w.arrived, Verify: verify})
 }
 
@@ -240,6 +278,8 @@ func (r *reference) limitError(id model.WorkspaceID, limit model.Limit) error {
 		WorkspaceID:        id,
 		Limit:              limit,
 		MaxPerWorkspace:    r.limits.PerWorkspace,
+		MaxBatch:           r.batchShare(r.limits.Budget),
+		CurrentBatch:       r.batchHeld(),
 		CurrentWorkspace:   r.count(id, anyState),
 		Waiting:            r.waiting(anyWorkspace),
 		WaitingWorkspace:   r.waiting(id),
@@ -323,8 +363,13 @@ func (r *reference) dialFailed(m core.DialFailed) {
 	}
 	for _, waiter := range r.waiters {
 		switch {
-		case waiter.workspace != w.id, waiter.exclusive:
-		case m.Kind == model.Permanent && !w.paused, waiter.noWait && !r.covered(waiter):
+		case waiter.workspace != w.id, waiter.exclusive, waiter.batch:
+		case m.Kind == model.Permanent && !w.paused, waiter.noWait && !r.dialed(waiter):
+			refused = append(refused, waiter)
+		}
+	}
+	for _, waiter := range r.waiters {
+		if waiter.workspace == w.id && waiter.batch && m.Kind == model.Permanent && !w.paused {
 			refused = append(refused, waiter)
 		}
 	}
@@ -406,8 +451,12 @@ func (r *reference) drain() {
 		return
 	}
 	r.draining = true
-	for _, w := range slices.Clone(r.waiters) {
-		r.reject(w, model.ErrClosed)
+	for _, batch := range []bool{false, true} {
+		for _, w := range slices.Clone(r.waiters) {
+			if w.batch == batch {
+				r.reject(w, model.ErrClosed)
+			}
+		}
 	}
 	for _, c := range r.idleByUse(anyWorkspace) {
 		r.close(c, model.DrainAsked)

@@ -83,7 +83,7 @@ func (r *reference) position(w refWaiter) int {
 		if other == w {
 			break
 		}
-		if other.workspace == w.workspace && other.exclusive == w.exclusive {
+		if other.workspace == w.workspace && other.exclusive == w.exclusive && other.batch == w.batch {
 			n++
 		}
 	}
@@ -113,7 +113,7 @@ func (r *reference) ids() []model.WorkspaceID {
 
 func (r *reference) backingOff(w *refWorkspace) bool { return w.failures > 0 && r.now < w.retryAt }
 
-func (r *reference) need(id model.WorkspaceID) int {
+func (r *reference) need(id model.WorkspaceID, batch bool) int {
 	if r.backingOff(r.workspace(id)) {
 		return 0
 	}
@@ -124,20 +124,39 @@ func (r *reference) need(id model.WorkspaceID) int {
 		return 0
 	}
 	belowCap := r.limits.PerWorkspace - r.count(id, anyState)
-	return max(0, min(r.uncovered(id), belowCap))
+	if batch {
+		belowCap -= r.need(id, false)
+	}
+	return max(0, min(r.uncovered(id, batch), belowCap))
 }
 
-// covered tells whether a dial under way is meant for the waiter: the workspace's
-// dials are meant for its first waiters.
-func (r *reference) covered(w refWaiter) bool {
-	return r.position(w) < r.count(w.workspace, refDialing)
+// dialsFor is how many dials under way are meant for waiters of this one's kind: the
+// workspace's dials are meant for its first waiters, batch ones after all others.
+func (r *reference) dialsFor(w refWaiter) int {
+	n := r.count(w.workspace, refDialing)
+	if w.batch {
+		n = max(0, n-r.queued(w.workspace, false)+r.exclusives(w.workspace))
+	}
+	return n
 }
 
-// uncovered is how many of the workspace's waiters no dial is meant for.
-func (r *reference) uncovered(id model.WorkspaceID) int {
+// dialed tells whether a dial under way is meant for the waiter.
+func (r *reference) dialed(w refWaiter) bool { return r.position(w) < r.dialsFor(w) }
+
+// cover is how many connections are meant for waiters of this one's kind: for batch
+// work the idle ones, too.
+func (r *reference) cover(w refWaiter) int {
+	if w.batch {
+		return r.dialsFor(w) + r.count(w.workspace, refIdle)
+	}
+	return r.dialsFor(w)
+}
+
+// uncovered is how many of the workspace's waiters nothing is meant for.
+func (r *reference) uncovered(id model.WorkspaceID, batch bool) int {
 	n := 0
 	for _, w := range r.waiters {
-		if w.workspace == id && !r.covered(w) {
+		if w.workspace == id && w.batch == batch && r.position(w) >= r.cover(w) {
 			n++
 		}
 	}
@@ -149,18 +168,121 @@ func (r *reference) needy(w refWaiter) bool {
 	if w.exclusive != (r.exclusives(w.workspace) > 0) {
 		return false
 	}
-	before := r.position(w) - r.count(w.workspace, refDialing) // uncovered ones
-	return !r.covered(w) && before < r.need(w.workspace)
+	before := r.position(w) - r.cover(w) // uncovered ones
+	return before >= 0 && before < r.need(w.workspace, w.batch)
 }
 
-func (r *reference) demand() int {
+// refNeedy is a needy waiter that could be dialed for, given a slot.
+type refNeedy struct {
+	refWaiter
+	byArrival bool // the batch one that is served as if it were interactive
+}
+
+// order lists the needy waiters in the order in which they get slots (rule 9).
+func (r *reference) order() []refNeedy {
+	var order, batch []refNeedy
+	room := r.batchDialRoom()
+	first := r.batchHeld() == 0
+	for _, w := range r.waiters {
+		switch {
+		case !r.needy(w):
+		case !w.batch:
+			order = append(order, refNeedy{w, false})
+		case room <= 0:
+		case first:
+			order = append(order, refNeedy{w, true})
+			first = false
+			room--
+		default:
+			batch = append(batch, refNeedy{w, false})
+			room--
+		}
+	}
+	return append(order, batch...)
+}
+
+func (r *reference) demand() int { return len(r.order()) }
+
+// queued is how many wait for one workspace or for any, batch work or the others.
+func (r *reference) queued(id model.WorkspaceID, batch bool) int {
 	n := 0
 	for _, w := range r.waiters {
-		if r.needy(w) {
+		if w.batch == batch && (id == anyWorkspace || w.workspace == id) {
 			n++
 		}
 	}
 	return n
+}
+
+// batchShare is batch work's part of n.
+func (r *reference) batchShare(n int) int {
+	return max(1, int(r.limits.BatchShare*float64(n)+1e-9))
+}
+
+// batchHeld is how many slots are batch work's.
+func (r *reference) batchHeld() int {
+	n := 0
+	for _, c := range r.connections {
+		if c.batch {
+			n++
+		}
+	}
+	return n
+}
+
+func (r *reference) batchRoom() int { return r.batchShare(r.limits.Budget) - r.batchHeld() }
+
+// batchDialRoom is how many dials may start for batch work.
+func (r *reference) batchDialRoom() int {
+	dialing := 0
+	for _, c := range r.connections {
+		if c.batch && c.state == refDialing {
+			dialing++
+		}
+	}
+	return min(r.batchRoom(), r.batchShare(r.pace)-dialing)
+}
+
+// batchMayTake tells whether the share has room for the waiter, and for the needy ones of
+// batch work unless none of these is older by more than Patience.
+func (r *reference) batchMayTake(w refWaiter) bool {
+	needy, older := 0, 0
+	for _, other := range r.waiters {
+		if other.batch && other != w && r.needy(other) {
+			needy++
+			if w.arrived-other.arrived > r.limits.Patience {
+				older++
+			}
+		}
+	}
+	room := r.batchRoom()
+	return room > needy || room > 0 && older == 0
+}
+
+// batchMayTakeIdle: no interactive waiter wants a slot that is neither free nor coming.
+func (r *reference) batchMayTakeIdle(w refWaiter) bool {
+	interactive := 0
+	for _, other := range r.waiters {
+		if !other.batch && r.needy(other) {
+			interactive++
+		}
+	}
+	return min(interactive, r.dialRoom()) <= max(0, r.coming()) && r.batchMayTake(w)
+}
+
+// lendToBatch lends idle connections to batch waiters in the order of their arrival.
+func (r *reference) lendToBatch() {
+	for {
+		next := slices.IndexFunc(r.waiters, func(w refWaiter) bool {
+			return w.batch && !r.shut(w.workspace) && r.top(w.workspace) != nil
+		})
+		if next < 0 || !r.batchMayTakeIdle(r.waiters[next]) {
+			return
+		}
+		c := r.top(r.waiters[next].workspace)
+		r.counters.HandOffs++
+		r.grant(c, r.waiters[next], r.verify(c))
+	}
 }
 
 func (r *reference) serverBackingOff() bool { return r.serverFailures > 0 && r.now < r.serverUntil }
@@ -185,6 +307,9 @@ func (r *reference) idleByUse(id model.WorkspaceID) []*refConn {
 		}
 	}
 	slices.SortFunc(idle, func(a, b *refConn) int {
+		if a.cold != b.cold { // what batch work has used only goes first
+			return map[bool]int{true: -1, false: 1}[a.cold]
+		}
 		return cmp.Or(cmp.Compare(a.lastUsed, b.lastUsed), cmp.Compare(a.id, b.id))
 	})
 	return idle
@@ -227,6 +352,22 @@ func (r *reference) counts(id model.WorkspaceID) model.Counts {
 	}
 }
 
+func (r *reference) batchCounts() model.Counts {
+	counts := model.Counts{Waiting: r.queued(anyWorkspace, true)}
+	for _, c := range r.connections {
+		switch {
+		case !c.batch:
+		case c.state == refDialing:
+			counts.Dialing++
+		case c.state == refInUse:
+			counts.InUse++
+		case c.state == refClosing:
+			counts.Closing++
+		}
+	}
+	return counts
+}
+
 // Stats fills in what the rules fix.
 func (r *reference) Stats(now time.Duration) model.BudgetStats {
 	r.now = max(r.now, now)
@@ -235,11 +376,13 @@ func (r *reference) Stats(now time.Duration) model.BudgetStats {
 		EffectiveBudget: r.effective,
 		PerWorkspace:    r.limits.PerWorkspace,
 		Counts:          r.counts(anyWorkspace),
+		BatchBudget:     r.batchShare(r.limits.Budget),
+		Batch:           r.batchCounts(),
 		Counters:        r.counters,
 		Draining:        r.draining,
 	}
-	if len(r.waiters) > 0 {
-		stats.LongestWait = r.now - r.waiters[0].arrived
+	if first := slices.IndexFunc(r.waiters, func(w refWaiter) bool { return !w.batch }); first >= 0 {
+		stats.LongestWait = r.now - r.waiters[first].arrived
 	}
 	if r.serverFailures > 0 {
 		stats.ServerDown = r.serverErr

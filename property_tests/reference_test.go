@@ -61,6 +61,8 @@ type refConn struct {
 	lastUsed  time.Duration // when it was given back
 	lease     core.LeaseID  // in use
 	exclusive bool          // the lease is, or was
+	batch     bool          // dialing for batch work, lent to it, or closing after it
+	cold      bool          // dialed for batch work, and not used by anybody else
 	closedAt  time.Duration
 	stale     bool          // there was a Renew or Pause since its Dial
 	closedBy  *refOperation // the Evict or Renew
@@ -72,6 +74,7 @@ type refWaiter struct {
 	arrived   time.Duration
 	noWait    bool
 	exclusive bool
+	batch     bool
 }
 
 type refOperation struct {
@@ -168,13 +171,15 @@ func (r *reference) idleEnd(c *refConn) time.Duration {
 
 // startDials is rule 3.
 func (r *reference) startDials() {
+	r.lendToBatch()
 	for r.demand() > 0 && r.dialRoom() > 0 && r.effective > r.open() {
-		first := slices.IndexFunc(r.waiters, r.needy)
+		first := r.order()[0]
 		r.last++
-		c := &refConn{id: r.last, workspace: r.waiters[first].workspace, dialed: r.now}
+		c := &refConn{id: r.last, workspace: first.workspace, dialed: r.now, batch: first.batch, cold: first.batch}
 		r.connections = append(r.connections, c)
 		r.counters.Dials++
-		r.emit(core.Dial{Conn: c.id, Workspace: c.workspace})
+		r.emit(core.Dial{Conn: c.id, Workspace: c.workspace, Batch: c.batch})
+		r.lendToBatch()
 	}
 }
 
@@ -243,7 +248,7 @@ func (r *reference) close(c *refConn, reason model.CloseReason) {
 		effect.IdleFor = r.now - c.lastUsed
 	}
 	if reason == model.MakeRoom || reason == model.Yield {
-		effect.For = r.nextWithoutSlot()
+		effect.For = r.nextWithoutSlot(c)
 	}
 	c.state = refClosing
 	c.closedAt = r.now
@@ -252,15 +257,12 @@ func (r *reference) close(c *refConn, reason model.CloseReason) {
 }
 
 // nextWithoutSlot is the workspace of the first needy waiter beyond those that the
-// free and coming slots are for.
-func (r *reference) nextWithoutSlot() model.WorkspaceID {
-	var needy []refWaiter
-	for _, w := range r.waiters {
-		if r.needy(w) {
-			needy = append(needy, w)
-		}
-	}
-	return needy[max(0, r.coming())].workspace
+// free and coming slots are for. The connection's slot is nobody's.
+func (r *reference) nextWithoutSlot(c *refConn) model.WorkspaceID {
+	batch := c.batch
+	c.batch = false
+	defer func() { c.batch = batch }()
+	return r.order()[max(0, r.coming())].workspace
 }
 
 // gone frees a connection's slot, and ends the operations that waited for it.

@@ -206,13 +206,18 @@ func (s *simulation) alive(conn core.ConnID) bool {
 
 // acquire asks, with a deadline if it is positive.
 func (s *simulation) acquire(id model.WorkspaceID, deadline time.Duration, granted func(core.Grant), rejected func(error)) {
+	s.ask(core.Acquire{Workspace: id}, deadline, granted, rejected)
+}
+
+func (s *simulation) ask(m core.Acquire, deadline time.Duration, granted func(core.Grant), rejected func(error)) {
 	s.lease++
 	lease := s.lease
-	s.calls[lease] = call{id, s.now, granted, rejected}
+	s.calls[lease] = call{m.Workspace, s.now, granted, rejected}
 	if deadline > 0 {
 		s.after(deadline, func() { s.send(core.Cancel{Lease: lease}) })
 	}
-	s.send(core.Acquire{Lease: lease, Workspace: id})
+	m.Lease = lease
+	s.send(m)
 }
 
 // worker is a handler that works again and again until the end.
@@ -222,6 +227,7 @@ type worker struct {
 	think    latency
 	deadline time.Duration
 	until    time.Duration
+	batch    bool
 }
 
 func (s *simulation) work(w worker) {
@@ -229,7 +235,7 @@ func (s *simulation) work(w worker) {
 	if s.now >= w.until {
 		return
 	}
-	s.acquire(w.pick(), w.deadline, func(g core.Grant) {
+	s.ask(core.Acquire{Workspace: w.pick(), Batch: w.batch}, w.deadline, func(g core.Grant) {
 		hold := w.hold.draw(s.rng)
 		if !s.alive(g.Conn) {
 			hold = ms(1) // the first query fails

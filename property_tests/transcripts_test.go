@@ -126,6 +126,8 @@ func parseLimits(words []string) (model.Limits, error) {
 			number(&l.MaxWaitersPerWorkspace)
 		case "dialing":
 			number(&l.MaxDialing)
+		case "batch":
+			_, err = fmt.Sscan(value, &l.BatchShare)
 		case "patience":
 			duration(&l.Patience)
 		case "lifetime":
@@ -186,6 +188,7 @@ func parseMessage(text string) (core.Message, error) {
 		m = core.Acquire{
 			Lease: core.LeaseID(number(0)), Workspace: model.WorkspaceID(words[1]),
 			NoWait: slices.Contains(how, "nowait"), Exclusive: slices.Contains(how, "exclusive"),
+			Batch: slices.Contains(how, "batch"),
 		}
 	case "cancel":
 		m = core.Cancel{Lease: core.LeaseID(number(0))}

@@ -13,14 +13,13 @@ func (s *State) acquire(m Acquire) {
 		s.reject(m.Lease, m.Caller, acquireError(m.Workspace, model.ErrClosed))
 		return
 	}
-	m.NoWait = m.NoWait && !m.Exclusive
+	m.Batch = m.Batch && !m.Exclusive
+	m.NoWait = m.NoWait && !m.Exclusive && !m.Batch
 	w := s.lookup(m.Workspace)
-	if top := len(w.idle) - 1; top >= 0 && !m.Exclusive {
-		c := w.idle[top]
-		verify := s.mustVerify(c)
-		s.unpark(c)
+	if len(w.idle) > 0 && !m.Exclusive && (!m.Batch || s.batchMayTakeIdle(s.now)) {
 		s.counters.Hits++
-		s.lend(c, m.Lease)
+		c, verify := s.takeIdle(w)
+		s.lend(c, m.Lease, false, m.Batch)
 		s.emit(Grant{Lease: m.Lease, Conn: c.ID, Workspace: w.ID, Verify: verify, Caller: m.Caller})
 		return
 	}
@@ -30,12 +29,23 @@ func (s *State) acquire(m Acquire) {
 		return
 	}
 	wt := s.enqueue(m, w)
-	s.closeIdle(w, len(w.idle), model.PauseAsked) // there are none, unless it is exclusive
+	if m.Exclusive {
+		s.closeIdle(w, len(w.idle), model.PauseAsked)
+	}
 	if m.NoWait {
 		if err := s.refuseToWait(w); err != nil {
 			s.refuse(wt, err)
 		}
 	}
+}
+
+// takeIdle takes the most recently used of the workspace's idle connections, and tells
+// whether it is to be tested. The caller lends it.
+func (s *State) takeIdle(w *workspace) (c *conn, verify bool) {
+	c = w.idle[len(w.idle)-1]
+	verify = s.mustVerify(c)
+	s.unpark(c)
+	return c, verify
 }
 
 // mustVerify tells whether an idle connection is to be tested before its use.
@@ -47,8 +57,12 @@ func (s *State) mustVerify(c *conn) bool {
 // refuseToQueue says why an Acquire that found nothing idle may not even join
 // the queue.
 func (s *State) refuseToQueue(m Acquire, w *workspace) error {
+	full := s.queue.size >= s.limits.MaxWaiters || w.waiting()-w.batchQueue.size >= s.limits.MaxWaitersPerWorkspace
+	if m.Batch {
+		full = s.batchQueue.size >= s.limits.MaxWaiters
+	}
 	switch {
-	case s.queue.size >= s.limits.MaxWaiters || w.waiting() >= s.limits.MaxWaitersPerWorkspace:
+	case full:
 		err := s.limitError(w, model.QueueLimit)
 		err.Waiting++ // the refused one, which is not in the queue
 		err.WaitingWorkspace++
@@ -64,7 +78,11 @@ func (s *State) refuseToQueue(m Acquire, w *workspace) error {
 // refuseToWait says why an Acquire with NoWait, the last of its workspace's
 // queue, would have to wait for somebody else.
 func (s *State) refuseToWait(w *workspace) error {
-	uncovered := w.cover().uncovered()
+	uncovered := w.cover(interactive).uncovered()
+	ahead := s.demand[interactive] // itself included
+	if s.demand[batchWork] > 0 && s.batchHeld() == 0 {
+		ahead++ // the one that comes by its arrival
+	}
 	room := max(0, s.coming()+s.counts[idle])
 	switch {
 	case w.Backoff.lasts(s.now):
@@ -75,7 +93,7 @@ func (s *State) refuseToWait(w *workspace) error {
 		return nil
 	case uncovered > s.limits.PerWorkspace-w.open():
 		return s.limitError(w, model.WorkspaceLimit)
-	case s.demand > room:
+	case ahead > room:
 		return s.limitError(w, model.BudgetLimit)
 	}
 	return nil
@@ -94,8 +112,11 @@ func (s *State) cancel(m Cancel) {
 // to the waiter, but no further than to the cap.
 func (s *State) waitedFor(wt *waiter) error {
 	w := wt.workspace
-	now := w.coverOf(wt)
-	atCap := cover{now.line, now.dials + s.limits.PerWorkspace - w.open()}
+	dialed := w.dialsFor(wt)
+	served := cover{dialed.line, dialed.coming + s.limits.PerWorkspace - w.open()}
+	if wt.Batch {
+		served.coming += len(w.idle)
+	}
 	switch {
 	case !wt.Exclusive && w.shut():
 		return acquireError(w.ID, model.ErrPaused)
@@ -105,9 +126,11 @@ func (s *State) waitedFor(wt *waiter) error {
 		return s.server.dialError(w)
 	case wt.Exclusive && (wt != w.exclusive.head.item || w.open() > w.counts[dialing]):
 		return acquireError(w.ID, model.ErrInUse)
-	case now.has(wt):
+	case dialed.has(wt):
 		return acquireError(w.ID, model.ErrDialing)
-	case !atCap.has(wt):
+	case wt.Batch && s.batchRoom() <= 0:
+		return s.limitError(w, model.BatchLimit)
+	case !served.has(wt):
 		return s.limitError(w, model.WorkspaceLimit)
 	case s.open() >= s.effective && s.counts[idle] == 0:
 		return s.limitError(w, model.BudgetLimit)
@@ -130,7 +153,9 @@ func (s *State) limitError(w *workspace, limit model.Limit) *model.ConnectionLim
 		Limit:              limit,
 		MaxPerWorkspace:    s.limits.PerWorkspace,
 		CurrentWorkspace:   w.open(),
-		Waiting:            s.queue.size,
+		MaxBatch:           s.limits.Batch(),
+		CurrentBatch:       s.batchHeld(),
+		Waiting:            s.waiting(),
 		WaitingWorkspace:   w.waiting(),
 	}
 }

@@ -22,11 +22,14 @@ func (s *State) Check() error {
 
 // checkCounts: I1, I2 and I5 as far as numbers tell.
 func (s *State) checkCounts() error {
-	var total [connStates]int
+	var total, batch [connStates]int
 	each := make(map[*workspace][connStates]int)
 	leased := make(map[LeaseID]bool)
 	for id, c := range s.conns {
 		total[c.State]++
+		if c.Batch {
+			batch[c.State]++
+		}
 		counts := each[c.workspace]
 		counts[c.State]++
 		each[c.workspace] = counts
@@ -39,6 +42,8 @@ func (s *State) checkCounts() error {
 			return fmt.Errorf("I12: connection %d is in exclusive use, but workspace %q has %d", id, c.workspace.ID, c.workspace.open())
 		case c.State == inUse && c.Exclusive != c.workspace.alone:
 			return fmt.Errorf("I12: connection %d: exclusive %t, but kept of workspace %q: %t", id, c.Exclusive, c.workspace.ID, c.workspace.alone)
+		case c.Batch && c.State == idle, c.Batch && c.Exclusive && c.State == inUse:
+			return fmt.Errorf("I13: connection %d is batch work's, but idle or in exclusive use", id)
 		case c.State == inUse && leased[c.Lease]:
 			return fmt.Errorf("I5: lease %d has two connections", c.Lease)
 		case c.State == closing && c.listed.in != nil && c.listed.in != &s.onTheWay,
@@ -51,6 +56,9 @@ func (s *State) checkCounts() error {
 	}
 	if total != s.counts {
 		return fmt.Errorf("I1: counted %v, kept %v", total, s.counts)
+	}
+	if batch != s.batch {
+		return fmt.Errorf("I13: counted %v for batch work, kept %v", batch, s.batch)
 	}
 	for _, w := range s.workspaces {
 		if each[w] != w.counts {
@@ -94,26 +102,30 @@ func (s *State) checkIdle() error {
 
 // checkWaiters: I3 and I8 as far as the queues tell.
 func (s *State) checkWaiters() error {
-	if len(s.waiters) != s.queue.size {
-		return fmt.Errorf("I3: %d waiters known, %d queued", len(s.waiters), s.queue.size)
+	if len(s.waiters) != s.waiting() {
+		return fmt.Errorf("I3: %d waiters known, %d queued", len(s.waiters), s.waiting())
 	}
-	if s.draining && s.queue.size > 0 {
-		return fmt.Errorf("I9: %d waiters while draining", s.queue.size)
+	if s.draining && s.waiting() > 0 {
+		return fmt.Errorf("I9: %d waiters while draining", s.waiting())
 	}
-	last, arrived, queued := uint64(0), time.Duration(0), make(map[*workspace]int)
-	for n := s.queue.head; n != nil; n = n.next {
-		wt := n.item
-		if wt.number <= last || wt.Arrived < arrived || wt.Arrived > s.now || s.waiters[wt.Lease] != wt || wt.inWorkspace.in != wt.workspace.line(wt.Exclusive) {
-			return fmt.Errorf("I8: waiter of lease %d is out of order or not filed", wt.Lease)
+	queued := make(map[*workspace]int)
+	for _, queue := range []*list[*waiter]{&s.queue, &s.batchQueue} {
+		last, arrived := uint64(0), time.Duration(0)
+		for n := queue.head; n != nil; n = n.next {
+			wt := n.item
+			if wt.number <= last || wt.Arrived < arrived || wt.Arrived > s.now || s.waiters[wt.Lease] != wt ||
+				s.queueOf(&wt.waiterFacts) != queue || wt.inWorkspace.in != wt.workspace.line(&wt.waiterFacts) {
+				return fmt.Errorf("I8: waiter of lease %d is out of order or not filed", wt.Lease)
+			}
+			last, arrived = wt.number, wt.Arrived
+			queued[wt.workspace]++
 		}
-		last, arrived = wt.number, wt.Arrived
-		queued[wt.workspace]++
 	}
 	for _, w := range s.workspaces {
 		if queued[w] != w.waiting() {
 			return fmt.Errorf("I3: workspace %q: %d of its waiters queued, %d in its own queues", w.ID, queued[w], w.waiting())
 		}
-		for _, head := range []*node[*waiter]{w.queue.head, w.exclusive.head} {
+		for _, head := range []*node[*waiter]{w.queue.head, w.batchQueue.head, w.exclusive.head} {
 			for n := head; n != nil && n.next != nil; n = n.next {
 				if n.item.number > n.next.item.number {
 					return fmt.Errorf("I8: queue of workspace %q out of order", w.ID)
@@ -126,17 +138,16 @@ func (s *State) checkWaiters() error {
 
 // checkWorkspaces: what is derived from each workspace, and I10.
 func (s *State) checkWorkspaces() error {
-	demand, needy, retries, retired := 0, 0, 0, 0
+	var demand, needy [classes]int
+	ready, retries, retired := 0, 0, 0
 	for _, w := range s.workspaces {
 		need, waitsForRetry := s.needOf(w), s.waitsForRetry(w)
 		inactive := w.open() == 0 && w.waiting() == 0 && !w.Paused
 		switch {
-		case need != w.need || (need > 0) != s.needy.has(w):
-			return fmt.Errorf("workspace %q needs %d, kept %d, in the heap %v", w.ID, need, w.need, s.needy.has(w))
-		case need > 0 && w.firstNeedy != w.findFirstNeedy():
-			return fmt.Errorf("workspace %q is filed under the waiter of lease %d", w.ID, w.firstNeedy.item.Lease)
-		case need > 0 && w.firstNeedy.item.number < s.needy.min().firstNeedy.item.number:
-			return fmt.Errorf("workspace %q comes before the head of the needy heap", w.ID)
+		case w.ready() != s.ready.has(w):
+			return fmt.Errorf("workspace %q has an idle connection for batch work: %v, kept %v", w.ID, w.ready(), s.ready.has(w))
+		case w.ready() && w.batchQueue.head.item.number < s.ready.min().batchQueue.head.item.number:
+			return fmt.Errorf("workspace %q comes before the head of the ready heap", w.ID)
 		case waitsForRetry != s.retries.has(w):
 			return fmt.Errorf("workspace %q waits for a retry: %v, kept %v", w.ID, waitsForRetry, s.retries.has(w))
 		case inactive != (w.listed.in != nil):
@@ -144,9 +155,22 @@ func (s *State) checkWorkspaces() error {
 		case len(w.Pauses) > 0 && (!w.Paused || w.open() == 0):
 			return fmt.Errorf("workspace %q has an unanswered pause", w.ID)
 		}
-		demand += need
-		if need > 0 {
-			needy++
+		for of := range classes {
+			switch {
+			case need[of] != w.need[of] || (need[of] > 0) != s.needy[of].has(w):
+				return fmt.Errorf("workspace %q needs %d for class %d, kept %d, in the heap %v", w.ID, need[of], of, w.need[of], s.needy[of].has(w))
+			case need[of] > 0 && w.firstNeedy[of] != w.findFirstNeedy(of):
+				return fmt.Errorf("workspace %q is filed under the waiter of lease %d", w.ID, w.firstNeedy[of].item.Lease)
+			case need[of] > 0 && w.firstNeedy[of].item.number < s.needy[of].min().firstNeedy[of].item.number:
+				return fmt.Errorf("workspace %q comes before the head of the needy heap", w.ID)
+			}
+			demand[of] += need[of]
+			if need[of] > 0 {
+				needy[of]++
+			}
+		}
+		if w.ready() {
+			ready++
 		}
 		if waitsForRetry {
 			retries++
@@ -155,9 +179,10 @@ func (s *State) checkWorkspaces() error {
 			retired++
 		}
 	}
-	if demand != s.demand || needy != s.needy.size() || retries != s.retries.size() {
-		return fmt.Errorf("demand %d of %d workspaces, %d retries; kept %d, %d, %d",
-			demand, needy, retries, s.demand, s.needy.size(), s.retries.size())
+	kept := [classes]int{s.needy[interactive].size(), s.needy[batchWork].size()}
+	if demand != s.demand || needy != kept || ready != s.ready.size() || retries != s.retries.size() {
+		return fmt.Errorf("demand %d of %d workspaces, %d ready, %d retries; kept %d, %d, %d, %d",
+			demand, needy, ready, retries, s.demand, kept, s.ready.size(), s.retries.size())
 	}
 	if retired != s.retired.size || retired > maxRetired {
 		return fmt.Errorf("I10: %d workspaces retired, kept %d, allowed %d", retired, s.retired.size, maxRetired)
@@ -180,6 +205,9 @@ func (s *State) checkNoLostWakeUp() error {
 		if w.shut() && len(w.idle) > 0 {
 			return fmt.Errorf("workspace %q is paused or in exclusive use and has %d idle connections", w.ID, len(w.idle))
 		}
+	}
+	if s.ready.size() > 0 && s.batchMayTakeIdle(s.ready.min().batchQueue.head.item.Arrived) {
+		return fmt.Errorf("I7: workspace %q has an idle connection that its batch waiter could have", s.ready.min().ID)
 	}
 	wanted := s.wanted()
 	if wanted > 0 && s.open() < s.effective {

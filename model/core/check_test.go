@@ -84,15 +84,15 @@ func TestCheckSeesWhatIsWrong(t *testing.T) {
 			first.item, first.next.item = first.next.item, first.item
 		}},
 
-		{`workspace "d" needs 1, kept 2, in the heap true`, func(s *State) { s.workspaces["d"].need++ }},
-		{`workspace "d" needs 1, kept 1, in the heap false`, func(s *State) { s.needy.remove(s.workspaces["d"]) }},
-		{`workspace "d" is filed under the waiter of lease 6`, func(s *State) { s.workspaces["d"].firstNeedy = &s.waiters[6].inWorkspace }},
-		{`comes before the head of the needy heap`, func(s *State) { slices.Reverse(s.needy.items) }},
+		{`workspace "d" needs 1 for class 0, kept 2, in the heap true`, func(s *State) { s.workspaces["d"].need[interactive]++ }},
+		{`workspace "d" needs 1 for class 0, kept 1, in the heap false`, func(s *State) { s.needy[interactive].remove(s.workspaces["d"]) }},
+		{`workspace "d" is filed under the waiter of lease 6`, func(s *State) { s.workspaces["d"].firstNeedy[interactive] = &s.waiters[6].inWorkspace }},
+		{`comes before the head of the needy heap`, func(s *State) { slices.Reverse(s.needy[interactive].items) }},
 		{`workspace "f" waits for a retry: true, kept false`, func(s *State) { s.retries.remove(s.workspaces["f"]) }},
 		{`I10: workspace "g" inactive: true, retired: false`, func(s *State) { s.workspaces["g"].listed.remove() }},
 		{`I10: workspace "a" inactive: false, retired: true`, func(s *State) { s.retired.pushBack(&s.workspaces["a"].listed) }},
 		{`workspace "c" has an unanswered pause`, func(s *State) { s.workspaces["c"].Paused = false }},
-		{"demand 2 of 2 workspaces, 1 retries; kept 3, 2, 1", func(s *State) { s.demand++ }},
+		{"demand [2 0] of [2 0] workspaces, 0 ready, 1 retries; kept [3 0], [2 0], 0, 1", func(s *State) { s.demand[interactive]++ }},
 		{"I10: 1 workspaces retired, kept 2, allowed 1024", func(s *State) { s.retired.size++ }},
 		{"I10: 1025 workspaces retired, kept 1025, allowed 1024", func(s *State) {
 			for i := range 1024 {

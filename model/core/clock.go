@@ -36,7 +36,7 @@ func (s *State) nextDue() time.Duration {
 	if s.effective < s.limits.Budget {
 		at = min(at, s.probe.At)
 	}
-	if s.demand > 0 {
+	if s.dialable() > 0 {
 		if s.server.lasts(s.now) {
 			at = min(at, s.server.Until)
 		}

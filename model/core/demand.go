@@ -3,43 +3,54 @@ package core
 // The demand is the sum of the workspaces' needs (package comment). Here the needs are
 // kept up to date, and the waiters they stand for are found in their order.
 
-// needOf is how many further dials would serve the workspace now.
-func (s *State) needOf(w *workspace) int {
-	switch {
+// needOf is how many further dials would serve the workspace's waiters of each class now.
+func (s *State) needOf(w *workspace) (need [classes]int) {
+	switch room := max(0, s.limits.PerWorkspace-w.open()); {
 	case w.Backoff.lasts(s.now):
-		return 0
 	case w.exclusive.size > 0 && w.open() == 0:
-		return min(1, s.limits.PerWorkspace)
+		need[interactive] = min(1, room)
 	case w.shut():
-		return 0
+	default:
+		for of := range classes {
+			need[of] = min(w.cover(of).uncovered(), room)
+			room -= need[of]
+		}
 	}
-	return max(0, min(w.cover().uncovered(), s.limits.PerWorkspace-w.open()))
+	return need
 }
 
 // waitsForRetry tells whether somebody waits for the end of its back-off.
 func (s *State) waitsForRetry(w *workspace) bool {
-	return w.Backoff.lasts(s.now) && (w.exclusive.size > 0 || w.queue.size > 0 && !w.shut())
+	return w.Backoff.lasts(s.now) && (w.exclusive.size > 0 || w.waiting() > 0 && !w.shut())
 }
 
-// findFirstNeedy is the first of the workspace's needy waiters, if it has a need.
-func (w *workspace) findFirstNeedy() *node[*waiter] {
+// findFirstNeedy is the first of the workspace's needy waiters of a class, if it has a
+// need.
+func (w *workspace) findFirstNeedy(of class) *node[*waiter] {
 	if w.exclusive.size > 0 {
 		return w.exclusive.head
 	}
-	return w.cover().firstUncovered()
+	return w.cover(of).firstUncovered()
 }
 
-// updateNeed computes the workspace's need (see the package comment) and keeps
-// the demand and the heaps needy and retries in step with it.
+// updateNeed computes the workspace's needs (see the package comment) and keeps the demand
+// and the heaps needy, ready and retries in step with them.
 func (s *State) updateNeed(w *workspace) {
 	need := s.needOf(w)
-	s.demand += need - w.need
-	w.need = need
-	if need > 0 {
-		w.firstNeedy = w.findFirstNeedy()
-		s.needy.set(w)
+	for of := range classes {
+		s.demand[of] += need[of] - w.need[of]
+		w.need[of] = need[of]
+		if need[of] > 0 {
+			w.firstNeedy[of] = w.findFirstNeedy(of)
+			s.needy[of].set(w)
+		} else {
+			s.needy[of].remove(w)
+		}
+	}
+	if w.ready() {
+		s.ready.set(w)
 	} else {
-		s.needy.remove(w)
+		s.ready.remove(w)
 	}
 	if s.waitsForRetry(w) {
 		s.retries.set(w)
@@ -48,26 +59,51 @@ func (s *State) updateNeed(w *workspace) {
 	}
 }
 
-// needyByArrival walks the needy waiters in the order of their arrival, which is the
-// order in which dials start for them. The first n take time n log n. Nobody's need may
-// change meanwhile.
-func (s *State) needyByArrival(yield func(*waiter) bool) {
+// dialable is how many needy waiters could be dialed for if there were slots and room
+// for dials.
+func (s *State) dialable() int {
+	return s.demand[interactive] + min(s.demand[batchWork], max(0, s.batchDialRoom()))
+}
+
+// nextNeedy returns the workspace whose needy waiter gets the next slot, or nil, and that
+// waiter's class. A batch waiter that gets it by its arrival counts as interactive.
+func (s *State) nextNeedy() (w *workspace, of, as class) {
+	switch {
+	case s.batchFirst():
+		return s.needy[batchWork].min(), batchWork, interactive
+	case s.demand[interactive] > 0:
+		return s.needy[interactive].min(), interactive, interactive
+	case s.demand[batchWork] > 0 && s.batchDialRoom() > 0:
+		return s.needy[batchWork].min(), batchWork, batchWork
+	}
+	return nil, 0, 0
+}
+
+// needyInOrder walks the needy waiters in the order in which dials start for them, with
+// the class as which they count. The first n take time n log n. Nobody's need may change
+// meanwhile.
+func (s *State) needyInOrder(yield func(*waiter, class) bool) {
 	var seen []*workspace // as if a dial had started for each waiter seen
-	for s.needy.size() > 0 {
-		w := s.needy.min()
-		if !yield(w.firstNeedy.item) {
+	batch := s.batch[dialing]
+	for {
+		w, of, as := s.nextNeedy()
+		if w == nil || !yield(w.firstNeedy[of].item, as) {
 			break
 		}
 		seen = append(seen, w)
-		s.demand--
-		w.need--
-		w.firstNeedy = w.firstNeedy.next
-		if w.need > 0 {
-			s.needy.set(w)
+		s.demand[of]--
+		w.need[of]--
+		w.firstNeedy[of] = w.firstNeedy[of].next
+		if w.need[of] > 0 {
+			s.needy[of].set(w)
 		} else {
-			s.needy.remove(w)
+			s.needy[of].remove(w)
+		}
+		if of == batchWork {
+			s.batch[dialing]++
 		}
 	}
+	s.batch[dialing] = batch
 	for _, w := range seen {
 		s.updateNeed(w)
 	}

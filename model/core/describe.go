@@ -13,7 +13,7 @@ import (
 func DescribeMessage(m Message) string {
 	switch m := m.(type) {
 	case Acquire:
-		return fmt.Sprintf("acquire %d %s%s", m.Lease, m.Workspace, when(m.NoWait, " nowait")+when(m.Exclusive, " exclusive"))
+		return fmt.Sprintf("acquire %d %s%s", m.Lease, m.Workspace, when(m.NoWait, " nowait")+when(m.Exclusive, " exclusive")+when(m.Batch, " batch"))
 	case Cancel:
 		return fmt.Sprintf("cancel %d", m.Lease)
 	case Release:
@@ -49,7 +49,7 @@ func DescribeEffect(e Effect) string {
 	case Reject:
 		return fmt.Sprintf("reject %d: %s", e.Lease, describeError(e.Err))
 	case Dial:
-		return fmt.Sprintf("dial %d for %s", e.Conn, e.Workspace)
+		return fmt.Sprintf("dial %d for %s%s", e.Conn, e.Workspace, when(e.Batch, " batch"))
 	case Close:
 		return fmt.Sprintf("close %d of %s: %s%s%s", e.Conn, e.Workspace, e.Reason,
 			when(e.IdleFor > 0, fmt.Sprintf(", idle for %v", e.IdleFor)), when(e.For != "", ", for "+string(e.For)))
@@ -73,7 +73,8 @@ func describeError(err error) string {
 		return fmt.Sprintf("%s limit for %s, all %d/%d%s, own %d/%d, waiting %d own %d",
 			limit.Limit, limit.WorkspaceID, limit.CurrentConnections, limit.MaxConnections,
 			when(limit.Lingering > 0, fmt.Sprintf(" lingering %d", limit.Lingering)),
-			limit.CurrentWorkspace, limit.MaxPerWorkspace, limit.Waiting, limit.WaitingWorkspace)
+			limit.CurrentWorkspace, limit.MaxPerWorkspace, limit.Waiting, limit.WaitingWorkspace) +
+			when(limit.Limit == model.BatchLimit, fmt.Sprintf(", batch %d/%d", limit.CurrentBatch, limit.MaxBatch))
 	case errors.As(err, &dial):
 		return fmt.Sprintf("dial of %s failed %s, attempts %d", dial.WorkspaceID, dial.Kind, dial.Attempts)
 	case errors.Is(err, model.ErrPaused):

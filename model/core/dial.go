@@ -19,18 +19,24 @@ func (s *State) dialRoom() int {
 }
 
 // wanted is how many slots waiters could use for a dial now.
-func (s *State) wanted() int { return min(s.demand, s.dialRoom()) }
+func (s *State) wanted() int { return min(s.dialable(), s.dialRoom()) }
 
-// startDials is rule 3: free slots go to the waiters that arrived first.
+// startDials is rule 3: free slots go to the waiters that arrived first. Batch waiters
+// between them are lent what is idle (rule 9).
 func (s *State) startDials() {
-	for s.demand > 0 && s.dialRoom() > 0 && s.open() < s.effective {
-		w := s.needy.min()
+	for {
+		s.lendToBatch()
+		w, of, _ := s.nextNeedy()
+		if w == nil || s.dialRoom() == 0 || s.open() >= s.effective {
+			return
+		}
+		batch := of == batchWork
 		s.lastConn++
-		s.addConn(connFacts{ID: s.lastConn, Workspace: w.ID, State: dialing, Since: s.now}, w)
+		s.addConn(connFacts{ID: s.lastConn, Workspace: w.ID, State: dialing, Since: s.now, Batch: batch, Cold: batch}, w)
 		w.Dials++
 		s.counters.Dials++
 		s.reindex(w)
-		s.emit(Dial{Conn: s.lastConn, Workspace: w.ID})
+		s.emit(Dial{Conn: s.lastConn, Workspace: w.ID, Batch: batch})
 	}
 }
 
@@ -99,7 +105,7 @@ func (s *State) refuseWaiters(w *workspace, m DialFailed) {
 	case model.Transient, model.Permanent:
 		err.Attempts = w.Backoff.Failures
 	}
-	n := w.cover().firstUncovered()
+	n := w.cover(interactive).firstUncovered()
 	for m.Kind == model.Permanent && w.exclusive.size > 0 {
 		s.refuse(w.exclusive.head.item, err)
 	}
@@ -113,6 +119,9 @@ func (s *State) refuseWaiters(w *workspace, m DialFailed) {
 		if all || wt.NoWait {
 			s.refuse(wt, err)
 		}
+	}
+	for all && w.batchQueue.size > 0 {
+		s.refuse(w.batchQueue.head.item, err)
 	}
 }
 

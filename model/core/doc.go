@@ -106,6 +106,25 @@
 //	    queue if it is the only one of the workspace (rule 2), also under a pause,
 //	    and is closed when it is released. A permanent failure answers the exclusive
 //	    waiters in any case.
+//	 9. Batch work lets interactive waiters go first. Its waiters stand in queues of their
+//	    own, which MaxWaiters bounds for themselves; NoWait means nothing with them. In a
+//	    workspace the dials under way are meant for interactive waiters first, and what
+//	    they leave over, and the idle connections, for batch ones; so is the cap.
+//	    The batch share is max(1, BatchShare * budget) slots: those dialing for batch
+//	    waiters, lent to them, or closing after that. Of pace it has the same share. Needy
+//	    batch waiters that have room in both follow all interactive ones in rules 3 and
+//	    4; but while batch work has no slot, its first one comes by its arrival.
+//	    In rule 2 a connection that a batch waiter would get goes to any needy
+//	    interactive one instead, however late it came and however long the
+//	    connection has been open, unless batch work has no other slot.
+//	    A batch waiter is lent an idle connection (rule 1), or one that comes free, if
+//	    the share has room for it beside the needy batch waiters, or none of those is
+//	    older by more than Patience, or the connection was batch work's and stays
+//	    (rule 2); an idle one only if no slot is wanted for an interactive waiter that
+//	    is neither free nor on its way. Else it waits for that.
+//	    A connection is cold until an interactive lease has used it, if it was dialed for
+//	    a batch waiter. Cold ones are evicted (rule 4) and closed before all
+//	    others, and lent after them: batch work does not displace what is in use.
 //
 // # Invariants
 //
@@ -134,6 +153,7 @@
 //	I11 No stale connection is idle, or granted after the Renew or Pause.
 //	I12 While a lease is exclusive, its connection is the only one of its workspace,
 //	    and no other acquire of it is granted.
+//	I13 Batch work gets no slot beyond its share. (SetLimits may leave it with more.)
 //
 // [State.Check] verifies the structural ones; package property_tests the rest.
 //

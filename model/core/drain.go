@@ -8,9 +8,11 @@ func (s *State) drain() {
 		return
 	}
 	s.draining = true
-	for s.queue.size > 0 {
-		wt := s.queue.head.item
-		s.refuse(wt, acquireError(wt.Workspace, model.ErrClosed))
+	for _, queue := range []*list[*waiter]{&s.queue, &s.batchQueue} {
+		for queue.size > 0 {
+			wt := queue.head.item
+			s.refuse(wt, acquireError(wt.Workspace, model.ErrClosed))
+		}
 	}
 	for s.lru.size() > 0 {
 		s.close(s.lru.min(), model.DrainAsked)

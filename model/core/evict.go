@@ -20,7 +20,7 @@ func (s *State) reclaim() {
 	}
 	wanted := s.wanted()
 	served := 0 // the waiters that a slot is coming for
-	for wt := range s.needyByArrival {
+	for wt := range s.needyInOrder {
 		if served++; served > wanted {
 			return
 		}

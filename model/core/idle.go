@@ -7,8 +7,15 @@ import (
 	"github.com/tenantpool/tenantpool/model"
 )
 
-// byUse is the eviction order: least recently used first, ties by id.
+// byUse is the eviction order: what only batch work has used, then the least recently used
+// first, ties by id.
 func byUse(a, b *conn) int {
+	if a.Cold != b.Cold {
+		if a.Cold {
+			return -1
+		}
+		return 1
+	}
 	if a.LastUsed != b.LastUsed { // cmp.Or takes twice as long
 		return cmp.Compare(a.LastUsed, b.LastUsed)
 	}
@@ -25,6 +32,7 @@ func byEnd(a, b *conn) int {
 // park makes a connection idle, since its last use.
 func (s *State) park(c *conn) {
 	w := c.workspace
+	s.charge(c, false)
 	s.move(c, idle)
 	c.end, c.endReason = s.endOf(c)
 	s.lru.set(c)

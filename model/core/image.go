@@ -43,7 +43,7 @@ func (s *State) Image() Image {
 		Retired: make([]workspaceFacts, 0, s.retired.size),
 		Active:  make([]workspaceFacts, 0, len(s.workspaces)-s.retired.size),
 		Conns:   make([]connFacts, 0, len(s.conns)),
-		Waiters: make([]waiterFacts, 0, s.queue.size),
+		Waiters: make([]waiterFacts, 0, s.waiting()),
 	}
 	for n := s.retired.head; n != nil; n = n.next {
 		i.Retired = append(i.Retired, n.item.workspaceFacts)
@@ -56,8 +56,14 @@ func (s *State) Image() Image {
 	for _, c := range s.conns { // a report, not a decision
 		i.Conns = append(i.Conns, c.connFacts)
 	}
-	for n := s.queue.head; n != nil; n = n.next {
-		i.Waiters = append(i.Waiters, n.item.waiterFacts)
+	// The two queues as one, in the order of arrival.
+	for a, b := s.queue.head, s.batchQueue.head; a != nil || b != nil; {
+		first := &a
+		if a == nil || b != nil && b.item.number < a.item.number {
+			first = &b
+		}
+		i.Waiters = append(i.Waiters, (*first).item.waiterFacts)
+		*first = (*first).next
 	}
 	return i
 }

@@ -36,6 +36,9 @@ type Acquire struct {
 	// while it is paused. From now until the end of the lease nobody else gets one;
 	// then it is closed. NoWait means nothing with it.
 	Exclusive bool
+	// Batch asks for it as batch work (rule 9). NoWait means nothing with it, and it
+	// means nothing with Exclusive.
+	Batch bool
 	// Caller is returned with the answer. The State does nothing with it.
 	Caller any `json:"-"`
 }
@@ -180,6 +183,8 @@ type Reject struct {
 type Dial struct {
 	Conn      ConnID
 	Workspace model.WorkspaceID
+	// Batch: it is for a batch waiter, and counts to the batch share.
+	Batch bool
 }
 
 // Close ends a connection. It is answered by Closed.

@@ -34,7 +34,7 @@ func (s *State) release(m Release) {
 func (s *State) free(c *conn, fresh bool) {
 	w := c.workspace
 	alone := fresh && w.exclusive.size > 0 && w.open() == 1
-	first := w.next().head
+	first := s.taker(c)
 	switch {
 	case s.draining:
 		s.close(c, model.DrainAsked)
@@ -53,21 +53,49 @@ func (s *State) free(c *conn, fresh bool) {
 			s.close(c, c.endReason)
 		}
 	default:
-		wt := first.item
-		if older := s.owedElsewhere(c, wt); older != nil {
+		if older := s.owedElsewhere(c, first); older != nil {
 			s.closeFor(c, model.Yield, older.workspace.ID)
 			return
 		}
-		s.dequeue(wt)
 		if fresh {
 			s.counters.FreshGrants++
 		} else {
 			s.counters.HandOffs++
 		}
-		c.Exclusive = wt.Exclusive
-		s.lend(c, wt.Lease)
-		s.emit(Grant{Lease: wt.Lease, Conn: c.ID, Workspace: w.ID, Waited: s.now - wt.Arrived, Caller: wt.caller})
+		s.serve(first, c, false)
 	}
+}
+
+// taker is the waiter of its workspace that a connection that comes free goes to, or nil.
+func (s *State) taker(c *conn) *waiter {
+	n := c.workspace.next().head
+	switch {
+	case n == nil:
+		return nil
+	case !n.item.Batch, c.Batch && s.now < c.YieldsFrom:
+		return n.item
+	}
+	room, others := s.batchRoom(), s.demand[batchWork]
+	if c.Batch {
+		room++ // its own
+	}
+	if c.workspace.need[batchWork] > 0 && c.workspace.firstNeedy[batchWork] == n {
+		others--
+	}
+	if !s.batchMayTake(n.item.Arrived, room, others) {
+		return nil
+	}
+	return n.item
+}
+
+// serve answers the first waiter of a workspace's line with a connection of it.
+func (s *State) serve(wt *waiter, c *conn, verify bool) {
+	s.dequeue(wt)
+	s.lend(c, wt.Lease, wt.Exclusive, wt.Batch)
+	s.emit(Grant{
+		Lease: wt.Lease, Conn: c.ID, Workspace: c.workspace.ID,
+		Waited: s.now - wt.Arrived, Verify: verify, Caller: wt.caller,
+	})
 }
 
 // A slot serves nobody while it moves to another workspace. When more workspaces have
@@ -82,17 +110,28 @@ const (
 )
 
 // owedElsewhere returns the waiter for whom the connection's slot must leave the first
-// waiter's workspace, or nil: one of another workspace that is older by more than
-// Patience and that no slot is coming for, if a slot more could be used for a dial at
-// once.
+// waiter's workspace, or nil: one of another workspace that goes before that one and that
+// no slot is coming for, if a slot more could be used for a dial at once. An interactive
+// one goes before any batch one; else it must be older by more than Patience, and the
+// connection may move.
 func (s *State) owedElsewhere(c *conn, first *waiter) *waiter {
 	coming := max(0, s.coming())
-	if s.now < c.YieldsFrom || s.dialRoom() <= coming {
+	if s.dialRoom() <= coming {
 		return nil
 	}
-	for wt := range s.needyByArrival {
-		if wt.Arrived >= first.Arrived-s.limits.Patience {
-			break
+	// Whoever asks next finds the slot in nobody's use.
+	batch := c.Batch
+	s.charge(c, false)
+	defer s.charge(c, batch)
+	firstClass := interactive
+	if first.Batch && s.batchHeld() > 0 {
+		firstClass = batchWork
+	}
+	for wt, of := range s.needyInOrder {
+		switch {
+		case of > firstClass,
+			of == firstClass && (s.now < c.YieldsFrom || wt.Arrived >= first.Arrived-s.limits.Patience):
+			return nil
 		}
 		if coming--; coming < 0 {
 			return wt
@@ -102,9 +141,11 @@ func (s *State) owedElsewhere(c *conn, first *waiter) *waiter {
 }
 
 // lend puts the connection on a lease.
-func (s *State) lend(c *conn, lease LeaseID) {
+func (s *State) lend(c *conn, lease LeaseID, exclusive, batch bool) {
 	s.move(c, inUse)
-	c.Lease, c.Since = lease, s.now
+	s.charge(c, batch)
+	c.Cold = c.Cold && batch
+	c.Lease, c.Since, c.Exclusive = lease, s.now, exclusive
 	c.workspace.alone = c.Exclusive
 	c.workspace.LastUsed = s.now
 	s.reindex(c.workspace)

@@ -14,7 +14,7 @@ import (
 // The tests of this package are scripts: a message, the time it arrives, and
 // the effects that the rules of doc.go ask for, one short line each:
 //
-//	dial 1 a                     grant 2 conn 1 a after 5ms verify
+//	dial 1 a, dial 1 a batch     grant 2 conn 1 a after 5ms verify
 //	close 1 a make_room idle 5ms for b
 //	wake 5s, wake never          done 7 closed 2
 //	reject 2: ... (see refusal)  drained
@@ -99,7 +99,11 @@ func line(e Effect) string {
 	case Reject:
 		return fmt.Sprintf("reject %d: %s", e.Lease, refusal(e.Err))
 	case Dial:
-		return fmt.Sprintf("dial %d %s", e.Conn, e.Workspace)
+		s := fmt.Sprintf("dial %d %s", e.Conn, e.Workspace)
+		if e.Batch {
+			s += " batch"
+		}
+		return s
 	case Close:
 		s := fmt.Sprintf("close %d %s %s", e.Conn, e.Workspace, e.Reason)
 		if e.IdleFor != 0 {

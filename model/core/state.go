@@ -37,8 +37,9 @@ type State struct {
 	// lastConn is the id given out last. Ids ascend, so an id tells which connection was
 	// dialed first.
 	lastConn ConnID
-	// counts are how many of conns are in each state (I1).
-	counts [connStates]int
+	// counts are how many of conns are in each state (I1), and batch those of them that
+	// batch work has (I13).
+	counts, batch [connStates]int
 	// workspaces are those with a connection or a waiter, the paused ones, and those
 	// in retired (I10).
 	workspaces map[model.WorkspaceID]*workspace
@@ -57,18 +58,23 @@ type State struct {
 
 	// waiters are all Acquires without an answer (I3).
 	waiters map[LeaseID]*waiter
-	// queue are the same in the order of their arrival (I8).
-	queue list[*waiter]
+	// queue are the interactive ones of them, and batchQueue the others, both in the order
+	// of their arrival (I8).
+	queue, batchQueue list[*waiter]
 	// spare is a waiter that was answered, to be used again, or nil.
 	spare *waiter
 	// arrivals counts the waiters that ever were; it is the number of the last one.
 	arrivals uint64
 
-	// needy orders the workspaces with a need by their first needy waiter.
+	// needy orders the workspaces with a need by their first needy waiter, for each class.
 	// Invariant (I7): it holds exactly those.
-	needy heap[*workspace]
-	// demand is the sum of all needs (I7).
-	demand int
+	needy [classes]heap[*workspace]
+	// demand is the sum of all needs of each class (I7).
+	demand [classes]int
+	// ready orders the workspaces with an idle connection that a batch waiter could have by
+	// their first one. Invariant (I7): it holds exactly those, and the first one's waiter may
+	// not take it (batchMayTakeIdle).
+	ready heap[*workspace]
 	// retries orders the workspaces that somebody waits for and whose dial back-off
 	// lasts, by its end. Invariant (I7): it holds exactly those.
 	retries heap[*workspace]
@@ -133,6 +139,11 @@ type connFacts struct {
 	Since time.Duration
 	// Lease is the one that it is on, while in use (I5). It is of no meaning otherwise.
 	Lease LeaseID `json:",omitzero"`
+	// Batch: it was dialed for a batch waiter and serves nobody yet, is lent to one, or
+	// closes after that. Invariant (I13): never while idle.
+	Batch bool `json:",omitzero"`
+	// Cold: only batch work has used it. Idle, it is evicted before any other (I6).
+	Cold bool `json:",omitzero"`
 	// Exclusive: the lease is. Invariant (I12): while in use it is then the only
 	// connection of its workspace.
 	Exclusive bool `json:",omitzero"`
@@ -154,20 +165,21 @@ type workspace struct {
 	// idle are its idle connections by last use, ties by id: the last one is lent
 	// first.
 	idle []*conn
-	// queue are its ordinary waiters, and exclusive those that want to be alone, both
-	// in the order of their arrival (I8).
-	queue, exclusive list[*waiter]
+	// queue are its ordinary waiters, batchQueue those of batch work, and exclusive those
+	// that want to be alone, each in the order of their arrival (I8).
+	queue, batchQueue, exclusive list[*waiter]
 	// alone: its only connection is on an exclusive lease (I12).
 	alone bool
 
-	// need is how many further dials would serve it now, and firstNeedy the first waiter
-	// that they are for, if there is a need. See updateNeed (I7).
-	need       int
-	firstNeedy *node[*waiter]
+	// need is how many further dials would serve its waiters of each class now, and
+	// firstNeedy the first waiter that they are for, if there is a need. See updateNeed (I7).
+	need       [classes]int
+	firstNeedy [classes]*node[*waiter]
 
-	// inNeedy and inRetries are its places in State.needy and State.retries, and listed
-	// that in State.retired.
-	inNeedy, inRetries int
+	// inNeedy, inReady and inRetries are its places in State.needy, State.ready and
+	// State.retries, and listed that in State.retired.
+	inNeedy            [classes]int
+	inReady, inRetries int
 	listed             node[*workspace]
 }
 
@@ -210,9 +222,19 @@ func NewState(limits model.Limits) *State {
 		pace:        newPace(limits),
 		wakeAt:      Never,
 	}
-	s.needy = heap[*workspace]{
-		compare: func(a, b *workspace) int { return cmp.Compare(a.firstNeedy.item.number, b.firstNeedy.item.number) },
-		place:   func(w *workspace) *int { return &w.inNeedy },
+	for of := range classes {
+		s.needy[of] = heap[*workspace]{
+			compare: func(a, b *workspace) int {
+				return cmp.Compare(a.firstNeedy[of].item.number, b.firstNeedy[of].item.number)
+			},
+			place: func(w *workspace) *int { return &w.inNeedy[of] },
+		}
+	}
+	s.ready = heap[*workspace]{
+		compare: func(a, b *workspace) int {
+			return cmp.Compare(a.batchQueue.head.item.number, b.batchQueue.head.item.number)
+		},
+		place: func(w *workspace) *int { return &w.inReady },
 	}
 	s.retries = heap[*workspace]{
 		compare: func(a, b *workspace) int {
@@ -281,7 +303,10 @@ func (w *workspace) shut() bool {
 }
 
 // waiting is how many wait for a connection of it.
-func (w *workspace) waiting() int { return w.queue.size + w.exclusive.size }
+func (w *workspace) waiting() int { return w.queue.size + w.batchQueue.size + w.exclusive.size }
+
+// waiting is how many wait for a connection of any workspace.
+func (s *State) waiting() int { return s.queue.size + s.batchQueue.size }
 
 // stale tells whether the connection was dialed before a Renew or Pause of its workspace.
 func (c *conn) stale() bool { return c.ID <= c.workspace.Renewed }
@@ -348,10 +373,13 @@ func (s *State) move(c *conn, to connState) {
 	s.count(c, 1)
 }
 
-// count keeps the counts (I1, I2).
+// count keeps the counts (I1, I2, I13).
 func (s *State) count(c *conn, by int) {
 	s.counts[c.State] += by
 	c.workspace.counts[c.State] += by
+	if c.Batch {
+		s.batch[c.State] += by
+	}
 }
 
 // Known is how many workspaces are remembered: the active and paused ones, and

@@ -13,7 +13,9 @@ func (s *State) Stats(now time.Duration) model.BudgetStats {
 		Budget:          s.limits.Budget,
 		EffectiveBudget: s.effective,
 		PerWorkspace:    s.limits.PerWorkspace,
-		Counts:          countsOf(&s.counts, s.queue.size),
+		Counts:          countsOf(&s.counts, s.waiting()),
+		BatchBudget:     s.limits.Batch(),
+		Batch:           countsOf(&s.batch, s.batchQueue.size),
 		Counters:        s.counters,
 		Draining:        s.draining,
 	}

@@ -33,7 +33,7 @@ func TestStatsTellTheWholeStory(t *testing.T) {
 	got := s.Stats(40 * ms)
 	got.SortActive()
 	want := model.BudgetStats{
-		Budget: 4, EffectiveBudget: 3, PerWorkspace: 2,
+		Budget: 4, EffectiveBudget: 3, PerWorkspace: 2, BatchBudget: 1,
 		Counts: model.Counts{InUse: 2, Closing: 1, Waiting: 1},
 		Counters: model.Counters{
 			Acquires: 9, Hits: 1, HandOffs: 1, FreshGrants: 3,
@@ -123,14 +123,14 @@ func TestNames(t *testing.T) {
 	for k := range model.ServerFull + 2 {
 		got = append(got, k.String())
 	}
-	for l := range model.QueueLimit + 2 {
+	for l := range model.BatchLimit + 2 {
 		got = append(got, l.String())
 	}
 	want := []string{
 		"make_room", "yield", "lifetime_over", "idle_time_over", "not_reusable",
 		"dial_leftover", "evict_asked", "pause_asked", "shrink", "drain_asked", "renewed", "unknown",
 		"transient", "permanent", "server_down", "server_full", "unknown",
-		"budget", "workspace", "queue", "unknown",
+		"budget", "workspace", "queue", "batch", "unknown",
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("\n got %v\nwant %v", got, want)

@@ -17,8 +17,8 @@ type waiter struct {
 	// caller is the Acquire's.
 	caller any
 
-	// inQueue is its place in State.queue, and inWorkspace that in workspace.queue or
-	// workspace.exclusive. Invariant (I3): it is in both.
+	// inQueue is its place in State.queue or batchQueue, and inWorkspace that in the
+	// workspace's queue, batchQueue or exclusive. Invariant (I3): it is in both.
 	inQueue, inWorkspace node[*waiter]
 }
 
@@ -29,24 +29,44 @@ type waiterFacts struct {
 	Workspace model.WorkspaceID
 	NoWait    bool `json:",omitzero"`
 	Exclusive bool `json:",omitzero"`
-	// Arrived is when it came. Invariant (I8): nobody before it in State.queue came later.
+	Batch     bool `json:",omitzero"`
+	// Arrived is when it came. Invariant (I8): nobody before it in its queue came later.
 	Arrived time.Duration
 }
 
 // line is the list in which such a waiter of the workspace stands.
-func (w *workspace) line(exclusive bool) *list[*waiter] {
-	if exclusive {
+func (w *workspace) line(f *waiterFacts) *list[*waiter] {
+	switch {
+	case f.Exclusive:
 		return &w.exclusive
+	case f.Batch:
+		return &w.batchQueue
 	}
 	return &w.queue
 }
 
 // next is the line whose first waiter a connection that comes free goes to.
-func (w *workspace) next() *list[*waiter] { return w.line(w.exclusive.size > 0) }
+func (w *workspace) next() *list[*waiter] {
+	switch {
+	case w.exclusive.size > 0:
+		return &w.exclusive
+	case w.queue.size > 0:
+		return &w.queue
+	}
+	return &w.batchQueue
+}
+
+// queueOf is the queue of all workspaces in which such a waiter stands.
+func (s *State) queueOf(f *waiterFacts) *list[*waiter] {
+	if f.Batch {
+		return &s.batchQueue
+	}
+	return &s.queue
+}
 
 // enqueue puts an Acquire that arrives now at the end of the queues.
 func (s *State) enqueue(m Acquire, w *workspace) *waiter {
-	wt := s.addWaiter(waiterFacts{m.Lease, w.ID, m.NoWait, m.Exclusive, s.now}, w)
+	wt := s.addWaiter(waiterFacts{m.Lease, w.ID, m.NoWait, m.Exclusive, m.Batch, s.now}, w)
 	wt.caller = m.Caller
 	s.reindex(w)
 	return wt
@@ -63,8 +83,8 @@ func (s *State) addWaiter(f waiterFacts, w *workspace) *waiter {
 	*wt = waiter{waiterFacts: f, workspace: w, number: s.arrivals}
 	wt.inQueue.item, wt.inWorkspace.item = wt, wt
 	s.waiters[f.Lease] = wt
-	s.queue.pushBack(&wt.inQueue)
-	w.line(f.Exclusive).pushBack(&wt.inWorkspace)
+	s.queueOf(&f).pushBack(&wt.inQueue)
+	w.line(&f).pushBack(&wt.inWorkspace)
 	return wt
 }
 

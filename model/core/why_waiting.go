@@ -9,9 +9,10 @@ import (
 // Waiting says why a waiter waits, at one moment.
 type Waiting struct {
 	Lease LeaseID
-	// Before is how many acquires of all workspaces have waited longer, and
+	// Before is how many acquires of all workspaces are before it in the queue, and
 	// BeforeOwn how many of them are of its own.
 	Before, BeforeOwn int
+	Batch             bool          // it is batch work: all interactive ones are before it
 	Covered           bool          // a dial under way is meant for it
 	RetryIn           time.Duration // how long nothing is dialed for it, after failed dials
 	// Reason is what a Cancel would be answered: a *ConnectionLimitError, a
@@ -31,12 +32,18 @@ func (s *State) Waiting(id model.WorkspaceID, lease LeaseID) (Waiting, bool) {
 	if wt == nil || wt.workspace != w {
 		return Waiting{}, false
 	}
-	waiting := Waiting{Lease: lease, Covered: w.coverOf(wt).has(wt), Reason: s.waitedFor(wt)}
-	for n := wt.inQueue.prev; n != nil; n = n.prev {
-		waiting.Before++
-		if n.item.workspace == w {
-			waiting.BeforeOwn++
+	waiting := Waiting{Lease: lease, Batch: wt.Batch, Covered: w.dialsFor(wt).has(wt), Reason: s.waitedFor(wt)}
+	before := func(n *node[*waiter]) {
+		for ; n != nil; n = n.prev {
+			waiting.Before++
+			if n.item.workspace == w {
+				waiting.BeforeOwn++
+			}
 		}
+	}
+	before(wt.inQueue.prev)
+	if wt.Batch { // behind all interactive ones
+		before(s.queue.tail)
 	}
 	for _, b := range []*backoff{&w.Backoff, &s.server} {
 		if b.lasts(s.now) {
