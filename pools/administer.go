@@ -20,7 +20,7 @@ import (
 // connected. The server itself already waits for five seconds each time.
 func (m *Manager) administer(ctx context.Context, sql string) error {
 	return untilUnused(ctx, inUseAtMost, func() error {
-		_, _, err := runClean(ctx, m.lendSystem, model.Query{Workspace: m.System().ID(), SQL: sql}, nil)
+		_, _, err := m.runClean(ctx, m.lendSystem, model.Query{Workspace: m.System().ID(), SQL: sql}, nil)
 		return err
 	})
 }

@@ -32,6 +32,13 @@ type backend struct {
 	// dialedReadOnly: the session was read-only when it was dialed. mayBeReadOnly is
 	// the dialer's.
 	dialedReadOnly, mayBeReadOnly bool
+	// workspace is what the hooks are told: "" for the system database. managersOwn: it
+	// has none but BeforeConnect.
+	workspace   model.WorkspaceID
+	managersOwn bool
+	password    string // of the login; it is never shown
+	// bare: the session was reset, and lacks what AfterConnect did to it.
+	bare bool
 	// dirty: the session was lent to a user and has not been reset since.
 	dirty bool
 	// handles are those of future leases; the holder's.

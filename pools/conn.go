@@ -52,13 +52,37 @@ const handlesAtOnce = 32
 // again. A second Release does nothing. Nothing of the connection may be used
 // afterwards.
 func (c *Conn) Release() {
+	if c.ends() {
+		c.lease.Release(c.backend.health())
+	}
+}
+
+// Discard is Release of a connection that is not to be lent again: it is closed. It does
+// not block.
+func (c *Conn) Discard() {
+	if c.ends() {
+		c.giveUp()
+	}
+}
+
+// ends tells whether the lease is still to be released, of which a tracer is told.
+func (c *Conn) ends() bool {
 	if c.lease.Ended() {
-		return
+		return false
 	}
 	if c.released != nil {
 		c.released()
 	}
-	c.lease.Release(c.backend.health())
+	return true
+}
+
+// giveUp releases a connection to be closed, which a hook may still have.
+func (c *Conn) giveUp() {
+	health := core.Unclean
+	if c.backend.overrun == nil {
+		health = max(health, c.backend.health())
+	}
+	c.release(health)
 }
 
 // looksAlive reports whether the connection, which was just lent, is still open. It

@@ -70,7 +70,15 @@ func (m *Manager) Exclusive(ctx context.Context, id model.WorkspaceID, f func(*C
 			m.noteLimit(id, err)
 			return nil, err
 		}
-		return newConn(lease), nil
+		conn := newConn(lease)
+		fit, err := m.hooks.prepare(ctx, conn)
+		switch {
+		case err != nil:
+			return nil, fmt.Errorf("workspace %q: %w", id, err)
+		case !fit:
+			return nil, fmt.Errorf("workspace %q: hook PrepareConn has sent the connection back", id)
+		}
+		return conn, nil
 	})
 	if err != nil {
 		return fmt.Errorf("exclusive: %w", err)

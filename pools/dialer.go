@@ -128,7 +128,10 @@ func (d *dialer) Dial(calledOff context.Context, id model.WorkspaceID) (actor.Co
 // login returns the backend also with an error, as far as it got. The hooks have times of
 // their own; the rest has the dialer's timeout in all.
 func (d *dialer) login(calledOff context.Context, id model.WorkspaceID, database string) (*backend, error) {
-	b := &backend{network: &network{}, closer: d.closer, traced: d.traced}
+	b := &backend{network: &network{}, closer: d.closer, traced: d.traced, workspace: id, managersOwn: id == managersOwn}
+	if d.closer.system {
+		b.workspace = ""
+	}
 	b.cancel = &cancelHandler{network: b.network}
 	config := d.config.Load().Copy()
 	began := time.Now()
@@ -141,11 +144,8 @@ func (d *dialer) login(calledOff context.Context, id model.WorkspaceID, database
 	left := d.timeout - time.Since(began)
 	config.Database = database
 	config.DialFunc = (&net.Dialer{}).DialContext
-	managersOwn := id == managersOwn
-	if d.closer.system {
-		id = "" // to the hooks
-	}
-	if err := d.beforeConnect(calledOff, b, id, config); err != nil {
+	b.password = config.Password
+	if err := d.beforeConnect(calledOff, b, config); err != nil {
 		return b, err
 	}
 	b.network.connect, b.network.onError = config.DialFunc, config.OnPgError
@@ -163,10 +163,10 @@ func (d *dialer) login(calledOff context.Context, id model.WorkspaceID, database
 	}
 	b.dialedReadOnly, b.mayBeReadOnly = b.readOnly(), d.mayBeReadOnly
 	d.provider.took(login)
-	if managersOwn {
+	if b.managersOwn {
 		return b, nil
 	}
-	return b, d.afterConnect(calledOff, b, id)
+	return b, d.hooks.afterConnect(calledOff, b)
 }
 
 // connect opens the session and tests it.

@@ -1,6 +1,7 @@
 package pools
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -28,6 +29,9 @@ import (
 // is logged. Neither its error nor its panic may contain a password; that of the
 // connection is taken out.
 //
+// A connection whose session was reset, as [Manager.Query] does, has AfterConnect once more
+// before it is used again.
+//
 // The connection that the Manager keeps to the system database for its own questions has
 // BeforeConnect only.
 type Hooks struct {
@@ -50,8 +54,27 @@ type Hooks struct {
 	// The dial ends with it.
 	AfterConnect func(ctx context.Context, id model.WorkspaceID, conn *pgx.Conn) error
 
+	// PrepareConn is asked before a connection is lent. With true and no error it is lent;
+	// with true and an error it stays open, and the acquire fails with the error; with
+	// false and an error it is closed, and the acquire fails; with false and no error it is
+	// closed, and another one is tried, up to 20 in a row.
+	PrepareConn func(ctx context.Context, id model.WorkspaceID, conn *pgx.Conn) (bool, error)
+
+	// ShouldPing decides whether a connection is tested with a query before it is lent, in
+	// the place of Config.HealthCheckAfter.
+	ShouldPing func(ctx context.Context, params ShouldPingParams) bool
+	// PingTimeout bounds that test; 0 is Config.DialTimeout.
+	PingTimeout time.Duration
+
 	// Timeout bounds each hook; 0 is Config.DialTimeout.
 	Timeout time.Duration
+}
+
+// ShouldPingParams are what ShouldPing is told.
+type ShouldPingParams struct {
+	Conn         *pgx.Conn
+	IdleDuration time.Duration // since its last lease or its dial
+	Workspace    model.WorkspaceID
 }
 
 // WithHooks sets the Manager's hooks. A dial whose BeforeConnect or AfterConnect fails is
@@ -81,11 +104,11 @@ type hooks struct {
 }
 
 func newHooks(h Hooks, dialTimeout time.Duration, log *slog.Logger) (*hooks, error) {
-	if h.Timeout < 0 {
-		return nil, fmt.Errorf("WithHooks: Timeout is %v: it must not be negative; 0 is Config.DialTimeout", h.Timeout)
-	}
-	if h.Timeout == 0 {
-		h.Timeout = dialTimeout
+	for name, d := range map[string]*time.Duration{"Timeout": &h.Timeout, "PingTimeout": &h.PingTimeout} {
+		if *d < 0 {
+			return nil, fmt.Errorf("WithHooks: %s is %v: it must not be negative; 0 is Config.DialTimeout", name, *d)
+		}
+		*d = cmp.Or(*d, dialTimeout)
 	}
 	return &hooks{h, newSparseLog(log)}, nil
 }
@@ -121,7 +144,7 @@ func (e *hookError) failure() *dialFailure {
 
 // call runs a hook on the backend, which belongs to it meanwhile. If the hook does not
 // return in time the backend can only be closed.
-func (h *hooks) call(ctx context.Context, b *backend, name, password string, hook func(context.Context) error) error {
+func (h *hooks) call(ctx context.Context, b *backend, name string, hook func(context.Context) error) error {
 	ctx, stop := context.WithTimeout(ctx, h.Timeout)
 	defer stop()
 	returned, over := make(chan error, 1), make(chan struct{})
@@ -156,22 +179,35 @@ func (h *hooks) call(ctx context.Context, b *backend, name, password string, hoo
 	if err == nil {
 		return nil
 	}
-	text := err.Error()
-	if password != "" {
-		text = strings.ReplaceAll(text, password, "xxxxx")
+	return &hookError{name, b.withoutPassword(err.Error()), err}
+}
+
+// withoutPassword takes out those that the connection was to be opened with, before and
+// after BeforeConnect.
+func (b *backend) withoutPassword(text string) string {
+	passwords := []string{b.password}
+	if b.pgx != nil {
+		passwords = append(passwords, b.pgx.Config().Password)
 	}
-	return &hookError{name, text, err}
+	for _, password := range passwords {
+		if password != "" {
+			text = strings.ReplaceAll(text, password, "xxxxx")
+		}
+	}
+	return text
 }
 
 // beforeConnect lets the hook change what may be changed.
-func (d *dialer) beforeConnect(ctx context.Context, b *backend, id model.WorkspaceID, config *pgx.ConnConfig) error {
+func (d *dialer) beforeConnect(ctx context.Context, b *backend, config *pgx.ConnConfig) error {
 	if d.hooks.BeforeConnect == nil {
 		return nil
 	}
 	before, host, port := config.Database, config.Host, config.Port
 	password, build, validate := config.Password, config.BuildFrontend, config.ValidateConnect
 	config.OnPgError, config.ValidateConnect = nil, nil
-	err := d.hooks.call(ctx, b, "BeforeConnect", password, func(ctx context.Context) error { return d.hooks.BeforeConnect(ctx, id, config) })
+	err := d.hooks.call(ctx, b, "BeforeConnect", func(ctx context.Context) error {
+		return d.hooks.BeforeConnect(ctx, b.workspace, config)
+	})
 	switch {
 	case err != nil:
 		return err
@@ -212,17 +248,116 @@ func bothValidate(ours, theirs pgconn.ValidateConnectFunc) pgconn.ValidateConnec
 	}
 }
 
-// afterConnect ends the dial.
-func (d *dialer) afterConnect(ctx context.Context, b *backend, id model.WorkspaceID) error {
-	if d.hooks.AfterConnect == nil {
+// afterConnect prepares the session of a backend that was dialed or reset.
+func (h *hooks) afterConnect(ctx context.Context, b *backend) error {
+	if h.AfterConnect == nil {
 		return nil
 	}
 	const name = "AfterConnect"
-	err := d.hooks.call(ctx, b, name, b.pgx.Config().Password, func(ctx context.Context) error {
-		return d.hooks.AfterConnect(ctx, id, b.pgx)
-	})
+	err := h.call(ctx, b, name, func(ctx context.Context) error { return h.AfterConnect(ctx, b.workspace, b.pgx) })
 	if err == nil && b.health() != core.Clean {
 		return &hookError{name, errHookLeft.Error(), errHookLeft}
 	}
+	if err == nil {
+		b.bare = false
+	}
 	return err
+}
+
+// freshen makes a session as it was after its dial, if there is an AfterConnect: without
+// one the statement that needs it so does that itself (see newStatement).
+func (h *hooks) freshen(ctx context.Context, b *backend) error {
+	if h.AfterConnect == nil {
+		return nil
+	}
+	if b.dirty {
+		if _, err := b.pgx.PgConn().Exec(ctx, strings.Join(resetFirst, "; ")).ReadAll(); err != nil {
+			return err
+		}
+		b.dirty, b.bare = false, true
+	}
+	if b.bare {
+		return h.afterConnect(ctx, b)
+	}
+	return nil
+}
+
+// restored tells whether the session has what AfterConnect does to it.
+func (h *hooks) restored(ctx context.Context, b *backend) bool {
+	return !b.bare || h.afterConnect(ctx, b) == nil
+}
+
+// sentBackAtMost bounds how many connections PrepareConn sends back in one acquire.
+const sentBackAtMost = 20
+
+// handOut lends a connection that its user may do with as he likes.
+func (m *Manager) handOut(ctx context.Context, id model.WorkspaceID, lend func(context.Context, model.WorkspaceID) (*Conn, error)) (*Conn, error) {
+	for tries := 1; ; tries++ {
+		conn, err := lend(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		fit, err := m.hooks.prepare(ctx, conn)
+		if fit {
+			return conn, nil
+		}
+		if err == nil && tries == sentBackAtMost {
+			err = fmt.Errorf("hook PrepareConn has sent back %d connections, one after the other", tries)
+		}
+		if err == nil {
+			err = ctx.Err()
+		}
+		if err != nil {
+			return nil, fmt.Errorf("acquire workspace %q: %w", id, err)
+		}
+	}
+}
+
+// prepare tells whether the connection may go to a user. One that may not is given back,
+// and if there is no error another one may be tried.
+func (h *hooks) prepare(ctx context.Context, conn *Conn) (fit bool, err error) {
+	b := conn.backend
+	b.dirty = true
+	if !h.restored(ctx, b) {
+		conn.giveUp() // the dial of another will say what is wrong
+		return false, nil
+	}
+	if h.PrepareConn == nil {
+		return true, nil
+	}
+	answers := make(chan bool, 1)
+	err = h.call(ctx, b, "PrepareConn", func(ctx context.Context) error {
+		fit, err := h.PrepareConn(ctx, b.workspace, b.pgx)
+		answers <- fit
+		return err
+	})
+	select {
+	case fit = <-answers:
+	default: // it panicked, or runs on
+	}
+	switch {
+	case b.overrun != nil || !fit:
+		conn.giveUp()
+	case err != nil:
+		conn.release(b.health())
+	case b.health() == core.Clean:
+		return true, nil
+	default:
+		conn.giveUp()
+	}
+	return false, err
+}
+
+// shouldPing tells whether the connection that was just lent is to be tested.
+func (m *Manager) shouldPing(ctx context.Context, conn *Conn) bool {
+	h, b := m.hooks, conn.backend
+	if h.ShouldPing == nil || b.managersOwn {
+		return conn.lease.Verify()
+	}
+	answers, params := make(chan bool, 1), ShouldPingParams{b.pgx, conn.lease.Idle(), b.workspace}
+	err := h.call(ctx, b, "ShouldPing", func(ctx context.Context) error {
+		answers <- h.ShouldPing(ctx, params)
+		return nil
+	})
+	return err != nil || <-answers
 }

@@ -33,6 +33,7 @@ type Manager struct {
 	turns     turns // of creates, drops and renames
 	limitLog  *sparseLog
 	tracing   *tracing
+	hooks     *hooks
 	databases *databases
 	catalogue *catalogue
 	dumps     *dumpFiles     // nil without WithDumps
@@ -123,6 +124,7 @@ func Open(ctx context.Context, cfg model.Config, opts ...Option) (*Manager, erro
 		log:       o.log,
 		limitLog:  newSparseLog(o.log),
 		tracing:   tracing,
+		hooks:     hooks,
 		provider:  credentials,
 		identity:  self,
 		answered:  make(chan struct{}),
@@ -213,17 +215,9 @@ func (m *Manager) Acquire(ctx context.Context, id model.WorkspaceID) (*Conn, err
 }
 
 func (m *Manager) lendToUser(ctx context.Context, id model.WorkspaceID) (*Conn, error) {
-	conn, err := dirtied(m.lend(ctx, id))
+	conn, err := m.handOut(ctx, id, m.lend)
 	if err == nil {
 		batchOf(ctx).hold(conn)
-	}
-	return conn, err
-}
-
-// dirtied marks the session of a connection that is lent to a user.
-func dirtied(conn *Conn, err error) (*Conn, error) {
-	if err == nil {
-		conn.backend.dirty = true
 	}
 	return conn, err
 }
@@ -233,7 +227,9 @@ func (m *Manager) lend(ctx context.Context, id model.WorkspaceID) (*Conn, error)
 	if ctx.Err() == nil && batchOf(ctx) == nil {
 		if lease, ok := m.supervisor.AcquireSeated(workspaceShare, id); ok {
 			if conn := newConn(lease); conn.looksAlive() {
-				return conn, nil
+				if m.hooks.ShouldPing == nil || !m.shouldPing(ctx, conn) || m.verify(ctx, conn, time.Now().Add(m.hooks.PingTimeout)) == nil {
+					return conn, nil
+				}
 			}
 		}
 	}
@@ -273,7 +269,7 @@ func (m *Manager) borrow(ctx context.Context, share actor.ShareIndex, id model.W
 			return nil, err
 		}
 		if conn := newConn(lease); conn.looksAlive() {
-			if !lease.Verify() {
+			if !m.shouldPing(ctx, conn) {
 				return conn, nil
 			}
 			if err := m.verify(ctx, conn, deadline); err == nil {
@@ -295,7 +291,11 @@ func untilDeadline(deadline time.Time) time.Duration { return cmp.Or(time.Until(
 // verify tests a connection that was idle for long, until the deadline at most.
 // One that fails is given back to be closed.
 func (m *Manager) verify(ctx context.Context, conn *Conn, deadline time.Time) error {
-	ctx, stop := context.WithTimeout(ctx, min(m.config.DialTimeout, time.Until(deadline)))
+	if conn.backend.overrun != nil {
+		conn.giveUp()
+		return errHookRuns
+	}
+	ctx, stop := context.WithTimeout(ctx, min(m.hooks.PingTimeout, time.Until(deadline)))
 	defer stop()
 	err := conn.backend.test(ctx)
 	switch {
@@ -341,7 +341,7 @@ func (m *Manager) System() *Workspace {
 		key:       "system",
 		databases: m.databases,
 		acquire: func(ctx context.Context, id model.WorkspaceID) (*Conn, error) {
-			return m.tracing.acquired(ctx, "", func(ctx context.Context) (*Conn, error) { return dirtied(m.lendSystem(ctx, id)) })
+			return m.tracing.acquired(ctx, "", func(ctx context.Context) (*Conn, error) { return m.handOut(ctx, id, m.lendSystem) })
 		},
 	}
 }

@@ -70,7 +70,7 @@ func (m *Manager) Query(ctx context.Context, q model.Query) (model.QueryResult, 
 	if err != nil {
 		return model.QueryResult{}, fmt.Errorf("query workspace %q: %w", q.Workspace, err)
 	}
-	result, lent, err := runClean(ctx, m.lend, q, params)
+	result, lent, err := m.runClean(ctx, m.lend, q, params)
 	if err != nil && lent {
 		err = fmt.Errorf("query workspace %q: %w", q.Workspace, err)
 	}
@@ -79,7 +79,7 @@ func (m *Manager) Query(ctx context.Context, q model.Query) (model.QueryResult, 
 
 // runClean runs one statement in a clean session of a connection that lend lends.
 // lent is false if there was none; then the error is lend's.
-func runClean(
+func (m *Manager) runClean(
 	ctx context.Context, lend func(context.Context, model.WorkspaceID) (*Conn, error), q model.Query, params [][]byte,
 ) (result model.QueryResult, lent bool, err error) {
 	for tries := 1; ; tries++ {
@@ -87,7 +87,7 @@ func runClean(
 		if err != nil {
 			return model.QueryResult{}, false, err
 		}
-		result, unrun, err := runOn(ctx, conn, q, params)
+		result, unrun, err := m.runOn(ctx, conn, q, params)
 		if err == nil || !unrun || ctx.Err() != nil || tries == triesAtMost {
 			return result, true, err
 		}
@@ -100,14 +100,18 @@ const triesAtMost = 50
 
 // runOn runs the statement on this connection, and gives it back. unrun: it was not
 // carried out, nor will be, because the session could not be prepared for it.
-func runOn(ctx context.Context, conn *Conn, q model.Query, params [][]byte) (result model.QueryResult, unrun bool, err error) {
+func (m *Manager) runOn(ctx context.Context, conn *Conn, q model.Query, params [][]byte) (result model.QueryResult, unrun bool, err error) {
+	if err := m.hooks.freshen(ctx, conn.backend); err != nil {
+		conn.giveUp()
+		return model.QueryResult{}, true, fmt.Errorf("the statement did not run, because its session could not be prepared for it: %w", sqlError(err))
+	}
 	s := newStatement(conn.backend, q, params)
 	defer func() {
 		health := conn.backend.health()
 		if health == core.Clean && !s.clean {
 			health = core.Unclean
 		}
-		conn.backend.dirty = !s.clean
+		conn.backend.dirty, conn.backend.bare = !s.clean, m.hooks.AfterConnect != nil
 		conn.release(health)
 	}()
 	if err := s.run(ctx); err != nil {
