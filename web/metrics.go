@@ -1,12 +1,8 @@
 package web
 
 import (
-	"cmp"
 	"context"
-	"maps"
 	"net/http"
-	"slices"
-	"strings"
 
 	"github.com/labstack/echo/v4"
 	"github.com/prometheus/client_golang/prometheus"
@@ -16,6 +12,7 @@ import (
 
 	"github.com/tenantpool/tenantpool/model"
 	"github.com/tenantpool/tenantpool/model/build"
+	"github.com/tenantpool/tenantpool/web/metrics"
 )
 
 func (s *Server) metrics(c echo.Context) error {
@@ -23,198 +20,66 @@ func (s *Server) metrics(c echo.Context) error {
 	return nil
 }
 
-// newExporter serves the pool's metrics, and the process's, from a registry of
-// their own.
-func newExporter(pool *collector, log logrus.FieldLogger) http.Handler {
-	return promhttp.HandlerFor(newRegistry(pool), promhttp.HandlerOpts{
-		ErrorLog:      scrapeLog{log},
+// newExporter serves the metrics of the pool, the server and the process from a
+// registry of their own.
+func (s *Server) newExporter() http.Handler {
+	return promhttp.HandlerFor(s.newRegistry(), promhttp.HandlerOpts{
+		ErrorLog:      scrapeLog{s.log},
 		ErrorHandling: promhttp.ContinueOnError, // what can be had is served
 	})
 }
 
-func newRegistry(pool *collector) *prometheus.Registry {
+func (s *Server) newRegistry() *prometheus.Registry {
+	var options []metrics.Option
+	if s.options.WorkspaceMetrics {
+		options = append(options, metrics.WithWorkspaces())
+	}
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(
-		pool,
+		metrics.NewCollector(measured{s}, options...),
+		s.readyGauge(),
+		buildInfo(),
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
 	return registry
 }
 
+// measured is the server's pool as the metrics show it.
+type measured struct{ *Server }
+
+// Stats are of a snapshot that all share. They drain from the beginning of the shutdown
+// delay on.
+func (m measured) Stats(ctx context.Context) (model.Stats, error) {
+	t, err := m.snapshots.get(ctx)
+	if err != nil {
+		return model.Stats{}, err
+	}
+	st := t.stats
+	st.Workspaces.Draining = st.Workspaces.Draining || m.leaves()
+	return st, t.err
+}
+
+// readyGauge asks what /readyz asks, for readyTimeout at most.
+func (s *Server) readyGauge() prometheus.Collector {
+	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "tenantpool_ready",
+		Help: "1 if requests can be served, as /readyz says: the pool lends, and the database server has just answered.",
+	}, func() float64 { return one(s.isReady(context.Background())) })
+}
+
+func buildInfo() prometheus.Collector {
+	built := build.Current()
+	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name:        "tenantpool_build_info",
+		Help:        "What the program was built from; always 1.",
+		ConstLabels: prometheus.Labels{"version": built.Version, "revision": built.Revision, "goversion": built.Go},
+	}, func() float64 { return 1 })
+}
+
 type scrapeLog struct{ log logrus.FieldLogger }
 
 func (l scrapeLog) Println(v ...any) { l.log.Warn(append([]any{"Metrics: "}, v...)...) }
-
-// collector turns one snapshot into metrics. The labels are bounded: shares,
-// states and reasons are few, and maxWorkspaceSeries workspaces have series while they
-// are busy, only if workspaces is set.
-type collector struct {
-	snapshots  *snapshots
-	workspaces bool
-	// ready asks what /readyz asks, for readyTimeout at most.
-	ready func(context.Context) bool
-	// leaves tells whether the process is about to end.
-	leaves func() bool
-}
-
-// Describe tells nothing: the collector is an unchecked one, because which series
-// there are depends on the snapshot.
-func (*collector) Describe(chan<- *prometheus.Desc) {}
-
-// Collect takes one snapshot, so that all series are of the same moment.
-func (c *collector) Collect(out chan<- prometheus.Metric) {
-	ready := make(chan bool, 1) // a server that is frozen takes its time to say nothing
-	go func() { ready <- c.ready(context.Background()) }()
-	t, err := c.snapshots.get(context.Background()) // bounded by snapshotTimeout
-	to := series{out: out}
-	built := build.Current()
-	to.gauge("ready", "1 if requests can be served, as /readyz says: the pool lends, and the database server has just answered.", one(<-ready))
-	to.with("version", built.Version).with("revision", built.Revision).with("goversion", built.Go).gauge("build_info", "What the program was built from; always 1.", 1)
-	up := err == nil && t.err == nil
-	to.gauge("up", "1 if the pool gave its statistics; 0: no other of the pool is there.", one(up))
-	if !up {
-		return
-	}
-	st := t.stats
-	to.gauge("max_connections", "How many connections all databases together may hold.", float64(st.MaxConnections))
-	to.gauge("max_connections_per_workspace", "How many connections one workspace may hold.", float64(st.MaxConnectionsPerDB))
-	to.gauge("active_workspaces", "Workspaces that have a connection or a waiter, or are paused.", float64(len(st.Workspaces.Active)))
-	to.gauge("supervisor_saturation_ratio", "Which part of its time the supervisor was busy since it was last asked.", st.Saturation)
-	to.gauge("draining", "1 while the process is about to end, from the beginning of its shutdown delay on, and once nothing is lent any more.", one(st.Workspaces.Draining || st.System.Draining || c.leaves()))
-	to.with("share", "workspaces").share(st.Workspaces)
-	to.with("share", "system").share(st.System)
-	if c.workspaces {
-		shown, others := busiest(st.Workspaces.Active)
-		for _, w := range shown {
-			to.workspace(string(w.ID), w.Counts, one(w.Paused))
-		}
-		if len(others) > 0 {
-			to.others(others)
-		}
-	}
-}
-
-// series sends metrics that have these labels.
-type series struct {
-	out    chan<- prometheus.Metric
-	labels prometheus.Labels
-}
-
-func (to series) with(label, value string) series {
-	labels := prometheus.Labels{label: value}
-	maps.Copy(labels, to.labels)
-	return series{to.out, labels}
-}
-
-// share is "workspaces" or "system".
-func (to series) share(b model.BudgetStats) {
-	to.states("connections", "Open connections by state.", b.Counts)
-	to.gauge("budget_connections", "How many connections the share may hold.", float64(b.Budget))
-	to.gauge("effective_budget_connections", "The budget, or less while the server refuses more.", float64(b.EffectiveBudget))
-	to.gauge("waiting_acquires", "Acquires that wait for a connection.", float64(b.Waiting))
-	to.gauge("longest_wait_seconds", "How long the first of the waiters has waited.", b.LongestWait.Seconds())
-	to.gauge("longest_lease_seconds", "How long the oldest lease has been held.", b.LongestLease.Seconds())
-	to.gauge("server_up", "0 while the database server cannot be reached.", one(b.ServerDown == nil))
-
-	n := b.Counters
-	to.counter("acquires_total", "Requests for a connection.", n.Acquires)
-	const grants = "Acquires that got a connection: an idle one (hit), one that came free (hand_off) or a new one (fresh)."
-	to.with("by", "hit").counter("grants_total", grants, n.Hits)
-	to.with("by", "hand_off").counter("grants_total", grants, n.HandOffs)
-	to.with("by", "fresh").counter("grants_total", grants, n.FreshGrants)
-	to.counter("limit_errors_total", "Acquires that a connection limit turned away.", n.LimitErrors)
-	to.counter("rejects_total", "Acquires that got no connection, for any reason.", n.Rejects)
-	to.counter("dials_total", "Dials begun.", n.Dials)
-	to.counter("dial_failures_total", "Dials that failed.", n.DialFailures)
-	to.counter("server_refusals_total", "Dials that failed because the server has no connection left (SQLSTATE 53300).", n.ServerRefusals)
-	to.counter("evictions_total", "Connections closed so that another workspace could have their slot.", n.Evictions())
-	for reason := range model.CloseReasons {
-		to.with("reason", reason.String()).counter("closes_total", "Connections told to close, by reason.", n.Closes[reason])
-	}
-	to.counter("stale_messages_total", "Releases and reports that belong to no current lease or connection, and changed nothing.", n.StaleMessages)
-
-	to.histogram("acquire_wait_seconds", "How long the acquires that got a connection waited in the supervisor.", b.Waits)
-	to.histogram("dial_duration_seconds", "How long the dials took that succeeded.", b.DialTimes)
-}
-
-// maxWorkspaceSeries is how many workspaces have series of their own. A label that
-// nobody bounds costs Prometheus memory for each value it ever had.
-const maxWorkspaceSeries = 100
-
-// otherWorkspaces is the label of all the others together. No id has a parenthesis.
-const otherWorkspaces = "(other)"
-
-// busiest are those with the most waiters, then with the most connections in use, then
-// with the most open, then those that were used last; by id where they are alike.
-func busiest(active []model.WorkspaceStats) (shown, others []model.WorkspaceStats) {
-	if len(active) <= maxWorkspaceSeries {
-		return active, nil
-	}
-	all := slices.Clone(active)
-	slices.SortFunc(all, func(a, b model.WorkspaceStats) int {
-		return cmp.Or(
-			cmp.Compare(b.Waiting, a.Waiting),
-			cmp.Compare(b.InUse, a.InUse),
-			cmp.Compare(b.Open(), a.Open()),
-			cmp.Compare(a.LastUsed, b.LastUsed),
-			cmp.Compare(a.ID, b.ID),
-		)
-	})
-	return all[:maxWorkspaceSeries], all[maxWorkspaceSeries:]
-}
-
-func (to series) workspace(id string, c model.Counts, paused float64) {
-	to = to.with("workspace", strings.ToValidUTF8(id, "?"))
-	to.states("workspace_connections", "Open connections of the 100 busiest workspaces by state, and of all (other) ones together.", c)
-	to.gauge("workspace_waiting_acquires", "Acquires of an active workspace that wait.", float64(c.Waiting))
-	to.gauge("workspace_paused", "1 while an active workspace is paused; of (other): how many are.", paused)
-}
-
-func (to series) others(all []model.WorkspaceStats) {
-	var sum model.Counts
-	paused := 0.0
-	for _, w := range all {
-		sum.InUse += w.InUse
-		sum.Idle += w.Idle
-		sum.Dialing += w.Dialing
-		sum.Closing += w.Closing
-		sum.Waiting += w.Waiting
-		paused += one(w.Paused)
-	}
-	to.workspace(otherWorkspaces, sum, paused)
-}
-
-func (to series) states(name, help string, c model.Counts) {
-	to.with("state", "in_use").gauge(name, help, float64(c.InUse))
-	to.with("state", "idle").gauge(name, help, float64(c.Idle))
-	to.with("state", "dialing").gauge(name, help, float64(c.Dialing))
-	to.with("state", "closing").gauge(name, help, float64(c.Closing))
-}
-
-func (to series) gauge(name, help string, v float64) {
-	to.out <- prometheus.MustNewConstMetric(to.desc(name, help), prometheus.GaugeValue, v)
-}
-
-func (to series) counter(name, help string, v uint64) {
-	to.out <- prometheus.MustNewConstMetric(to.desc(name, help), prometheus.CounterValue, float64(v))
-}
-
-// histogram: Prometheus counts in each bucket what the smaller ones hold, too.
-func (to series) histogram(name, help string, h model.Histogram) {
-	buckets := make(map[float64]uint64, len(model.HistogramBounds))
-	var count uint64
-	for i, bound := range model.HistogramBounds {
-		count += h.Counts[i]
-		buckets[bound.Seconds()] = count
-	}
-	count += h.Counts[len(model.HistogramBounds)]
-	to.out <- prometheus.MustNewConstHistogram(to.desc(name, help), count, h.Sum.Seconds(), buckets)
-}
-
-func (to series) desc(name, help string) *prometheus.Desc {
-	return prometheus.NewDesc("tenantpool_"+name, help, nil, to.labels)
-}
 
 func one(yes bool) float64 {
 	if yes {

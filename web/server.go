@@ -182,7 +182,7 @@ func newServer(pool Pool, o Options, routes []route) (*Server, error) {
 		queries:     newTurns(o.Query.Concurrent, o.Query.ConcurrentPerSubject),
 	}
 	s.access.Store(access)
-	s.exporter = newExporter(&collector{snapshots: s.snapshots, workspaces: o.WorkspaceMetrics, ready: s.isReady, leaves: s.leaves}, o.Log)
+	s.exporter = s.newExporter()
 	return s, nil
 }
 

@@ -142,7 +142,7 @@ tenantpool_workspace_paused{workspace="(other)"} 999
 			t.Errorf("missing: %s", line)
 		}
 	}
-	if n := strings.Count(text, "\ntenantpool_workspace_paused{"); n != maxWorkspaceSeries+1 {
+	if n := strings.Count(text, "\ntenantpool_workspace_paused{"); n != 100+1 {
 		t.Errorf("%d workspaces have series", n)
 	}
 	if strings.Contains(text, `"customer_990"`) {
