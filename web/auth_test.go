@@ -33,6 +33,7 @@ var permitted = map[string][]Role{
 	"POST /api/workspace.create":      {Operator},
 	"GET /api/workspace.list":         {Operator},
 	"POST /api/workspace.delete":      {Operator},
+	"POST /api/workspace.rename":      {Operator},
 	"POST /api/workspace.query":       {Service},
 }
 

@@ -22,6 +22,7 @@ var goodBodies = map[string]string{
 	"/api/workspace.query":       `{"workspaceId":"ws_001","sql":"select 1","args":[1],"readOnly":true,"timeoutMs":100}`,
 	"/api/workspace.create":      `{"workspaceId":"ws_new"}`,
 	"/api/workspace.delete":      `{"workspaceId":"ws_001","confirm":"ws_001"}`,
+	"/api/workspace.rename":      `{"workspaceId":"ws_002","to":"renamed"}`,
 }
 
 // badBodies are all ways in which a body can be wrong that do not depend on the
@@ -145,6 +146,8 @@ func TestWrongFieldsAreNamed(t *testing.T) {
 		{"admin.setLimits", `{"maxConnectionsPerDB":1.5}`, "maxConnectionsPerDB"},
 		{"admin.drain", `{"confirm":true}`, "confirm"},
 		{"workspace.delete", `{"workspaceId":"a","confirm":1}`, "confirm"},
+		{"workspace.rename", `{"workspaceId":"a"}`, "to is not valid"},
+		{"workspace.rename", `{"workspaceId":"a","to":"a b"}`, "to is not valid"},
 	} {
 		rig.refused(Operator, "/api/"+wrong.path, wrong.body, http.StatusBadRequest, wrong.word)
 	}

@@ -131,6 +131,9 @@ func (p brokenPool) CreateWorkspace(ctx context.Context, _ model.WorkspaceID, _ 
 func (p brokenPool) DropWorkspace(ctx context.Context, _ model.WorkspaceID, _ ...model.DropOption) error {
 	return p.err(ctx)
 }
+func (p brokenPool) RenameWorkspace(ctx context.Context, _, _ model.WorkspaceID) error {
+	return p.err(ctx)
+}
 func (p brokenPool) Workspaces(ctx context.Context) ([]model.WorkspaceID, error) {
 	return nil, p.err(ctx)
 }
@@ -168,6 +171,7 @@ var examples = map[string]string{
 	queryPath:                    `{"workspaceId":"a","sql":"SELECT $1","args":[1],"timeoutMs":1000}`,
 	"/api/workspace.create":      `{"workspaceId":"new"}`,
 	"/api/workspace.delete":      `{"workspaceId":"ws_001","confirm":"ws_001"}`,
+	"/api/workspace.rename":      `{"workspaceId":"ws_002","to":"renamed"}`,
 }
 
 // provocations lead to their status on every route that is described to have it,

@@ -293,6 +293,16 @@ func (p *fakePool) DropWorkspace(_ context.Context, id model.WorkspaceID, opts .
 	return nil
 }
 
+func (p *fakePool) RenameWorkspace(ctx context.Context, from, to model.WorkspaceID) error {
+	if !slices.Contains(p.workspaces, from) {
+		return model.ErrNoWorkspace
+	}
+	if err := p.CreateWorkspace(ctx, to); err != nil {
+		return err
+	}
+	return p.DropWorkspace(ctx, from)
+}
+
 func (p *fakePool) Workspaces(ctx context.Context) ([]model.WorkspaceID, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

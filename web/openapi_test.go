@@ -243,6 +243,7 @@ var bodies = map[string]struct{ takes, gives any }{
 	"POST /api/workspace.query":       {queryRequest{}, queryAnswer{}},
 	"POST /api/workspace.create":      {createRequest{}, workspaceAnswer{}},
 	"POST /api/workspace.delete":      {deleteRequest{}, workspaceAnswer{}},
+	"POST /api/workspace.rename":      {renameRequest{}, workspaceAnswer{}},
 	"GET /api/workspace.list":         {nil, workspaceList{}},
 }
 

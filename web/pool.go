@@ -53,6 +53,9 @@ type Pool interface {
 	// there is refused with a *model.SQLError, or ended with model.Force.
 	CreateWorkspace(ctx context.Context, id model.WorkspaceID, opts ...model.CreateOption) error
 	DropWorkspace(ctx context.Context, id model.WorkspaceID, opts ...model.DropOption) error
+	// RenameWorkspace pauses both and renames the database: model.ErrNoWorkspace when
+	// from has none, model.ErrWorkspaceExists when to has one.
+	RenameWorkspace(ctx context.Context, from, to model.WorkspaceID) error
 	// Workspaces lists the workspaces that have a database, by id.
 	Workspaces(ctx context.Context) ([]model.WorkspaceID, error)
 }

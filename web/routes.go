@@ -57,6 +57,7 @@ var routes = []route{
 	{http.MethodPost, "/api/workspace.create", operators, (*Server).createWorkspace},
 	{http.MethodGet, "/api/workspace.list", operators, (*Server).listWorkspaces},
 	{http.MethodPost, "/api/workspace.delete", operators, (*Server).deleteWorkspace},
+	{http.MethodPost, "/api/workspace.rename", operators, (*Server).renameWorkspace},
 }
 
 // withHead adds to each GET a HEAD: the same headers, without a body, which net/http

@@ -31,6 +31,12 @@ type deleteRequest struct {
 	Force bool `json:"force,omitempty"`
 }
 
+type renameRequest struct {
+	WorkspaceID model.WorkspaceID `json:"workspaceId"`
+	// To is the id that it gets.
+	To model.WorkspaceID `json:"to"`
+}
+
 type workspaceList struct {
 	Workspaces []model.WorkspaceID `json:"workspaces"`
 }
@@ -104,4 +110,25 @@ func (s *Server) deleteWorkspace(c echo.Context) error {
 	}
 	err := s.pool.DropWorkspace(ctx, r.WorkspaceID, how...)
 	return s.acted(c, action, r.WorkspaceID, "deleted", err, workspaceAnswer{r.WorkspaceID})
+}
+
+// renameWorkspace answers with the new id.
+func (s *Server) renameWorkspace(c echo.Context) error {
+	var r renameRequest
+	if err := s.readJSON(c, &r); err != nil {
+		return err
+	}
+	if err := namesWorkspace(c, r.WorkspaceID); err != nil {
+		return err
+	}
+	if err := r.To.Validate(); err != nil {
+		return badRequest("to is not valid: %v", err)
+	}
+	ctx, stop := s.waitForLeases(c, workspaceTimeout)
+	defer stop()
+	err := s.pool.RenameWorkspace(ctx, r.WorkspaceID, r.To)
+	if errors.Is(err, model.ErrWorkspaceExists) {
+		err = &failure{status: http.StatusConflict, message: "the workspace in to has a database already", cause: err}
+	}
+	return s.acted(c, "rename workspace", r.WorkspaceID, fmt.Sprintf("renamed to %q", r.To), err, workspaceAnswer{r.To})
 }

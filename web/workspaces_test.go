@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"slices"
 	"testing"
+
+	"github.com/tenantpool/tenantpool/model"
 )
 
 func TestAWorkspaceIsCreatedListedAndDeleted(t *testing.T) {
@@ -60,4 +62,14 @@ func TestADatabaseInUseByOthersIsDeletedWithForce(t *testing.T) {
 	rig.want(Operator, "/api/workspace.delete", `{"workspaceId":"ws_001","confirm":"ws_001","force":true}`, http.StatusOK, `{"workspaceId":"ws_001"}`)
 	rig.audited("delete workspace", "ws_001", "failed", "55006")
 	rig.audited("delete workspace with force", "ws_001", "deleted", "")
+}
+
+func TestAWorkspaceIsRenamed(t *testing.T) {
+	rig := newHandlersRig(t)
+	rig.pool.workspaces = []model.WorkspaceID{"a", "b"}
+	rig.want(Operator, "/api/workspace.rename", `{"workspaceId":"a","to":"c"}`, http.StatusOK, `{"workspaceId":"c"}`)
+	rig.want(Operator, "/api/workspace.list", "", http.StatusOK, `{"workspaces":["b","c"]}`)
+	rig.audited("rename workspace", "a", `renamed to "c"`, "")
+	rig.refused(Operator, "/api/workspace.rename", `{"workspaceId":"a","to":"d"}`, http.StatusNotFound, "has no database")
+	rig.refused(Operator, "/api/workspace.rename", `{"workspaceId":"b","to":"c"}`, http.StatusConflict, "the workspace in to has a database already")
 }

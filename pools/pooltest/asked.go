@@ -30,6 +30,8 @@ func (f *Fake) asked(s *session, q Query) (result *Result, err error) {
 		return Rows("current_setting").Row(nil), nil
 	case has("FROM pg_catalog.pg_database WHERE datname = ANY"):
 		return f.databasesOf(q)
+	case has("FROM pg_catalog.pg_database WHERE datname = $1"):
+		return f.databaseNamed(q)
 	case has("FROM pg_catalog.pg_database") && has("starts_with(datname, $1)"):
 		return f.databasesWith(s, q)
 	case has("pg_catalog.pg_terminate_backend(pid)"):
@@ -44,6 +46,8 @@ func (f *Fake) asked(s *session, q Query) (result *Result, err error) {
 		return f.createDatabase(q)
 	case c.first == "DROP":
 		return f.dropDatabase(q)
+	case c.first == "ALTER" && strings.Contains(q.SQL, " RENAME TO "):
+		return f.renameDatabase(q)
 	}
 	return nil, nil
 }
@@ -160,4 +164,40 @@ func (f *Fake) dropDatabase(q Query) (*Result, error) {
 		delete(s.databases, name)
 	})
 	return Tag("DROP DATABASE"), err
+}
+
+// databaseNamed has a row if there is such a database.
+func (f *Fake) databaseNamed(q Query) (*Result, error) {
+	var name string
+	if err := q.Scan(&name); err != nil {
+		return nil, err
+	}
+	result := Rows("datname")
+	f.with(func(s *state) {
+		if s.databases[name] {
+			result.Row(name)
+		}
+	})
+	return result, nil
+}
+
+func (f *Fake) renameDatabase(q Query) (*Result, error) {
+	from := databaseNamed(q.SQL)
+	_, rest, _ := strings.Cut(q.SQL, " RENAME TO ")
+	to := databaseNamed(rest)
+	var err error
+	f.with(func(s *state) {
+		switch {
+		case !s.databases[from]:
+			err = refusal(pgerrcode.InvalidCatalogName, fmt.Sprintf("database %q does not exist", from))
+		case s.databases[to]:
+			err = refusal(pgerrcode.DuplicateDatabase, fmt.Sprintf("database %q already exists", to))
+		case s.connected(from) > 0:
+			err = refusal(pgerrcode.ObjectInUse, fmt.Sprintf("database %q is being accessed by other users", from))
+		default:
+			delete(s.databases, from)
+			s.databases[to] = true
+		}
+	})
+	return Tag("ALTER DATABASE"), err
 }
