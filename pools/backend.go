@@ -50,6 +50,9 @@ type backend struct {
 	// overrun is closed when the hook has returned that did not in time; nil: there is
 	// none. Until then the connection is the hook's, and may only be closed.
 	overrun chan struct{}
+	// hijacked: somebody else's for good.
+	hijacked bool
+	hooks    *hooks // nil until the dial has ended, and for the manager's own
 	// typeNames are those that pgx does not know and a Manager.Query asked for.
 	typeNames map[uint32]string
 }
@@ -112,12 +115,17 @@ func (b *backend) health() core.Health {
 
 // Close ends the session and waits until the server has let go of the slot.
 func (b *backend) Close(model.CloseReason) {
-	if b.overrun != nil {
+	if b.hooks != nil && b.overrun == nil && !b.hijacked {
+		b.hooks.beforeClose(b)
+	}
+	if b.overrun != nil || b.hijacked {
 		if conn := b.network.last(); conn != nil {
 			_ = conn.Close()
 			b.closer.wait(b, false)
 		}
-		<-b.overrun
+		if b.overrun != nil {
+			<-b.overrun
+		}
 		return
 	}
 	nothingRuns := b.pgx == nil || b.health() == core.Clean

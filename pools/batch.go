@@ -37,7 +37,7 @@ func (b *batchWork) hold(conn *Conn) {
 	held := <-b.held
 	still := held[:0]
 	for _, c := range held {
-		if !c.lease.Ended() {
+		if !c.ended() {
 			still = append(still, c)
 		}
 	}

@@ -3,6 +3,7 @@ package pools
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -26,6 +27,10 @@ type Conn struct {
 	backend *backend
 	// released tells the tracer, or is nil.
 	released func()
+	// hooks has an AfterRelease, or is nil.
+	hooks *hooks
+	// returned: its holder has given it back, and a hook has it, or who hijacked it.
+	returned atomic.Bool
 }
 
 // newConn makes the handle of a lease. Each lease has one of its own, never used
@@ -52,9 +57,15 @@ const handlesAtOnce = 32
 // again. A second Release does nothing. Nothing of the connection may be used
 // afterwards.
 func (c *Conn) Release() {
-	if c.ends() {
-		c.lease.Release(c.backend.health())
+	if !c.ends() {
+		return
 	}
+	health := c.backend.health()
+	if c.hooks == nil || health != core.Clean {
+		c.lease.Release(health)
+		return
+	}
+	go c.hooks.afterRelease(c)
 }
 
 // Discard is Release of a connection that is not to be lent again: it is closed. It does
@@ -65,9 +76,33 @@ func (c *Conn) Discard() {
 	}
 }
 
+// Hijack takes the connection out of the Manager's hands, as for pglogrepl: the caller owns
+// it from now on, and has to close it. Its slot stays taken until then, and until the
+// server has let go; [Manager.Close] waits for it. The Conn is as after Release. It is nil
+// after Release.
+func (c *Conn) Hijack() *pgx.Conn {
+	if !c.ends() {
+		return nil
+	}
+	c.returned.Store(true)
+	c.backend.hijacked = true
+	network := c.backend.network.last()
+	go func() {
+		select {
+		case <-network.closed:
+		case <-network.ended:
+		}
+		c.release(core.Unclean)
+	}()
+	return c.backend.pgx
+}
+
+// ended tells whether its holder has given it back.
+func (c *Conn) ended() bool { return c.lease.Ended() || c.returned.Load() }
+
 // ends tells whether the lease is still to be released, of which a tracer is told.
 func (c *Conn) ends() bool {
-	if c.lease.Ended() {
+	if c.ended() || c.hooks != nil && !c.returned.CompareAndSwap(false, true) {
 		return false
 	}
 	if c.released != nil {
@@ -104,7 +139,7 @@ func (c *Conn) release(h core.Health) { c.lease.Release(h) }
 // WaitForNotification and other waits without a query return within milliseconds of their
 // context's end, and the connection stays usable.
 func (c *Conn) Conn() *pgx.Conn {
-	if c.lease.Ended() {
+	if c.ended() {
 		return nil
 	}
 	return c.backend.pgx
@@ -112,7 +147,7 @@ func (c *Conn) Conn() *pgx.Conn {
 
 // queries fail after Release.
 func (c *Conn) queries() queries {
-	if c.lease.Ended() {
+	if c.ended() {
 		return queries{err: ErrReleased}
 	}
 	return queries{loan: loan{conn: c}, to: c.backend.pgx}

@@ -166,7 +166,11 @@ func (d *dialer) login(calledOff context.Context, id model.WorkspaceID, database
 	if b.managersOwn {
 		return b, nil
 	}
-	return b, d.hooks.afterConnect(calledOff, b)
+	if err := d.hooks.afterConnect(calledOff, b); err != nil {
+		return b, err
+	}
+	b.hooks = d.hooks
+	return b, nil
 }
 
 // connect opens the session and tests it.

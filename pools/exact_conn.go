@@ -28,6 +28,7 @@ import (
 type exactConn struct {
 	net.Conn
 	ended     chan struct{} // closed when the server's side has ended
+	closed    chan struct{} // closed by Close
 	endOnce   sync.Once
 	closeOnce sync.Once
 	// reset: the end was an error, or nobody asked for it, as when a device in
@@ -53,7 +54,7 @@ type exactConn struct {
 }
 
 func newExactConn(raw net.Conn) *exactConn {
-	return &exactConn{Conn: raw, ended: make(chan struct{})}
+	return &exactConn{Conn: raw, ended: make(chan struct{}), closed: make(chan struct{})}
 }
 
 func (c *exactConn) Read(p []byte) (int, error) {
@@ -97,7 +98,10 @@ func (c *exactConn) note(err error) {
 // nothing.
 func (c *exactConn) Close() error {
 	c.farewell.Store(true)
-	c.closeOnce.Do(func() { go c.linger() })
+	c.closeOnce.Do(func() {
+		close(c.closed)
+		go c.linger()
+	})
 	return nil
 }
 

@@ -60,6 +60,14 @@ type Hooks struct {
 	// closed, and another one is tried, up to 20 in a row.
 	PrepareConn func(ctx context.Context, id model.WorkspaceID, conn *pgx.Conn) (bool, error)
 
+	// AfterRelease is asked after a user's Release of a connection that may be lent again,
+	// which does not wait for it. With false it is closed. Meanwhile it counts as lent.
+	AfterRelease func(id model.WorkspaceID, conn *pgx.Conn) bool
+
+	// BeforeClose is called before a connection is closed, also one that is broken, but
+	// not if another hook still has it, or it was hijacked, or its AfterConnect failed.
+	BeforeClose func(id model.WorkspaceID, conn *pgx.Conn)
+
 	// ShouldPing decides whether a connection is tested with a query before it is lent, in
 	// the place of Config.HealthCheckAfter.
 	ShouldPing func(ctx context.Context, params ShouldPingParams) bool
@@ -322,6 +330,13 @@ func (h *hooks) prepare(ctx context.Context, conn *Conn) (fit bool, err error) {
 		conn.giveUp() // the dial of another will say what is wrong
 		return false, nil
 	}
+	if h.AfterRelease != nil {
+		defer func() {
+			if fit {
+				conn.hooks = h
+			}
+		}()
+	}
 	if h.PrepareConn == nil {
 		return true, nil
 	}
@@ -360,4 +375,40 @@ func (m *Manager) shouldPing(ctx context.Context, conn *Conn) bool {
 		return nil
 	})
 	return err != nil || <-answers
+}
+
+// afterRelease gives the connection back when the hook has had it.
+func (h *hooks) afterRelease(c *Conn) {
+	b, answers := c.backend, make(chan bool, 1)
+	err := h.call(context.Background(), b, "AfterRelease", func(context.Context) error {
+		answers <- h.AfterRelease(b.workspace, b.pgx)
+		return nil
+	})
+	switch {
+	case err != nil:
+		h.warn(b, err)
+		c.giveUp()
+	case <-answers:
+		c.release(b.health())
+	default:
+		c.giveUp()
+	}
+}
+
+func (h *hooks) beforeClose(b *backend) {
+	if h.BeforeClose == nil {
+		return
+	}
+	err := h.call(context.Background(), b, "BeforeClose", func(context.Context) error {
+		h.BeforeClose(b.workspace, b.pgx)
+		return nil
+	})
+	if err != nil {
+		h.warn(b, err)
+	}
+}
+
+// warn is for a failure that nobody waits for.
+func (h *hooks) warn(b *backend, err error) {
+	h.log.warn("A hook failed, and its connection is closed", func() []any { return []any{"workspace_id", b.workspace, "error", err.Error()} })
 }

@@ -197,3 +197,150 @@ func TestWhatAfterConnectSetsOutlivesAReset(t *testing.T) {
 		t.Error("it was closed")
 	}
 }
+
+func TestAfterReleaseDecidesWhetherAConnectionIsLentAgain(t *testing.T) {
+	type answer func() bool
+	var next atomic.Pointer[answer]
+	m := open(t, config(20), pools.WithHooks(pools.Hooks{
+		Timeout: 10 * time.Millisecond,
+		AfterRelease: func(id model.WorkspaceID, conn *pgx.Conn) bool {
+			if f := next.Swap(nil); f != nil && id == "w0" && !conn.IsClosed() {
+				return (*f)()
+			}
+			return true
+		},
+	}))
+	entered, leave := make(chan struct{}), make(chan struct{})
+	for what, test := range map[string]struct {
+		f     answer
+		stays bool
+	}{
+		"true":   {func() bool { return true }, true},
+		"false":  {func() bool { return false }, false},
+		"panics": {func() bool { panic("a bug") }, false},
+		"hangs":  {func() bool { close(entered); <-leave; return true }, false},
+	} {
+		conn, err := m.Acquire(t.Context(), "w0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		pid := conn.Conn().PgConn().PID()
+		next.Store(&test.f)
+		conn.Release() // it does not block
+		conn.Release()
+		if conn.Conn() != nil {
+			t.Errorf("%s: it can be used after its Release", what)
+		}
+		if what == "hangs" {
+			<-entered
+			if st := stats(t, m).Workspaces; st.InUse+st.Closing == 0 {
+				t.Errorf("its slot is free while the hook has it: %+v", st.Counts)
+			}
+			eventually(t, "it is closed under the hook", func() bool { return stats(t, m).Workspaces.Closing == 1 })
+			close(leave)
+		}
+		eventually(t, "the hook has returned", func() bool {
+			st := stats(t, m).Workspaces
+			return next.Load() == nil && st.InUse+st.Closing == 0
+		})
+		if stays := processOf(t, m) == pid; stays != test.stays {
+			t.Errorf("%s: it stays: %v", what, stays)
+		}
+		eventually(t, "the hook has returned", func() bool { return stats(t, m).Workspaces.InUse == 0 })
+	}
+	m.log.line(t, "A hook failed", "AfterRelease", "has not returned")
+	fillBudget(t, m, 20)
+}
+
+// As many as the server has room for are in use while each release takes its time.
+func TestASlowAfterReleaseUnderLoadNeverPassesTheServersLimit(t *testing.T) {
+	grant(t, 20)
+	m := open(t, config(20), pools.WithHooks(pools.Hooks{
+		AfterRelease: func(_ model.WorkspaceID, conn *pgx.Conn) bool {
+			_, err := conn.Exec(context.Background(), `SELECT pg_sleep(0.005)`)
+			return err == nil && conn.PgConn().PID()%2 == 0
+		},
+	}))
+	errs := make(chan error, 40)
+	for i := range cap(errs) {
+		go func() {
+			var err error
+			for j := range 2 {
+				err = errors.Join(err, m.Workspace(workspaceID((i+j)%30)).Ping(t.Context()))
+			}
+			errs <- err
+		}()
+	}
+	for range cap(errs) {
+		if err := <-errs; err != nil {
+			t.Error(err)
+		}
+	}
+	if n := stats(t, m).Workspaces.Counters.DialFailures; n > 0 {
+		t.Errorf("%d dials failed", n)
+	}
+}
+
+func TestBeforeCloseIsCalledForEachConnectionThatWasOpened(t *testing.T) {
+	closed := make(chan uint32, 20)
+	m := open(t, config(20), pools.WithHooks(pools.Hooks{
+		BeforeClose: func(id model.WorkspaceID, conn *pgx.Conn) {
+			if id == "w0" {
+				closed <- conn.PgConn().PID()
+				_, _ = conn.Exec(context.Background(), `SELECT 1`)
+				panic("a bug")
+			}
+		},
+	}))
+	for what, end := range map[string]func(*pools.Conn){
+		"discarded": (*pools.Conn).Discard,
+		"closed":    func(c *pools.Conn) { _ = c.Conn().Close(t.Context()); c.Release() },
+		"evicted":   func(c *pools.Conn) { c.Release(); _, _ = m.Evict(t.Context(), "w0") },
+	} {
+		conn, err := m.Acquire(t.Context(), "w0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		pid := conn.Conn().PgConn().PID()
+		end(conn)
+		if told := <-closed; told != pid {
+			t.Errorf("%s: %d, not %d", what, told, pid)
+		}
+	}
+	fillBudget(t, m, 20)
+}
+
+func TestAHijackedConnectionHoldsItsSlotUntilItIsClosed(t *testing.T) {
+	m := open(t, config(20))
+	watch := superuser(t)
+	for what, end := range map[string]func(*pgx.Conn){
+		"closed": func(c *pgx.Conn) { _ = c.Close(t.Context()) },
+		"terminated": func(c *pgx.Conn) {
+			statements(t, watch, `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'test_ws_w0'`)
+			_ = c.Ping(t.Context())
+		},
+	} {
+		conn, err := m.Acquire(t.Context(), "w0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		taken := conn.Hijack()
+		conn.Release()
+		if conn.Conn() != nil || conn.Hijack() != nil {
+			t.Errorf("%s: it can be used after Hijack", what)
+		}
+		if err := taken.Ping(t.Context()); err != nil {
+			t.Errorf("%s: %v", what, err)
+		}
+		if st := stats(t, m).Workspaces; st.InUse != 1 {
+			t.Errorf("%s: its slot is free: %+v", what, st.Counts)
+		}
+		pid := int(taken.PgConn().PID())
+		end(taken)
+		eventually(t, "its slot is free", func() bool { return stats(t, m).Workspaces.Open() == 0 })
+		if backendCount(t, watch, pid) != 0 {
+			t.Errorf("%s: its slot was free before the server had let go", what)
+		}
+	}
+	fillBudget(t, m, 20)
+}
