@@ -48,6 +48,11 @@ func TestTheLinksOfThePagesLeadSomewhere(t *testing.T) {
 	if err != nil || len(pages) < 5 {
 		t.Fatal(pages, err)
 	}
+	migrating, err := filepath.Glob("../docs/migrating/*.md")
+	if err != nil || len(migrating) < 6 {
+		t.Fatal(migrating, err)
+	}
+	pages = append(pages, migrating...)
 	link := regexp.MustCompile(`\]\(([^)#]+)(?:#([^)]+))?\)`)
 	notInAnchors := regexp.MustCompile(`[^a-z0-9 _-]`)
 	for _, page := range append(pages, "../README.md", "../SECURITY.md", "../CONTRIBUTING.md") {
