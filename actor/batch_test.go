@@ -71,3 +71,21 @@ func TestBatchWorkKeepsToItsShare(t *testing.T) {
 		second.lease.Release(core.Clean)
 	})
 }
+
+// A workspace with more than its own cap has its seats closed, like one beyond that of all.
+func TestALowerCapOfAWorkspaceReachesItsSeats(t *testing.T) {
+	test(t, few(4, 3), func(w *world) {
+		first, second := w.acquire("a"), w.acquire("a")
+		third := w.try(background, "a", actor.Wait{Limits: model.WorkspaceLimits{Cap: 1}})
+		first.Release(core.Clean)
+		if !third.waits() {
+			w.Fatal("it got a connection beyond the cap")
+		}
+		second.Release(core.Clean)
+		third.granted()
+		time.Sleep(time.Minute)
+		w.counts(model.Counts{InUse: 1})
+		third.lease.Release(core.Clean)
+		w.seated("a")
+	})
+}

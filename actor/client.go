@@ -71,6 +71,8 @@ type Wait struct {
 	// Batch: it is batch work, which lets others go first and has a share of the budget.
 	// NoWait means nothing with it.
 	Batch bool
+	// Limits are the workspace's from now on, in place of the share's.
+	Limits model.WorkspaceLimits
 	// AtMost bounds the wait; 0 is no bound. Less than 0 is over already, as
 	// what is left until a deadline may be: the Acquire is refused unasked.
 	AtMost time.Duration
@@ -99,7 +101,8 @@ func (s *Supervisor) Acquire(ctx context.Context, share ShareIndex, id model.Wor
 	c := s.takeCall()
 	lease := core.LeaseID(s.lastLease.Add(1))
 	c.share, c.message = s.shares[share], core.Acquire{
-		Lease: lease, Workspace: id, NoWait: wait.NoWait, Exclusive: wait.Exclusive, Batch: wait.Batch, Caller: c,
+		Lease: lease, Workspace: id, NoWait: wait.NoWait, Exclusive: wait.Exclusive, Batch: wait.Batch,
+		Limits: wait.Limits, Caller: c,
 	}
 	timeout := c.startTimer(wait.AtMost)
 	s.send(c)

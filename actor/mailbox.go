@@ -76,6 +76,9 @@ func (s *Supervisor) post(sh *share, m core.Message) { s.send(do(func() { s.tell
 func (c *call) carryOut(s *Supervisor) {
 	sh, ts := c.share, c.share.seatsOf(c.message.Workspace)
 	c.seats = ts
+	if !c.message.Exclusive {
+		ts.cap = int(c.message.Limits.Cap)
+	}
 	ts.waiting++ // until it is answered
 	s.update(ts)
 	if c.message.NoWait {

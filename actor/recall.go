@@ -1,6 +1,7 @@
 package actor
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -130,7 +131,7 @@ func (sh *share) ofWorkspace(id model.WorkspaceID, f func(*seats)) {
 // workspace that has neither connection nor waiter. When closed goes up, what lies
 // in the seats comes home.
 func (s *Supervisor) update(ts *seats) {
-	closed := ts.waiting > 0 || ts.stale > 0 || len(ts.slots) > ts.share.perWorkspace
+	closed := ts.waiting > 0 || ts.stale > 0 || len(ts.slots) > cmp.Or(ts.cap, ts.share.perWorkspace)
 	if was := ts.closed.Swap(closed); closed && !was {
 		s.recall(ts)
 	}

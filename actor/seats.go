@@ -29,6 +29,7 @@ type seats struct {
 	slots   []*slot // dialed and not told to close
 	waiting int     // acquires without an answer
 	stale   int     // how many of the slots are stale
+	cap     int     // the workspace's own, or 0
 }
 
 func newSeats(sh *share, id model.WorkspaceID) *seats {

@@ -44,6 +44,10 @@ type Limits struct {
 	Seed uint64
 }
 
+// WorkspaceLimits are those of one workspace, in place of Limits.PerWorkspace and
+// MaxWaitersPerWorkspace. Zero or less is as Limits says.
+type WorkspaceLimits struct{ Cap, MaxWaiters int32 }
+
 // Batch is how many slots batch work may have: its share of the budget, at least one.
 func (l Limits) Batch() int { return l.BatchOf(l.Budget) }
 

@@ -47,6 +47,8 @@ type Manager struct {
 
 	// configs are the templates of the shares' connections; see SetCredentials.
 	configs [2]template
+	// settings are asked for a workspace's own; nil: there are none.
+	settings func(context.Context, model.WorkspaceID) (WorkspaceSettings, error)
 	// provider is asked for the credentials of each dial; nil if the templates have them.
 	provider *provider
 	identity identity
@@ -126,6 +128,7 @@ func Open(ctx context.Context, cfg model.Config, opts ...Option) (*Manager, erro
 		tracing:   tracing,
 		hooks:     hooks,
 		provider:  credentials,
+		settings:  o.settings,
 		identity:  self,
 		answered:  make(chan struct{}),
 		turn:      make(chan struct{}, 1),
@@ -254,6 +257,11 @@ func (m *Manager) borrow(ctx context.Context, share actor.ShareIndex, id model.W
 		wait = actor.Wait{Batch: share == workspaceShare, AtMost: math.MaxInt64}
 	case wait.AtMost == 0:
 		wait = actor.Wait{NoWait: true, AtMost: m.config.DialTimeout}
+	}
+	if m.settings != nil && share == workspaceShare {
+		if err := m.applySettings(ctx, id, &wait); err != nil {
+			return nil, err
+		}
 	}
 	deadline := began.Add(wait.AtMost)
 	if share == workspaceShare {

@@ -5,6 +5,8 @@ import (
 	"log/slog"
 	"os"
 	"time"
+
+	"github.com/tenantpool/tenantpool/model"
 )
 
 // Option changes how Open makes a Manager.
@@ -19,6 +21,7 @@ type options struct {
 	tracer any // if traced
 	traced bool
 
+	settings    func(context.Context, model.WorkspaceID) (WorkspaceSettings, error)
 	credentials func(context.Context) (Credentials, error)
 
 	instance string

@@ -43,6 +43,10 @@ func TestCoreDoesWhatTheReferenceDoesInACrowd(t *testing.T) { often(t, sameAsRef
 
 func TestCoreDoesWhatTheReferenceDoesWithBatchWork(t *testing.T) { often(t, sameAsReference(batching)) }
 
+func TestCoreDoesWhatTheReferenceDoesWithLimitsOfWorkspaces(t *testing.T) {
+	often(t, sameAsReference(limited))
+}
+
 func TestCoreDoesWhatTheReferenceDoesWithBatchWorkInACrowd(t *testing.T) {
 	often(t, sameAsReference(batchCrowd))
 }

@@ -65,6 +65,7 @@ const (
 	renewAll
 	acquireExclusive
 	acquireBatch
+	acquireLimited
 )
 
 // mix says how often each kind is drawn, in parts of the total.
@@ -106,6 +107,8 @@ var (
 	batching = append(everything[:len(everything):len(everything)], mix{{acquireBatch, 16}, {acquireExclusive, 1}, {drain, 1}}...)
 	// batchCrowd has more of both who ask than can be served.
 	batchCrowd = append(crowded[:len(crowded):len(crowded)], mix{{acquireBatch, 24}, {releaseClean, 10}, {dialSucceeds, 8}, {closes, 8}, {cancel, 4}}...)
+	// limited has everything, and acquires that change what their workspace may have.
+	limited = append(everything[:len(everything):len(everything)], mix{{acquireLimited, 20}, {acquireExclusive, 1}, {drain, 1}}...)
 	// failing has dials that fail as often as not.
 	failing = mix{
 		{acquire, 12}, {dialSucceeds, 8}, {dialFailsTransient, 2}, {dialFailsServerDown, 2}, {dialFailsServerFull, 2},
@@ -183,6 +186,9 @@ func (o order) message(l *ledger, next uint64) core.Message {
 		return core.Acquire{Lease: core.LeaseID(1<<20 - next), Workspace: o.workspace, NoWait: o.pick == 15, Exclusive: true}
 	case acquireBatch:
 		return core.Acquire{Lease: core.LeaseID(1<<20 - next), Workspace: o.workspace, NoWait: o.pick == 15, Batch: true}
+	case acquireLimited:
+		own := model.WorkspaceLimits{Cap: int32(o.pick % 5), MaxWaiters: int32(o.pick / 5)}
+		return core.Acquire{Lease: core.LeaseID(1<<20 - next), Workspace: o.workspace, Limits: own, Batch: o.pick == 7}
 	case releaseClean, releaseUnclean, releaseLost:
 		if c := choose(l.in(inUse), o.pick); c != nil {
 			return core.Release{Lease: c.lease, Conn: c.id, Health: core.Health(o.kind - releaseClean)}

@@ -23,6 +23,8 @@ func TestARecordingReplaysInACrowd(t *testing.T) { often(t, replays(crowded)) }
 
 func TestARecordingReplaysInExclusiveUse(t *testing.T) { often(t, replays(alone)) }
 
+func TestARecordingReplaysWithLimitsOfWorkspaces(t *testing.T) { often(t, replays(limited)) }
+
 func TestARecordingReplaysWithBatchWork(t *testing.T) { often(t, replays(batching)) }
 
 func TestARecordingReplaysWhenDialsFail(t *testing.T) { often(t, replays(failing)) }

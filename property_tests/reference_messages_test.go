@@ -58,6 +58,10 @@ func (r *reference) acquire(m core.Acquire) {
 		r.reject(waiter, model.ErrClosed)
 		return
 	}
+	if !m.Exclusive {
+		r.workspace(m.Workspace).limits = m.Limits
+		r.shrink(m.Workspace)
+	}
 	if c := r.top(m.Workspace); c != nil && !m.Exclusive && (!waiter.batch || r.batchMayTakeIdle(waiter)) {
 		r.counters.Hits++
 		r.grant(c, waiter, r.verify(c))
@@ -68,7 +72,7 @@ func (r *reference) acquire(m core.Acquire) {
 	switch {
 	case waiter.batch && r.queued(anyWorkspace, true) > r.limits.MaxWaiters,
 		!waiter.batch && r.queued(anyWorkspace, false) > r.limits.MaxWaiters,
-		!waiter.batch && r.queued(w.id, false) > r.limits.MaxWaitersPerWorkspace:
+		!waiter.batch && r.queued(w.id, false) > r.maxWaiters(w.id):
 		r.reject(waiter, r.limitError(w.id, model.QueueLimit))
 	case r.shut(w.id) && waiter.noWait: // an exclusive one does not shut itself out
 		r.reject(waiter, model.ErrPaused)
@@ -93,7 +97,7 @@ func (r *reference) acquireNoWait(w *refWorkspace, waiter refWaiter) {
 	if uncovered == 0 {
 		return
 	}
-	if uncovered > r.limits.PerWorkspace-r.count(w.id, anyState) {
+	if uncovered > r.capOf(w.id)-r.count(w.id, anyState) {
 		r.reject(waiter, r.limitError(w.id, model.WorkspaceLimit))
 		return
 	}
@@ -130,7 +134,7 @@ func (r *reference) cancel(m core.Cancel) {
 		r.reject(waiter, model.ErrDialing)
 	case waiter.batch && r.batchRoom() <= 0:
 		r.reject(waiter, r.limitError(w.id, model.BatchLimit))
-	case position-r.cover(waiter) >= r.limits.PerWorkspace-r.count(w.id, anyState):
+	case position-r.cover(waiter) >= r.capOf(w.id)-r.count(w.id, anyState):
 		r.reject(waiter, r.limitError(w.id, model.WorkspaceLimit))
 	case r.open() >= r.effective && r.top(anyWorkspace) == nil:
 		r.reject(waiter, r.limitError(w.id, model.BudgetLimit))
@@ -213,7 +217,7 @@ func (r *reference) beyond(id model.WorkspaceID) int {
 	if id == anyWorkspace {
 		return staying - r.limits.Budget
 	}
-	return staying - r.limits.PerWorkspace
+	return staying - r.capOf(id)
 }
 
 // stays tells whether the slot has moved too lately to move again.
@@ -277,7 +281,7 @@ func (r *reference) limitError(id model.WorkspaceID, limit model.Limit) error {
 		Lingering:          r.count(anyWorkspace, refClosing) - r.onTheWay(),
 		WorkspaceID:        id,
 		Limit:              limit,
-		MaxPerWorkspace:    r.limits.PerWorkspace,
+		MaxPerWorkspace:    r.capOf(id),
 		MaxBatch:           r.batchShare(r.limits.Budget),
 		CurrentBatch:       r.batchHeld(),
 		CurrentWorkspace:   r.count(id, anyState),
@@ -440,9 +444,13 @@ func (r *reference) setLimits(m core.SetLimits) {
 	}
 	r.limits.Budget, r.limits.PerWorkspace = m.Budget, m.PerWorkspace
 	for _, id := range r.ids() {
-		for r.beyond(id) > 0 && len(r.idleByUse(id)) > 0 {
-			r.close(r.idleByUse(id)[0], model.Shrink)
-		}
+		r.shrink(id)
+	}
+}
+
+func (r *reference) shrink(id model.WorkspaceID) {
+	for r.beyond(id) > 0 && len(r.idleByUse(id)) > 0 {
+		r.close(r.idleByUse(id)[0], model.Shrink)
 	}
 }
 

@@ -113,6 +113,21 @@ func (r *reference) ids() []model.WorkspaceID {
 
 func (r *reference) backingOff(w *refWorkspace) bool { return w.failures > 0 && r.now < w.retryAt }
 
+// capOf and maxWaiters are the workspace's own limits, or what all have.
+func (r *reference) capOf(id model.WorkspaceID) int {
+	if own := r.workspace(id).limits.Cap; own > 0 {
+		return int(own)
+	}
+	return r.limits.PerWorkspace
+}
+
+func (r *reference) maxWaiters(id model.WorkspaceID) int {
+	if own := r.workspace(id).limits.MaxWaiters; own > 0 {
+		return int(own)
+	}
+	return r.limits.MaxWaitersPerWorkspace
+}
+
 func (r *reference) need(id model.WorkspaceID, batch bool) int {
 	if r.backingOff(r.workspace(id)) {
 		return 0
@@ -123,7 +138,7 @@ func (r *reference) need(id model.WorkspaceID, batch bool) int {
 	if r.shut(id) {
 		return 0
 	}
-	belowCap := r.limits.PerWorkspace - r.count(id, anyState)
+	belowCap := r.capOf(id) - r.count(id, anyState)
 	if batch {
 		belowCap -= r.need(id, false)
 	}

@@ -90,6 +90,7 @@ type refWorkspace struct {
 	retryAt  time.Duration
 	paused   bool
 	pauses   []*refOperation
+	limits   model.WorkspaceLimits
 }
 
 func newReference(limits model.Limits) *reference {

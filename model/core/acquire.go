@@ -16,6 +16,9 @@ func (s *State) acquire(m Acquire) {
 	m.Batch = m.Batch && !m.Exclusive
 	m.NoWait = m.NoWait && !m.Exclusive && !m.Batch
 	w := s.lookup(m.Workspace)
+	if !m.Exclusive {
+		s.setWorkspaceLimits(w, m.Limits)
+	}
 	if len(w.idle) > 0 && !m.Exclusive && (!m.Batch || s.batchMayTakeIdle(s.now)) {
 		s.counters.Hits++
 		c, verify := s.takeIdle(w)
@@ -57,7 +60,7 @@ func (s *State) mustVerify(c *conn) bool {
 // refuseToQueue says why an Acquire that found nothing idle may not even join
 // the queue.
 func (s *State) refuseToQueue(m Acquire, w *workspace) error {
-	full := s.queue.size >= s.limits.MaxWaiters || w.waiting()-w.batchQueue.size >= s.limits.MaxWaitersPerWorkspace
+	full := s.queue.size >= s.limits.MaxWaiters || w.waiting()-w.batchQueue.size >= s.maxWaiters(w)
 	if m.Batch {
 		full = s.batchQueue.size >= s.limits.MaxWaiters
 	}
@@ -91,7 +94,7 @@ func (s *State) refuseToWait(w *workspace) error {
 		return s.server.dialError(w)
 	case uncovered == 0:
 		return nil
-	case uncovered > s.limits.PerWorkspace-w.open():
+	case uncovered > s.capOf(w)-w.open():
 		return s.limitError(w, model.WorkspaceLimit)
 	case ahead > room:
 		return s.limitError(w, model.BudgetLimit)
@@ -113,7 +116,7 @@ func (s *State) cancel(m Cancel) {
 func (s *State) waitedFor(wt *waiter) error {
 	w := wt.workspace
 	dialed := w.dialsFor(wt)
-	served := cover{dialed.line, dialed.coming + s.limits.PerWorkspace - w.open()}
+	served := cover{dialed.line, dialed.coming + s.capOf(w) - w.open()}
 	if wt.Batch {
 		served.coming += len(w.idle)
 	}
@@ -151,7 +154,7 @@ func (s *State) limitError(w *workspace, limit model.Limit) *model.ConnectionLim
 		Lingering:          s.counts[closing] - s.onTheWay.size,
 		WorkspaceID:        w.ID,
 		Limit:              limit,
-		MaxPerWorkspace:    s.limits.PerWorkspace,
+		MaxPerWorkspace:    s.capOf(w),
 		CurrentWorkspace:   w.open(),
 		MaxBatch:           s.limits.Batch(),
 		CurrentBatch:       s.batchHeld(),

@@ -5,7 +5,7 @@ package core
 
 // needOf is how many further dials would serve the workspace's waiters of each class now.
 func (s *State) needOf(w *workspace) (need [classes]int) {
-	switch room := max(0, s.limits.PerWorkspace-w.open()); {
+	switch room := max(0, s.capOf(w)-w.open()); {
 	case w.Backoff.lasts(s.now):
 	case w.exclusive.size > 0 && w.open() == 0:
 		need[interactive] = min(1, room)

@@ -13,7 +13,8 @@ import (
 func DescribeMessage(m Message) string {
 	switch m := m.(type) {
 	case Acquire:
-		return fmt.Sprintf("acquire %d %s%s", m.Lease, m.Workspace, when(m.NoWait, " nowait")+when(m.Exclusive, " exclusive")+when(m.Batch, " batch"))
+		return fmt.Sprintf("acquire %d %s%s", m.Lease, m.Workspace, when(m.NoWait, " nowait")+when(m.Exclusive, " exclusive")+when(m.Batch, " batch")+
+			when(m.Limits.Cap != 0, fmt.Sprintf(" cap=%d", m.Limits.Cap))+when(m.Limits.MaxWaiters != 0, fmt.Sprintf(" waiters=%d", m.Limits.MaxWaiters)))
 	case Cancel:
 		return fmt.Sprintf("cancel %d", m.Lease)
 	case Release:

@@ -44,7 +44,8 @@
 //	need = 1 when it has an exclusive waiter, no connection and no back-off,
 //	     = 0 when held back, else max(0, min(waiters - dialing, cap - open))
 //
-// with open = dialing + idle + in use + closing. Its needy waiters are the
+// with cap = what the workspace's last Acquire says, or else Limits.PerWorkspace, and
+// open = dialing + idle + in use + closing. Its needy waiters are the
 // first `need` uncovered ones. The demand is the sum of all needs.
 //
 //		dialRoom = 0                          while the server's back-off lasts

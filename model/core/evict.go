@@ -59,9 +59,38 @@ func (s *State) setLimits(m SetLimits) {
 	s.limits.Budget, s.limits.PerWorkspace = m.Budget, m.PerWorkspace
 	s.effective = min(s.effective, m.Budget)
 	for _, w := range s.byID() {
-		s.closeIdle(w, w.open()-w.counts[closing]-m.PerWorkspace, model.Shrink)
-		s.reindex(w)
+		s.shrink(w)
 	}
+}
+
+// setWorkspaceLimits changes those of one workspace, as setLimits does.
+func (s *State) setWorkspaceLimits(w *workspace, limits model.WorkspaceLimits) {
+	if limits != w.Limits {
+		w.Limits = limits
+		s.shrink(w)
+	}
+}
+
+// shrink closes what is idle beyond the workspace's cap.
+func (s *State) shrink(w *workspace) {
+	s.closeIdle(w, w.open()-w.counts[closing]-s.capOf(w), model.Shrink)
+	s.reindex(w)
+}
+
+// capOf is how many slots the workspace may have (I2).
+func (s *State) capOf(w *workspace) int {
+	if w.Limits.Cap > 0 {
+		return int(w.Limits.Cap)
+	}
+	return s.limits.PerWorkspace
+}
+
+// maxWaiters is how many of its interactive acquires may wait.
+func (s *State) maxWaiters(w *workspace) int {
+	if w.Limits.MaxWaiters > 0 {
+		return int(w.Limits.MaxWaiters)
+	}
+	return s.limits.MaxWaitersPerWorkspace
 }
 
 // byID lists the known workspaces by id, so that nothing depends on the order

@@ -39,6 +39,8 @@ type Acquire struct {
 	// Batch asks for it as batch work (rule 9). NoWait means nothing with it, and it
 	// means nothing with Exclusive.
 	Batch bool
+	// Limits are the workspace's from now on. They mean nothing with Exclusive.
+	Limits model.WorkspaceLimits `json:",omitzero"`
 	// Caller is returned with the answer. The State does nothing with it.
 	Caller any `json:"-"`
 }

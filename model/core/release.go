@@ -44,7 +44,7 @@ func (s *State) free(c *conn, fresh bool) {
 		s.close(c, model.Renewed)
 	case c.lifetimeEnd(s.limits) <= s.now:
 		s.close(c, model.LifetimeOver)
-	case s.open()-s.counts[closing] > s.limits.Budget || w.open()-w.counts[closing] > s.limits.PerWorkspace:
+	case s.open()-s.counts[closing] > s.limits.Budget || w.open()-w.counts[closing] > s.capOf(w):
 		s.close(c, model.Shrink)
 	case first == nil:
 		s.park(c)

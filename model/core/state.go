@@ -194,6 +194,8 @@ type workspaceFacts struct {
 	// Renewed is the last connection dialed before the last Renew or Pause.
 	// Invariant (I11): no connection up to it is idle.
 	Renewed ConnID `json:",omitzero"`
+	// Limits are those that came with its last Acquire but exclusive ones.
+	Limits model.WorkspaceLimits `json:",omitzero"`
 	// Backoff is that of its dials.
 	Backoff backoff
 	// LastUsed is when a lease of it last began or ended, or it became known.

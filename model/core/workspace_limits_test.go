@@ -1,0 +1,45 @@
+package core
+
+import (
+	"testing"
+
+	"github.com/tenantpool/tenantpool/model"
+)
+
+func limited(lease LeaseID, w model.WorkspaceID, most, waiters int32) Message {
+	return Acquire{Lease: lease, Workspace: w, Limits: model.WorkspaceLimits{Cap: most, MaxWaiters: waiters}}
+}
+
+func TestAWorkspaceHasItsOwnCap(t *testing.T) {
+	s := start(t, limits(5, 2))
+	s.at(0, limited(1, "a", 1, 0), "dial 1 a")
+	s.at(0, limited(2, "a", 1, 0))
+	s.at(0, Cancel{2}, "reject 2: workspace limit of a: open 1 of 5, own 1 of 1, waiting 2 own 2")
+	s.at(0, limited(3, "b", 3, 0), "dial 2 b")
+	s.at(0, limited(4, "b", 3, 0), "dial 3 b")
+	s.at(0, limited(5, "b", 3, 0), "dial 4 b")
+	s.at(0, limited(6, "b", 3, 0))
+	s.at(0, limited(7, "a", 2, 0), "dial 5 a") // it may have more from now on
+}
+
+func TestALowerCapOfAWorkspaceClosesWhatIsBeyondIt(t *testing.T) {
+	s := start(t, limits(5, 3))
+	s.lent(1, "a")
+	s.lent(2, "a")
+	s.parked(3, "a")
+	s.at(0, limited(4, "a", 2, 0), "close 3 a shrink")
+	s.at(0, Closed{3})
+	s.at(0, limited(5, "a", 1, 0))
+	s.at(1*ms, release(1, 1), "close 1 a shrink")
+	s.at(2*ms, release(2, 2), "grant 4 conn 2 a after 2ms")
+	s.at(3*ms, acquire(6, "a"), "dial 4 a") // as all others again
+	s.at(3*ms, SetLimits{5, 1})
+}
+
+func TestAWorkspaceHasItsOwnQueue(t *testing.T) {
+	s := start(t, limits(1, 1))
+	s.lent(1, "x")
+	s.at(0, limited(2, "a", 0, 1))
+	s.at(0, limited(3, "a", 0, 1), "reject 3: queue limit of a: open 1 of 1, own 0 of 1, waiting 2 own 2")
+	s.at(0, limited(4, "a", 0, 2))
+}
