@@ -10,7 +10,7 @@ import (
 // environment variables that [pools.ConfigFromEnv] reads. Start from
 // [DefaultConfig] when filling one by hand.
 //
-// A Config prints without its Password in every format.
+// A Config prints without its Password and SSLPassword in every format.
 type Config struct {
 	// Host is the server: a name, an address, or the folder of its Unix socket. Several
 	// are separated by commas, each with a port of its own or else with Port: db1,db2 or
@@ -29,6 +29,13 @@ type Config struct {
 	// TargetSessionAttrs is libpq's: which of the hosts' servers will do. any (also if it
 	// is empty), read-write, read-only, primary, standby, or prefer-standby.
 	TargetSessionAttrs string `env:"DB_TARGET_SESSION_ATTRS"`
+	// Parameters are libpq's others, as keywords and values: search_path=app
+	// sslrootcert=/etc/ca.pem options='-c statement_timeout=5s'. They are TLS's files and
+	// settings, pgx's (default_query_exec_mode, statement_cache_capacity), and whatever
+	// else a session is to begin with.
+	Parameters string `env:"DB_PARAMETERS"`
+	// SSLPassword opens the key of a client certificate (sslkey).
+	SSLPassword string `json:"-"`
 	// Prefix begins the workspaces' database names: <prefix>_ws_<id>.
 	Prefix string `env:"DB_PREFIX"`
 	// SystemDatabase is the application's own database, with a share of the
@@ -78,6 +85,9 @@ type Config struct {
 	// HealthCheckAfter is how long a connection may be idle and still be lent
 	// without a test.
 	HealthCheckAfter time.Duration `env:"DB_HEALTH_CHECK_AFTER"`
+
+	// Unused names what was set and has no effect, with the reasons. [pools.Open] logs it.
+	Unused string
 }
 
 // What Limits has and Config does not.
@@ -172,11 +182,14 @@ func (c Config) limits(budget, perWorkspace int) Limits {
 	}
 }
 
-// Format prints the Config without its password.
+// Format prints the Config without its passwords.
 func (c Config) Format(f fmt.State, verb rune) {
 	type plain Config // without this method
 	if c.Password != "" {
 		c.Password = "[hidden]"
+	}
+	if c.SSLPassword != "" {
+		c.SSLPassword = "[hidden]"
 	}
 	_, _ = fmt.Fprintf(f, fmt.FormatString(f, verb), plain(c))
 }

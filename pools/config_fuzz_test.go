@@ -40,6 +40,7 @@ func FuzzConfigFromEnv(f *testing.F) {
 	f.Add("a,b", "+5432", "\n", "\xff", "DISABLE", strings.Repeat("p", 59), "'", "99999999999999999999", "1_0", "-0s")
 	f.Add("a,,b", "0x10", "u", " ", " disable", "p", "d", "020", "3 ", "9223372036854775807ns")
 	f.Fuzz(func(t *testing.T, host, port, user, password, sslMode, prefix, system, most, mostEach, timeout string) {
+		noLibpqVariables(t)
 		password = canary + password
 		set := map[string]string{
 			"DB_HOST": host, "DB_PORT": port, "DB_USER": user, "DB_PASSWORD": password, "DB_SSLMODE": sslMode,

@@ -45,23 +45,28 @@ type dialer struct {
 	mayBeReadOnly bool
 }
 
-// connConfig turns a Config into pgx's. The password is set apart, so that no
-// parse error can show it.
+// connConfig turns a Config into pgx's. The passwords are set apart, so that no
+// parse error can show them.
 //
 // pgx also reads libpq's environment variables. Where to connect, as whom, and
 // how the session begins is for the Config alone: PGSERVICE, PGPASSWORD,
 // PGPASSFILE, PGTARGETSESSIONATTRS, PGOPTIONS, PGTZ and PGCONNECT_TIMEOUT, which
-// a developer's shell sets for psql, change nothing here. What a Config has no
-// field for stays: PGAPPNAME, and how the network connection is secured
-// (PGSSLROOTCERT, PGSSLCERT, PGSSLKEY and the like).
+// a developer's shell sets for psql, change nothing here: ConfigFromEnv and ParseConfig
+// have asked those that count. What the Config does not say stays: PGAPPNAME, and how the
+// network connection is secured (PGSSLROOTCERT, PGSSLCERT, PGSSLKEY and the like).
 func connConfig(cfg model.Config) (*pgx.ConnConfig, error) {
+	params, err := moreParameters(cfg)
+	if err != nil {
+		return nil, err
+	}
 	hosts, ports := hostsAndPorts(cfg)
 	// Quoted values: backslash and quote are escaped.
-	config, err := pgx.ParseConfig(fmt.Sprintf(
-		"host='%s' port=%s user='%s' dbname='%s' sslmode=%s target_session_attrs=%s connect_timeout=0",
-		quoted.Replace(hosts), ports, quoted.Replace(cfg.User), quoted.Replace(cfg.SystemDatabase), cfg.SSLMode, cfg.TargetSessionAttrs))
+	config, err := pgx.ParseConfigWithOptions(fmt.Sprintf(
+		"host='%s' port=%s user='%s' dbname='%s' sslmode=%s target_session_attrs=%s connect_timeout=0 %s",
+		quoted.Replace(hosts), ports, quoted.Replace(cfg.User), quoted.Replace(cfg.SystemDatabase), cfg.SSLMode, cfg.TargetSessionAttrs, keywords(params)),
+		pgx.ParseConfigOptions{ParseConfigOptions: pgconn.ParseConfigOptions{GetSSLPassword: func(context.Context) string { return cfg.SSLPassword }}})
 	if err != nil {
-		return nil, fmt.Errorf("connection settings for DB_HOST %q with DB_SSLMODE %q (and PG* variables, see PGSERVICE and PGSSL*): %w",
+		return nil, fmt.Errorf("connection settings for DB_HOST %q with DB_SSLMODE %q and DB_PARAMETERS (and PG* variables, see PGSERVICE and PGSSL*): %w",
 			cfg.Host, cfg.SSLMode, briefly(err))
 	}
 	config.Password = cfg.Password
@@ -71,12 +76,12 @@ func connConfig(cfg model.Config) (*pgx.ConnConfig, error) {
 	}
 	rememberKeys(config)
 	config.LookupFunc = (&addresses{lookup: config.LookupFunc}).find
-	config.RuntimeParams = map[string]string{
-		"application_name": cmp.Or(config.RuntimeParams["application_name"], "tenantpool"),
-		// Go's strings are UTF-8, whatever the database's encoding. Else the server would
-		// take it for that.
-		"client_encoding": clientEncoding,
-	}
+	application := cmp.Or(config.RuntimeParams["application_name"], "tenantpool")
+	maps.DeleteFunc(config.RuntimeParams, func(name, _ string) bool { _, asked := params[name]; return !asked })
+	config.RuntimeParams["application_name"] = application
+	// Go's strings are UTF-8, whatever the database's encoding. Else the server would
+	// take it for that.
+	config.RuntimeParams["client_encoding"] = clientEncoding
 	return config, nil
 }
 

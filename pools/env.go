@@ -7,6 +7,7 @@ import (
 	"os"
 	"reflect"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/caarlos0/env/v11"
@@ -20,26 +21,105 @@ import (
 // joins a *model.ConfigError for each variable that cannot be read or is out of
 // range.
 //
+// Where to connect, and as whom, is said by the first of these that is there: DB_HOST,
+// DB_PORT or DB_USER; DATABASE_URL, as [ParseConfig] reads it; libpq's PGHOST, PGPORT,
+// PGUSER, PGPASSWORD, PGDATABASE and the like; the defaults. A later source is not looked
+// at, so that a password which a shell sets for psql goes to no other server. All other
+// DB_ variables go with any source. What is set and has no effect is named in Config.Unused.
+//
 // In place of DB_PASSWORD, DB_PASSWORD_FILE may name a file that holds it, which each dial
 // reads (see Config.PasswordFile); a line's end there is no part of it. Both are an error.
 func ConfigFromEnv() (model.Config, error) {
-	cfg := model.DefaultConfig()
+	cfg, err := whereFromEnv()
+	if err != nil {
+		return model.Config{}, fmt.Errorf("configuration: %w", err)
+	}
 	unreadable, err := parseEnv(&cfg)
 	if err != nil {
 		return model.Config{}, fmt.Errorf("configuration: %w", err)
 	}
 	var noPassword error
-	if cfg.PasswordFile != "" && cfg.Password == "" {
+	if cfg.PasswordFile != "" && os.Getenv("DB_PASSWORD") == "" {
+		cfg.Password = "" // of DATABASE_URL
 		if _, err := secret.FromFile(cfg.PasswordFile); err != nil {
 			noPassword = fmt.Errorf("DB_PASSWORD_FILE: %w", err)
 		}
 	}
 	invalid := cfg.Validate()
 	explain(invalid, unreadable)
+	if _, err := moreParameters(cfg); err != nil {
+		invalid = errors.Join(invalid, err)
+	}
 	if err := errors.Join(invalid, notBool(unreadable), noPassword); err != nil {
 		return model.Config{}, fmt.Errorf("configuration: %w", err)
 	}
 	return cfg, nil
+}
+
+// whereVariables decide that DB_ variables say where to connect.
+var whereVariables = []string{"DB_HOST", "DB_PORT", "DB_USER"}
+
+// libpqVariables say where to connect, as whom, and how sessions begin. Those about the
+// network's security are pgx's own affair, whatever the source.
+var libpqVariables = []string{"PGHOST", "PGPORT", "PGUSER", "PGPASSWORD", "PGPASSFILE", "PGDATABASE", "PGSSLMODE",
+	"PGTARGETSESSIONATTRS", "PGCONNECT_TIMEOUT", "PGOPTIONS", "PGTZ", "PGSERVICE"}
+
+// whereFromEnv is the Config of the source that says where to connect.
+func whereFromEnv() (cfg model.Config, err error) {
+	isSet := func(name string) bool { return os.Getenv(name) != "" }
+	var unused []string
+	leave := func(names []string, why string) {
+		for _, name := range names {
+			if isSet(name) {
+				unused = append(unused, name+": "+why)
+			}
+		}
+	}
+	switch {
+	case slices.ContainsFunc(whereVariables, isSet):
+		cfg = model.DefaultConfig()
+		leave(append([]string{"DATABASE_URL"}, libpqVariables...), "DB_HOST, DB_PORT or DB_USER says where to connect")
+	case isSet("DATABASE_URL"):
+		if cfg, err = parseConfig(os.Getenv("DATABASE_URL")); err != nil {
+			return cfg, fmt.Errorf("DATABASE_URL: %w", err)
+		}
+	case slices.ContainsFunc(libpqVariables, isSet):
+		if cfg, err = parseConfig(libpqDefaults(isSet)); err != nil {
+			return cfg, fmt.Errorf("libpq's PG variables: %w", err)
+		}
+	default:
+		cfg = model.DefaultConfig()
+	}
+	known := []string{}
+	fields := reflect.TypeFor[model.Config]()
+	for i := range fields.NumField() {
+		known = append(known, fields.Field(i).Tag.Get("env"))
+	}
+	var others []string
+	for _, line := range os.Environ() {
+		if name, _, _ := strings.Cut(line, "="); strings.HasPrefix(name, "DB_") && !slices.Contains(known, name) {
+			others = append(others, name)
+		}
+	}
+	slices.Sort(others)
+	leave(others, "there is no such variable")
+	if cfg.Unused != "" {
+		unused = append([]string{cfg.Unused}, unused...)
+	}
+	cfg.Unused = strings.Join(unused, "; ")
+	return cfg, nil
+}
+
+// libpqDefaults are our defaults for what libpq would take from the system's user.
+func libpqDefaults(isSet func(string) bool) string {
+	d := model.DefaultConfig()
+	set := map[string]string{}
+	for variable, parameter := range map[string][2]string{"PGHOST": {"host", d.Host}, "PGUSER": {"user", d.User}, "PGDATABASE": {"dbname", d.SystemDatabase}} {
+		if !isSet(variable) {
+			set[parameter[0]] = parameter[1]
+		}
+	}
+	return keywords(set)
 }
 
 // parseEnv returns the variables that are not what their field is, with what

@@ -19,16 +19,19 @@ var variables = []string{
 	"DB_MAX_CONNECTIONS", "DB_MAX_CONNECTIONS_PER_DB", "DB_SYSTEM_CONNECTIONS",
 	"DB_CONNECTION_MAX_LIFETIME", "DB_CONNECTION_MAX_IDLE_TIME", "DB_ACQUIRE_TIMEOUT",
 	"DB_LEASE_WARN_AFTER", "DB_LEASE_TRACING", "DB_MAX_DIALING", "DB_DIAL_TIMEOUT", "DB_MAX_WAITERS", "DB_MAX_WAITERS_PER_DB",
-	"DB_PATIENCE", "DB_BATCH_SHARE", "DB_HEALTH_CHECK_AFTER",
+	"DB_PATIENCE", "DB_BATCH_SHARE", "DB_HEALTH_CHECK_AFTER", "DB_PARAMETERS",
 }
 
 // environment has, for this test, the variables given as NAME=value and no other
 // one of ours.
 func environment(t *testing.T, set ...string) {
 	t.Helper()
-	for _, name := range variables {
-		t.Setenv(name, "") // which restores it afterwards
-		_ = os.Unsetenv(name)
+	for _, line := range os.Environ() {
+		name, _, _ := strings.Cut(line, "=")
+		if strings.HasPrefix(name, "DB_") || strings.HasPrefix(name, "PG") || name == "DATABASE_URL" {
+			t.Setenv(name, "") // which restores it afterwards
+			_ = os.Unsetenv(name)
+		}
 	}
 	for _, line := range set {
 		name, value, _ := strings.Cut(line, "=")
@@ -73,6 +76,51 @@ func TestThePasswordMayLieInAFile(t *testing.T) {
 	}
 }
 
+// One source says where to connect; the others are named, and no password leaves its own.
+func TestWhereToConnectIsSaidByOneSource(t *testing.T) {
+	const url, inShell = "DATABASE_URL=postgres://u:pw@h:1/d?sslmode=disable", "PGHOST=p PGPORT=2 PGUSER=pu PGPASSWORD=ppw PGDATABASE=pd PGSSLMODE=disable PGOPTIONS=-cgeqo=off"
+	none := filepath.Join(t.TempDir(), "none")
+	if err := os.WriteFile(none, []byte("filed"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		set    string
+		want   model.Config
+		unused string
+	}{
+		{"DB_HOST=db DB_NAME=x " + url + " " + inShell, model.Config{Host: "db", Port: 5432, User: "postgres", SystemDatabase: "x", SSLMode: "prefer"},
+			"DATABASE_URL: DB_HOST, DB_PORT or DB_USER says where to connect; PGHOST: "},
+		{url + " DB_NAME=x DB_PASSWORD=mine DB_DIAL_TIMEOUT=3s", model.Config{Host: "h", Port: 1, User: "u", Password: "mine", SystemDatabase: "x", SSLMode: "disable", DialTimeout: 3 * time.Second}, ""},
+		{url + " DB_PASSWORD_FILE=" + none, model.Config{Host: "h", Port: 1, User: "u", PasswordFile: none, SystemDatabase: "d", SSLMode: "disable"}, ""},
+		{url + "&pool_min_conns=3&connect_timeout=7 DB_MAX_CONNECTION=7", model.Config{Host: "h", Port: 1, User: "u", Password: "pw", SystemDatabase: "d", SSLMode: "disable", DialTimeout: 7 * time.Second},
+			"pool_min_conns: no connection is kept for a workspace that nobody uses; DB_MAX_CONNECTION: there is no such variable"},
+		{inShell, model.Config{Host: "p", Port: 2, User: "pu", Password: "ppw", SystemDatabase: "pd", SSLMode: "disable", Parameters: "options=-cgeqo=off"}, ""},
+		{"PGHOST=p", model.Config{Host: "p", Port: 5432, User: "postgres", SystemDatabase: "postgres", SSLMode: "prefer"}, ""},
+		{"PGTZ=Asia/Tokyo PGPASSFILE=/none", model.Config{Host: "localhost", Port: 5432, User: "postgres", SystemDatabase: "postgres", SSLMode: "prefer", Parameters: "timezone=Asia/Tokyo"}, ""},
+		{"PGAPPNAME=shop PGSSLCERT=/none", model.Config{Host: "localhost", Port: 5432, User: "postgres", SystemDatabase: "postgres", SSLMode: "prefer"}, ""},
+	} {
+		environment(t, append(strings.Fields(test.set), "HOME="+t.TempDir())...)
+		cfg, err := pools.ConfigFromEnv()
+		if err != nil {
+			t.Errorf("%s: %v", test.set, err)
+			continue
+		}
+		want := model.DefaultConfig()
+		w := test.want
+		want.Host, want.Port, want.User, want.Password, want.PasswordFile = w.Host, w.Port, w.User, w.Password, w.PasswordFile
+		want.SystemDatabase, want.SSLMode, want.Parameters = w.SystemDatabase, w.SSLMode, w.Parameters
+		if w.DialTimeout != 0 {
+			want.DialTimeout = w.DialTimeout
+		}
+		if !strings.HasPrefix(cfg.Unused, test.unused) || (cfg.Unused == "") != (test.unused == "") {
+			t.Errorf("%s: unused are %q", test.set, cfg.Unused)
+		}
+		if cfg.Unused = ""; cfg != want {
+			t.Errorf("%s:\ngot  %+v\nwant %+v", test.set, cfg, want)
+		}
+	}
+}
+
 // As in compose files: DB_PORT=${DB_PORT:-}.
 func TestAnEmptyVariableIsLikeOneThatIsNotSet(t *testing.T) {
 	empty := make([]string, len(variables))
@@ -92,14 +140,14 @@ func TestEveryVariableIsRead(t *testing.T) {
 		"DB_CONNECTION_MAX_LIFETIME=1h", "DB_CONNECTION_MAX_IDLE_TIME=90s", "DB_ACQUIRE_TIMEOUT=300ms",
 		"DB_LEASE_WARN_AFTER=30s", "DB_LEASE_TRACING=true",
 		"DB_MAX_DIALING=9", "DB_DIAL_TIMEOUT=2s", "DB_MAX_WAITERS=11", "DB_MAX_WAITERS_PER_DB=10",
-		"DB_PATIENCE=5ms", "DB_BATCH_SHARE=0.5", "DB_HEALTH_CHECK_AFTER=1m")
+		"DB_PATIENCE=5ms", "DB_BATCH_SHARE=0.5", "DB_HEALTH_CHECK_AFTER=1m", "DB_PARAMETERS=search_path=app")
 	want := model.Config{
 		Host: "db.example", Port: 6543, User: "app", Password: `a=b'c\ d`, SSLMode: "verify-full",
 		TargetSessionAttrs: "read-write", Prefix: "shop", SystemDatabase: "shop_system", MaxConnections: 200, MaxConnectionsPerDB: 7, SystemConnections: 9,
 		ConnectionMaxLifetime: time.Hour, ConnectionMaxIdleTime: 90 * time.Second, AcquireTimeout: 300 * time.Millisecond,
 		LeaseWarnAfter: 30 * time.Second, LeaseTracing: true,
 		MaxDialing: 9, DialTimeout: 2 * time.Second, MaxWaiters: 11, MaxWaitersPerDB: 10,
-		Patience: 5 * time.Millisecond, BatchShare: 0.5, HealthCheckAfter: time.Minute,
+		Patience: 5 * time.Millisecond, BatchShare: 0.5, HealthCheckAfter: time.Minute, Parameters: "search_path=app",
 	}
 	if cfg, err := pools.ConfigFromEnv(); err != nil || cfg != want {
 		t.Errorf("%+v %v", cfg, err)

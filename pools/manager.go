@@ -190,6 +190,9 @@ func Open(ctx context.Context, cfg model.Config, opts ...Option) (*Manager, erro
 			return nil, fmt.Errorf("open connection manager: system database: %w", err)
 		}
 	}
+	if cfg.Unused != "" {
+		m.log.Warn("Set and not used", "what", cfg.Unused)
+	}
 	m.log.Info("Connection manager initialized", aboutLimits(cfg)...)
 	return m, nil
 }
