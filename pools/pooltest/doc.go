@@ -29,6 +29,9 @@
 //	...
 //	fake.SetDown(true)
 //
+// In a bubble of testing/synctest the manager and the pretended server live in the
+// bubble's time.
+//
 // Both fail a test that leaves a connection lent, and say where it was acquired.
 //
 // The package is for tests only: it imports package testing.

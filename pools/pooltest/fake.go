@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgerrcode"
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/tenantpool/tenantpool/model"
@@ -57,13 +58,17 @@ func Refuse(sqlstate, message string) error {
 // of a server. It knows no SQL: statements are answered by a Handler. Of the protocol it
 // lacks COPY, NOTIFY, passwords and TLS.
 //
+// In a bubble of testing/synctest (NewFake is given the bubble's t) its clients come over
+// pipes, and all of it, the Manager too, lives in the bubble's time.
+//
 // Its methods may be called from any goroutine.
 type Fake struct {
 	tb       testing.TB
+	bubble   bool
 	handle   Handler
-	listen   func() *net.TCPAddr   // the first call begins to
-	manager  func() *pools.Manager // the first call opens it
-	ask      chan func(*state)     // what is to be done to the state, which one goroutine owns
+	listen   func() (port int, err error)   // the first call begins to
+	manager  func() (*pools.Manager, error) // the first call opens it
+	ask      chan func(*state)              // what is to be done to the state, which one goroutine owns
 	sessions sync.WaitGroup
 	ended    context.Context
 	end      context.CancelFunc
@@ -97,10 +102,17 @@ func NewFake(tb testing.TB, handle Handler) *Fake {
 	if handle == nil {
 		handle = func(context.Context, Query) (*Result, error) { return nil, nil }
 	}
-	f := &Fake{tb: tb, handle: handle, ask: make(chan func(*state))}
+	f := &Fake{tb: tb, bubble: inBubble(tb), handle: handle, ask: make(chan func(*state))}
 	f.ended, f.end = context.WithCancel(context.Background())
-	f.listen = sync.OnceValue(f.startListening)
-	f.manager = sync.OnceValue(func() *pools.Manager { return f.Open(nil) })
+	// Neither ends the test by itself, for which a Once would panic.
+	f.listen = sync.OnceValues(f.startListening)
+	f.manager = sync.OnceValues(func() (*pools.Manager, error) {
+		cfg, err := f.config()
+		if err != nil {
+			return nil, err
+		}
+		return f.open(cfg)
+	})
 	f.sessions.Go(f.own)
 	tb.Cleanup(func() {
 		f.end()
@@ -136,12 +148,23 @@ func (f *Fake) with(do func(*state)) {
 	}
 }
 
+// inBubble tells whether it is the T of a bubble of testing/synctest, which panics when it
+// is asked for its deadline.
+func inBubble(tb testing.TB) (is bool) {
+	test, ok := tb.(interface{ Deadline() (time.Time, bool) })
+	if !ok {
+		return false
+	}
+	defer func() { is = recover() != nil }()
+	test.Deadline()
+	return false
+}
+
 // startListening has clients come over loopback.
-func (f *Fake) startListening() *net.TCPAddr {
-	f.tb.Helper()
+func (f *Fake) startListening() (port int, err error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		f.tb.Fatalf("pooltest: start a fake: %v", err)
+		return 0, err
 	}
 	context.AfterFunc(f.ended, func() { _ = listener.Close() })
 	f.sessions.Go(func() {
@@ -153,11 +176,11 @@ func (f *Fake) startListening() *net.TCPAddr {
 			f.sessions.Go(func() { f.serve(conn) })
 		}
 	})
-	return listener.Addr().(*net.TCPAddr)
+	return listener.Addr().(*net.TCPAddr).Port, nil
 }
 
 // Dial connects to the fake without a network, whatever the address: for a
-// pgconn.Config's DialFunc. In a bubble of testing/synctest its time is the bubble's.
+// pgconn.Config's DialFunc.
 func (f *Fake) Dial(ctx context.Context, _, _ string) (net.Conn, error) {
 	if err := errors.Join(ctx.Err(), f.ended.Err()); err != nil {
 		return nil, fmt.Errorf("pooltest: dial the fake: %w", err)
@@ -169,34 +192,63 @@ func (f *Fake) Dial(ctx context.Context, _, _ string) (net.Conn, error) {
 
 // Config returns how to connect to the fake over loopback, for a manager of the test's own.
 // The leases are traced.
+//
+// In a bubble nobody listens there: the hook BeforeConnect has to set the DialFunc to Dial.
 func (f *Fake) Config() model.Config {
 	f.tb.Helper()
-	address := f.listen()
+	cfg, err := f.config()
+	if err != nil {
+		f.tb.Fatalf("pooltest: start a fake: %v", err)
+	}
+	return cfg
+}
+
+func (f *Fake) config() (_ model.Config, err error) {
 	cfg := model.DefaultConfig()
-	cfg.Host, cfg.Port, cfg.SSLMode = address.IP.String(), address.Port, "disable"
+	cfg.Host, cfg.SSLMode = "127.0.0.1", "disable"
+	if !f.bubble {
+		cfg.Port, err = f.listen()
+	}
 	cfg.User, cfg.Prefix, cfg.SystemDatabase = fakeUser, fakePrefix, fakeSystem
 	cfg.LeaseTracing = true
-	return cfg
+	return cfg, err
 }
 
 // Manager returns a manager with the settings of Config, always the same one. When the
 // test ends it is closed, and the test fails if a connection is still lent.
 func (f *Fake) Manager() *pools.Manager {
 	f.tb.Helper()
-	return f.manager()
+	return f.opened(f.manager())
 }
 
 // Open returns a manager of its own, with the settings of Config but for what change
-// changes. It ends as that of Manager.
+// changes. It ends as that of Manager. In a bubble hooks in options replace the one that
+// dials: see Config.
 func (f *Fake) Open(change func(*model.Config), options ...pools.Option) *pools.Manager {
 	f.tb.Helper()
 	cfg := f.Config()
 	if change != nil {
 		change(&cfg)
 	}
-	m, err := pools.Open(f.ended, cfg, append([]pools.Option{pools.WithLogger(nil)}, options...)...)
+	return f.opened(f.open(cfg, options...))
+}
+
+func (f *Fake) opened(m *pools.Manager, err error) *pools.Manager {
+	f.tb.Helper()
 	if err != nil {
 		f.tb.Fatalf("pooltest: %v", err)
+	}
+	return m
+}
+
+func (f *Fake) open(cfg model.Config, options ...pools.Option) (*pools.Manager, error) {
+	all := []pools.Option{pools.WithLogger(nil)}
+	if f.bubble {
+		all = append(all, pools.WithHooks(pools.Hooks{BeforeConnect: f.beforeConnect}))
+	}
+	m, err := pools.Open(f.ended, cfg, append(all, options...)...)
+	if err != nil {
+		return nil, err
 	}
 	f.tb.Cleanup(func() {
 		f.tb.Helper()
@@ -205,7 +257,12 @@ func (f *Fake) Open(change func(*model.Config), options ...pools.Option) *pools.
 			f.tb.Error(err)
 		}
 	})
-	return m
+	return m, nil
+}
+
+func (f *Fake) beforeConnect(_ context.Context, _ model.WorkspaceID, config *pgx.ConnConfig) error {
+	config.DialFunc = f.Dial
+	return nil
 }
 
 // Workspace returns a workspace of Manager. If it has no database it gets one, as with

@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgproto3"
 
+	"github.com/tenantpool/tenantpool/model"
 	"github.com/tenantpool/tenantpool/pools/pooltest"
 )
 
@@ -48,6 +49,83 @@ func TestTheFakeInVirtualTime(t *testing.T) {
 			t.Error(err)
 		}
 		_ = conn.Close(t.Context())
+	})
+}
+
+// A program's limits and its patience are tested in no time.
+func TestAManagerInVirtualTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ran := 0
+		fake := pooltest.NewFake(t, func(_ context.Context, q pooltest.Query) (*pooltest.Result, error) {
+			if q.SQL == "UPDATE t SET a = $1" {
+				ran++
+			}
+			return nil, nil
+		})
+		fake.Workspace("acme")
+		m := fake.Open(func(cfg *model.Config) {
+			cfg.MaxConnectionsPerDB, cfg.AcquireTimeout = 1, 30*time.Second
+			cfg.ConnectionMaxIdleTime = 5 * time.Minute
+		})
+		w := m.Workspace("acme")
+		update := func(ctx context.Context) error {
+			_, err := w.Exec(ctx, "UPDATE t SET a = $1", 1)
+			return err
+		}
+		began := time.Now()
+		passed := func(what string, d time.Duration) {
+			t.Helper()
+			if took := time.Since(began); took != d {
+				t.Errorf("%s: it took %v", what, took)
+			}
+			began = time.Now()
+		}
+		if err := update(t.Context()); err != nil || ran != 1 {
+			t.Fatal(ran, err)
+		}
+		passed("an update", 0)
+
+		conn, err := w.Acquire(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		var limit *model.ConnectionLimitError
+		if err := update(t.Context()); !errors.As(err, &limit) {
+			t.Error("at the cap:", err)
+		}
+		passed("waiting in vain", 30*time.Second)
+		time.AfterFunc(20*time.Second, conn.Release)
+		if err := update(t.Context()); err != nil {
+			t.Error("after a release:", err)
+		}
+		passed("waiting", 20*time.Second)
+
+		fake.SetLatency(time.Hour)
+		ctx, stop := context.WithTimeout(t.Context(), time.Minute)
+		defer stop()
+		if err := update(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Error("of a slow server:", err)
+		}
+		fake.SetLatency(0)
+		began = time.Now()
+
+		time.AfterFunc(10*time.Second, func() { fake.SetDown(false) })
+		fake.SetDown(true)
+		throughout := func() error { // as a client that repeats what a lost connection broke
+			for {
+				if err := update(t.Context()); !errors.Is(err, model.ErrConnectionLost) {
+					return err
+				}
+			}
+		}
+		if err := throughout(); err != nil || time.Since(began) < 10*time.Second || time.Since(began) > 15*time.Second {
+			t.Error("of a server that was down:", err, time.Since(began))
+		}
+
+		time.Sleep(6 * time.Minute)
+		if stats, err := m.Stats(t.Context()); err != nil || stats.Workspaces.Idle != 0 {
+			t.Errorf("%d connections are idle after six minutes (%v)", stats.Workspaces.Idle, err)
+		}
 	})
 }
 
