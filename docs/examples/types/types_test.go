@@ -76,7 +76,8 @@ func request(ctx context.Context, shop *pools.Workspace, i int) error {
 	var gotLines []types.Line
 	var gotNotes pgtype.Hstore
 	var gotTaste pgvector.Vector
-	if err := shop.QueryRow(ctx, `SELECT lines, notes, taste FROM orders WHERE id = $1`, i).Scan(&gotLines, &gotNotes, &gotTaste); err != nil {
+	binary := pgx.QueryResultFormats{pgtype.BinaryFormatCode} // the text of hstore can be read without its OID
+	if err := shop.QueryRow(ctx, `SELECT lines, notes, taste FROM orders WHERE id = $1`, binary, i).Scan(&gotLines, &gotNotes, &gotTaste); err != nil {
 		return err
 	}
 	equal := func(a, b *string) bool { return a == b || a != nil && b != nil && *a == *b }
