@@ -45,7 +45,7 @@
 // that follow an image. One has 4,096 messages, or four for each connection, waiter
 // and known workspace if that is more; the image, which takes a hundred nanoseconds
 // for each of these, then takes a few percent of the time that the messages take. A
-// message has 104 bytes: up to 850 KB for each share, or up to 850 bytes, and twice
+// message has 112 bytes: up to 920 KB for each share, or up to 920 bytes, and twice
 // its image, for each of the items of a large one. What is handed out is a copy.
 //
 // # Seats

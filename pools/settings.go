@@ -22,10 +22,10 @@ type WorkspaceSettings struct {
 }
 
 // WithWorkspaceSettings asks of for a workspace's settings at each acquire that does not find
-// the connection of the workspace's last holder. What it says holds from then on: beyond a
-// lower MaxConnections idle connections close at once and lent ones when they are released. It may be called from several goroutines
-// at once, delays the acquire and should answer from memory; ctx ends after Config.DialTimeout.
-// The acquire's error wraps an error of it.
+// the connection that the last holder has just left. What it says holds from then on: beyond
+// a lower MaxConnections idle connections close at once, lent ones when they are released.
+// It may be called from several goroutines at once, delays the acquire and should answer from
+// memory; ctx ends after Config.DialTimeout. The acquire's error wraps an error of it.
 func WithWorkspaceSettings(of func(ctx context.Context, id model.WorkspaceID) (WorkspaceSettings, error)) Option {
 	return func(o *options) { o.settings = of }
 }
