@@ -100,11 +100,13 @@ func (m *Manager) Renew(ctx context.Context, id model.WorkspaceID) (closed int, 
 	if err := m.known(ctx, id); err != nil {
 		return 0, fmt.Errorf("renew: %w", err)
 	}
+	m.types.forget(id)
 	return m.supervisor.Renew(ctx, workspaceShare, id)
 }
 
 // RenewAll is Renew for all workspaces and the system database.
 func (m *Manager) RenewAll(ctx context.Context) (closed int, err error) {
+	m.types.forget()
 	return m.supervisor.RenewAll(ctx)
 }
 

@@ -33,6 +33,7 @@ func (m *Manager) CreateWorkspace(ctx context.Context, id model.WorkspaceID, opt
 		return fmt.Errorf("create workspace %q: %w", id, err)
 	}
 	m.catalogue.changes.Add(1)
+	m.types.forget(id)
 	// Created is created: ctx may end now.
 	ctx, stop := afterwards(ctx)
 	defer stop()

@@ -38,6 +38,7 @@ type dialer struct {
 	// unanswered is told of each dial that was not called off.
 	unanswered *unanswered
 	hooks      *hooks
+	types      *types
 	identity   identity
 
 	// mayBeReadOnly: Config.TargetSessionAttrs asks for a server that may be read-only,
@@ -170,6 +171,9 @@ func (d *dialer) login(calledOff context.Context, id model.WorkspaceID, database
 	d.provider.took(login)
 	if b.managersOwn {
 		return b, nil
+	}
+	if err := d.types.register(ctx, b); err != nil {
+		return b, err
 	}
 	if err := d.hooks.afterConnect(calledOff, b); err != nil {
 		return b, err

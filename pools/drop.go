@@ -83,6 +83,7 @@ func (m *Manager) drop(ctx context.Context, id model.WorkspaceID, name string, o
 // who waits for it is told so.
 func (m *Manager) noteGone(id model.WorkspaceID, database string) {
 	m.catalogue.forget(database)
+	m.types.forget(id)
 	m.databases.noteGone(workspaceKey(id))
 }
 

@@ -34,6 +34,7 @@ type Manager struct {
 	limitLog  *sparseLog
 	tracing   *tracing
 	hooks     *hooks
+	types     *types
 	databases *databases
 	catalogue *catalogue
 	dumps     *dumpFiles     // nil without WithDumps
@@ -127,6 +128,7 @@ func Open(ctx context.Context, cfg model.Config, opts ...Option) (*Manager, erro
 		limitLog:  newSparseLog(o.log),
 		tracing:   tracing,
 		hooks:     hooks,
+		types:     o.types,
 		provider:  credentials,
 		settings:  o.settings,
 		identity:  self,
@@ -159,6 +161,7 @@ func Open(ctx context.Context, cfg model.Config, opts ...Option) (*Manager, erro
 			failed:     m.catalogue.forget,
 			unanswered: &m.unanswered,
 			hooks:      hooks,
+			types:      o.types,
 			identity:   self,
 
 			leftovers:     &m.leftovers,

@@ -18,6 +18,7 @@ type options struct {
 	dumps  *dumpFiles
 	late   bool
 	hooks  Hooks
+	types  *types
 	tracer any // if traced
 	traced bool
 

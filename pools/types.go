@@ -1,0 +1,146 @@
+package pools
+
+import (
+	"container/list"
+	"context"
+	"slices"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
+
+	"github.com/tenantpool/tenantpool/model"
+)
+
+// WithTypes has each connection know these types of its database, and what they are made
+// of, as pgx's LoadTypes does: composite types, enums, domains, ranges, and arrays of them.
+// A workspace is asked for them once; its later connections cost no round trip.
+//
+// A name that is no type yet is left out, and asked for again by the next dial: a workspace
+// whose migration has not run can be reached. A type that was dropped and created again has
+// another OID: [Manager.Renew] the workspace, as after any migration. The system database
+// has none. The last WithTypes counts.
+func WithTypes(names ...string) Option {
+	return func(o *options) { o.types = newTypes(slices.Clone(names)) }
+}
+
+// typesOfAtMost bounds of how many workspaces the types are remembered: those that were
+// dialed last.
+const typesOfAtMost = 4096
+
+// types remembers the types of workspaces; nil: there are none to load.
+type types struct {
+	names []string
+	// turn holds what is known. Whoever has received it may read and change it, and sends it
+	// back at once.
+	turn chan *knownTypes
+}
+
+type knownTypes struct {
+	places map[model.WorkspaceID]*list.Element
+	recent list.List // of typesOf, the one that was dialed last first
+	// forgotten counts forgets: what was loaded before one is not kept.
+	forgotten uint64
+}
+
+// typesOf is never changed.
+type typesOf struct {
+	workspace model.WorkspaceID
+	loaded    []*pgtype.Type
+	names     []string // of the loaded
+}
+
+func newTypes(names []string) *types {
+	if len(names) == 0 {
+		return nil
+	}
+	t := &types{names, make(chan *knownTypes, 1)}
+	t.turn <- &knownTypes{places: make(map[model.WorkspaceID]*list.Element)}
+	return t
+}
+
+// askTypes finds the types that are there, and their names in the catalogue, which is how
+// pgx looks for them: an array's is another than in SQL.
+const askTypes = `
+SELECT name, n.nspname || '.' || t.typname
+FROM pg_catalog.unnest($1::text[]) name
+JOIN pg_catalog.pg_type t ON t.oid = pg_catalog.to_regtype(name)
+JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace`
+
+// register has the backend know the types. It asks the server for those that are not known.
+func (t *types) register(ctx context.Context, b *backend) error {
+	if t == nil || b.workspace == "" {
+		return nil
+	}
+	known := <-t.turn
+	before, of := known.forgotten, typesOf{workspace: b.workspace}
+	if place := known.places[b.workspace]; place != nil {
+		known.recent.MoveToFront(place)
+		of = place.Value.(typesOf)
+	}
+	t.turn <- known
+	b.pgx.TypeMap().RegisterTypes(of.loaded)
+	if len(of.names) == len(t.names) {
+		return nil
+	}
+	missing := slices.DeleteFunc(slices.Clone(t.names), func(name string) bool { return slices.Contains(of.names, name) })
+	rows, err := b.pgx.Query(ctx, askTypes, pgx.QueryExecModeExec, missing)
+	if err != nil {
+		return err
+	}
+	var there, catalogued []string
+	var name, inCatalogue string
+	_, err = pgx.ForEachRow(rows, []any{&name, &inCatalogue}, func() error {
+		there, catalogued = append(there, name), append(catalogued, inCatalogue)
+		return nil
+	})
+	if err != nil || len(there) == 0 {
+		return err
+	}
+	loaded, err := b.pgx.LoadTypes(ctx, catalogued)
+	if err != nil {
+		return err
+	}
+	b.pgx.TypeMap().RegisterTypes(loaded)
+	t.keep(before, typesOf{b.workspace, slices.Concat(of.loaded, loaded), slices.Concat(of.names, there)})
+	return nil
+}
+
+// keep remembers what was loaded, unless something was forgotten since.
+func (t *types) keep(before uint64, of typesOf) {
+	known := <-t.turn
+	defer func() { t.turn <- known }()
+	if known.forgotten != before {
+		return
+	}
+	if place := known.places[of.workspace]; place != nil {
+		place.Value = of
+		return
+	}
+	known.places[of.workspace] = known.recent.PushFront(of)
+	if known.recent.Len() > typesOfAtMost {
+		known.drop(known.recent.Back())
+	}
+}
+
+func (k *knownTypes) drop(place *list.Element) {
+	delete(k.places, k.recent.Remove(place).(typesOf).workspace)
+}
+
+// forget is for workspaces whose database may have other types from now on; none: all.
+func (t *types) forget(ids ...model.WorkspaceID) {
+	if t == nil {
+		return
+	}
+	known := <-t.turn
+	defer func() { t.turn <- known }()
+	known.forgotten++
+	if len(ids) == 0 {
+		clear(known.places)
+		known.recent.Init()
+	}
+	for _, id := range ids {
+		if place := known.places[id]; place != nil {
+			known.drop(place)
+		}
+	}
+}

@@ -1,0 +1,106 @@
+package pools_test
+
+import (
+	"context"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/tenantpool/tenantpool/model"
+	"github.com/tenantpool/tenantpool/pools"
+)
+
+// countLoads counts the queries that load types.
+type countLoads struct{ n *atomic.Int64 }
+
+func (c countLoads) TraceQueryStart(ctx context.Context, _ *pgx.Conn, data pgx.TraceQueryStartData) context.Context {
+	if strings.Contains(data.SQL, "pg_range") {
+		c.n.Add(1)
+	}
+	return ctx
+}
+
+func (countLoads) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}
+
+func openWithTypes(t *testing.T, loads *atomic.Int64) *manager {
+	t.Helper()
+	return open(t, config(20), pools.WithTypes("pair_of_types", "pair_of_types[]"), pools.WithHooks(pools.Hooks{
+		BeforeConnect: func(_ context.Context, _ model.WorkspaceID, config *pgx.ConnConfig) error {
+			config.Tracer = countLoads{loads}
+			return nil
+		},
+	}))
+}
+
+const makePair = `DROP TYPE IF EXISTS pair_of_types CASCADE; CREATE TYPE pair_of_types AS (x int, y text)`
+
+func scanPair(ctx context.Context, w *pools.Workspace) (bool, error) {
+	var p []struct {
+		X int
+		Y string
+	}
+	err := w.QueryRow(ctx, `SELECT ARRAY[row(1, 'a')::pair_of_types]`).Scan(&p)
+	return err == nil && len(p) == 1 && p[0].X == 1 && p[0].Y == "a", err
+}
+
+func TestTypesAreLoadedOnceForAWorkspace(t *testing.T) {
+	const workspaces, requests = 20, 200
+	maker := open(t, config(20))
+	for i := range workspaces {
+		if _, err := maker.Workspace(workspaceID(i)).Exec(t.Context(), makePair); err != nil {
+			t.Fatal(err)
+		}
+	}
+	closeManager(t, maker.Manager)
+	var loads atomic.Int64
+	m := openWithTypes(t, &loads)
+	const at = 10
+	results := make(chan error, at)
+	for worker := range at {
+		go func() {
+			for i := worker; i < requests; i += at {
+				if ok, err := scanPair(t.Context(), m.Workspace(workspaceID(i%workspaces))); !ok {
+					t.Errorf("request %d: %v", i, err)
+				}
+			}
+			results <- nil
+		}()
+	}
+	for range at {
+		<-results
+	}
+	dials := stats(t, m).Workspaces.Counters.Dials
+	t.Logf("%d dials, types loaded %d times", dials, loads.Load())
+	if n := loads.Load(); n > workspaces {
+		t.Errorf("types were loaded %d times for %d workspaces", n, workspaces)
+	}
+}
+
+func TestATypeThatIsNotThereYetIsAskedForAgain(t *testing.T) {
+	var loads atomic.Int64
+	maker := open(t, config(20)).Workspace("w3")
+	if _, err := maker.Exec(t.Context(), `DROP TYPE IF EXISTS pair_of_types CASCADE`); err != nil {
+		t.Fatal(err)
+	}
+	m := openWithTypes(t, &loads)
+	w := m.Workspace("w3")
+	if err := w.Ping(t.Context()); err != nil {
+		t.Fatal("it cannot be reached:", err)
+	}
+	for range 2 { // it is made, and then made anew with another OID
+		if _, err := maker.Exec(t.Context(), makePair); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := m.Renew(t.Context(), "w3"); err != nil {
+			t.Fatal(err)
+		}
+		if ok, err := scanPair(t.Context(), w); !ok {
+			t.Error(err)
+		}
+	}
+	if loads.Load() != 2 {
+		t.Errorf("loaded %d times", loads.Load())
+	}
+}
