@@ -17,7 +17,8 @@ import (
 //
 // A name that is no type yet is left out, and asked for again by the next dial: a workspace
 // whose migration has not run can be reached. A type that was dropped and created again has
-// another OID: [Manager.Renew] the workspace, as after any migration. The system database
+// another OID: [Manager.Renew] the workspace, as after any migration. A type with a codec
+// of its own, as an extension's, is registered by Hooks.AfterConnect. The system database
 // has none. The last WithTypes counts.
 func WithTypes(names ...string) Option {
 	return func(o *options) { o.types = newTypes(slices.Clone(names)) }
