@@ -130,7 +130,7 @@ func TestLimitsOutOfRangeChangeNothing(t *testing.T) {
 		connections, perDB int
 		variables          []string
 	}{
-		{19, 3, []string{"DB_MAX_CONNECTIONS"}},
+		{2, 3, []string{"DB_MAX_CONNECTIONS"}},
 		{10_001, 3, []string{"DB_MAX_CONNECTIONS"}},
 		{20, 0, []string{"DB_MAX_CONNECTIONS_PER_DB"}},
 		{20, 51, []string{"DB_MAX_CONNECTIONS_PER_DB"}},

@@ -14,7 +14,7 @@ func TestACancelRequestIsNoLoginAttempt(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	n := &network{}
+	n := &network{connect: new(net.Dialer).DialContext}
 	for _, ctx := range []context.Context{context.WithValue(t.Context(), attempt{}, true), t.Context()} {
 		conn, err := n.dial(ctx, "tcp", l.Addr().String())
 		if err != nil {
