@@ -125,7 +125,7 @@ func eventually(t *testing.T, what string, so func() bool) {
 func has(s tracetest.SpanStub, want ...string) bool {
 	var all []string
 	for _, a := range s.Attributes {
-		all = append(all, string(a.Key)+"="+a.Value.Emit())
+		all = append(all, string(a.Key)+"="+a.Value.String())
 	}
 	return !slices.ContainsFunc(want, func(w string) bool { return !slices.Contains(all, w) })
 }

@@ -85,7 +85,7 @@ func TestEachQueryHasASpan(t *testing.T) {
 		}
 		attributes := make(map[string]string)
 		for _, a := range span.Attributes {
-			attributes[string(a.Key)] = a.Value.Emit()
+			attributes[string(a.Key)] = a.Value.String()
 		}
 		sql := attributes["db.query.text"]
 		if sql == "" || attributes["pgx.prepare_stmt.name"] != "" { // preparing it is another
