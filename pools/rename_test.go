@@ -173,7 +173,7 @@ const killedAt = "TENANTPOOL_TEST_KILLED_AT"
 func TestHelperWhoIsKilled(t *testing.T) {
 	at, of, _ := strings.Cut(os.Getenv(killedAt), " ")
 	if at == "" {
-		t.Skip("only as the process that another test kills")
+		return // it is not that process
 	}
 	var parents localpg.Server
 	if _, err := fmt.Sscan(of, &parents.Host, &parents.Port, &parents.User, &parents.Password, &parents.Database); err != nil {
