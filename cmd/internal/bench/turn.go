@@ -125,7 +125,7 @@ type worker struct {
 
 	ok uint64 // of the whole turn
 	stage.Failures
-	samples []sample // of the requests that went well and began in the measured part
+	samples []sample // of the requests that went well and ended in the measured part or after it
 }
 
 // sample is how long a request took, its acquire first.
@@ -160,7 +160,7 @@ func (w *worker) run(ctx context.Context) {
 			stage.Pause(ctx, afterFailure)
 		default:
 			w.ok++
-			if !began.Before(w.measured) {
+			if !ended.Before(w.measured) {
 				quiet := w.workload.quiet(workspace, w.workspaces)
 				w.samples = append(w.samples, sample{acquired.Sub(began), ended.Sub(began), ended, quiet})
 			}
