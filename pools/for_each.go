@@ -159,7 +159,7 @@ func (m *Manager) batchShare(ctx context.Context) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	return max(1, stats.Workspaces.Budget/4), nil
+	return stats.Workspaces.BatchBudget, nil
 }
 
 // forEach is one run of ForEach. All of it belongs to the goroutine that called that.

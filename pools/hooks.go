@@ -242,10 +242,10 @@ func (d *dialer) beforeConnect(ctx context.Context, b *backend, config *pgx.Conn
 }
 
 func bothValidate(ours, theirs pgconn.ValidateConnectFunc) pgconn.ValidateConnectFunc {
-	if ours == nil || theirs == nil {
-		if ours == nil {
-			return theirs
-		}
+	switch {
+	case ours == nil:
+		return theirs
+	case theirs == nil:
 		return ours
 	}
 	return func(ctx context.Context, pg *pgconn.PgConn) error {

@@ -251,6 +251,7 @@ func execConfig(concurrency int) (model.Config, error) {
 		return cfg, err
 	}
 	cfg.MaxConnectionsPerDB = 1
+	cfg.BatchShare = 1     // nobody else has this budget
 	cfg.LeaseWarnAfter = 0 // --timeout bounds it
 	for cfg.MaxConnections = 1; cfg.WorkspaceBudget() < concurrency || cfg.Validate() != nil; cfg.MaxConnections++ {
 		if cfg.MaxConnections > 2*concurrency+100 {
