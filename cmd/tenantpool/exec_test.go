@@ -368,3 +368,16 @@ func TestExecRunsACommand(t *testing.T) {
 		t.Error("the password was shown")
 	}
 }
+
+// All of exec's budget is batch work's: so many workspaces are worked on at once.
+func TestExecHasConnectionsForItsConcurrency(t *testing.T) {
+	for _, concurrency := range []int{1, 4, 50} {
+		cfg, err := execConfig(concurrency)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if most := cfg.WorkspaceLimits().Batch(); most < concurrency {
+			t.Errorf("--concurrency %d: batch work may have %d connections", concurrency, most)
+		}
+	}
+}
