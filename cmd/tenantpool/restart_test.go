@@ -347,6 +347,8 @@ func TestTheBudgetHoldsAlthoughTheProcessIsKilledUnderLoad(t *testing.T) {
 	stop()
 	<-counted
 	l.stop()
+	s.signal(syscall.SIGKILL)
+	s.ended()
 	if most > budget {
 		t.Errorf("%d connections with a budget of %d", most, budget)
 	}
