@@ -33,6 +33,8 @@ type cancelHandler struct {
 	// unsure is written until stopped, and read by the holder of the connection
 	// after that.
 	unsure bool
+	// asked counts the requests that the server has taken; as unsure is.
+	asked int
 }
 
 // These are variables for tests, which cannot know how soon the machine forks a process
@@ -90,6 +92,7 @@ func (h *cancelHandler) request(deadline time.Time) {
 			h.unsure = true
 			return
 		}
+		h.asked++
 		if within(h.ended, pause) {
 			return
 		}

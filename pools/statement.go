@@ -174,6 +174,7 @@ func (s *statement) send(ctx context.Context) error {
 func (s *statement) receive(ctx context.Context) error {
 	reading := ctx
 	var ended time.Time // when ctx was seen to have
+	asked := s.backend.cancel.asked
 	for halves := 0; halves < 2; {
 		if reading.Err() != nil {
 			if ended.IsZero() {
@@ -185,7 +186,11 @@ func (s *statement) receive(ctx context.Context) error {
 			if time.Since(ended) >= cancelWithin {
 				return errors.New("the statement runs on although it was cancelled")
 			}
-			s.backend.interrupt()
+			// A second cancel would hit the reset.
+			if halves == 0 && s.backend.cancel.asked == asked {
+				s.backend.interrupt()
+			}
+			asked = s.backend.cancel.asked
 			var stop context.CancelFunc
 			reading, stop = context.WithTimeout(context.WithoutCancel(ctx), endingTurn)
 			defer stop()
