@@ -146,6 +146,23 @@ func (s *Supervisor) SetLimits(ctx context.Context, limits ...core.SetLimits) er
 	return refused
 }
 
+// SetWorkspaceLimits changes the limits of one workspace at once, until an Acquire of it
+// says others. What is idle beyond its cap closes, what is lent when it comes home. If
+// ctx is done first they will be set all the same.
+func (s *Supervisor) SetWorkspaceLimits(ctx context.Context, of ShareIndex, id model.WorkspaceID, limits model.WorkspaceLimits) error {
+	_, err := ask(ctx, s, about("set the limits of", id), notDone, func() bool {
+		sh := s.shares[of]
+		sh.ofWorkspace(id, s.recall)
+		s.tell(sh, core.SetWorkspaceLimits{Workspace: id, Limits: limits})
+		sh.ofWorkspace(id, func(ts *seats) {
+			ts.cap = int(limits.Cap)
+			s.update(ts)
+		})
+		return true
+	})
+	return err
+}
+
 // Drain stops lending: waiters are refused with model.ErrClosed, dials are
 // called off, connections close as they come home. It waits until all shares are
 // empty and the supervisor has stopped. If ctx is done first it returns an error

@@ -336,3 +336,22 @@ func TestAWorkspaceIsActiveWhileItHasAConnectionOrAWaiter(t *testing.T) {
 		is("b", false, false)
 	})
 }
+
+func TestTheLimitsOfAWorkspaceHoldAtOnce(t *testing.T) {
+	test(t, few(6, 3), func(w *world) {
+		w.idle("a", 3) // in seats
+		if err := w.SetWorkspaceLimits(background, first, "a", model.WorkspaceLimits{Cap: 1}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		w.counts(model.Counts{Idle: 1})
+		lease := w.acquire("b")
+		w.acquire("b")
+		if err := w.SetWorkspaceLimits(background, first, "b", model.WorkspaceLimits{Cap: 1}); err != nil {
+			t.Fatal(err)
+		}
+		lease.Release(core.Clean) // closed, and not left in a seat
+		time.Sleep(time.Second)
+		w.counts(model.Counts{Idle: 1, InUse: 1})
+	})
+}

@@ -46,6 +46,10 @@ type Config struct {
 	// MaxConnectionsPerDB how many one workspace may.
 	MaxConnections      int `env:"DB_MAX_CONNECTIONS"`
 	MaxConnectionsPerDB int `env:"DB_MAX_CONNECTIONS_PER_DB"`
+	// SoftMaxConnectionsPerDB is how many of MaxConnectionsPerDB a workspace need not
+	// share (0: all). Beyond it a workspace has what the others leave: its waiters come
+	// after theirs, and its connections go to them as soon as they are released.
+	SoftMaxConnectionsPerDB int `env:"DB_SOFT_MAX_CONNECTIONS_PER_DB"`
 	// SystemConnections is how many of MaxConnections are set aside for the system
 	// database, one of them for the manager itself. 0: see SystemShare.
 	SystemConnections int `env:"DB_SYSTEM_CONNECTIONS"`
@@ -152,7 +156,9 @@ func (c Config) WorkspaceBudget() int { return c.MaxConnections - c.SystemShare(
 
 // WorkspaceLimits are the limits of the workspaces' budget.
 func (c Config) WorkspaceLimits() Limits {
-	return c.limits(c.WorkspaceBudget(), c.MaxConnectionsPerDB)
+	limits := c.limits(c.WorkspaceBudget(), c.MaxConnectionsPerDB)
+	limits.SoftPerWorkspace = c.SoftMaxConnectionsPerDB
+	return limits
 }
 
 // SystemLimits are the limits of the system database's share. The application may

@@ -108,12 +108,13 @@ func TestABadConfigIsReportedInFull(t *testing.T) {
 	bad := model.DefaultConfig()
 	bad.Host, bad.Port, bad.User, bad.SSLMode, bad.TargetSessionAttrs = "", 0, "a\x00b", "perhaps", "master"
 	bad.Prefix, bad.SystemDatabase = strings.Repeat("p", 59), ""
-	bad.MaxConnections, bad.MaxConnectionsPerDB = 2, 51
+	bad.MaxConnections, bad.MaxConnectionsPerDB, bad.SoftMaxConnectionsPerDB = 2, 51, 52
 	bad.ConnectionMaxLifetime, bad.AcquireTimeout, bad.Patience = time.Millisecond, -1, 2*time.Minute
 	err := bad.Validate()
 	for _, want := range []string{
 		"DB_HOST is empty", "DB_PORT is 0", "DB_USER is not usable", `DB_SSLMODE is "perhaps"`, `DB_TARGET_SESSION_ATTRS is "master"`, "DB_PREFIX is ", "DB_NAME is empty",
 		"DB_MAX_CONNECTIONS is 2: it must be from 3 to 10000", "DB_MAX_CONNECTIONS_PER_DB is 51: it must be from 1 to 50",
+		"DB_SOFT_MAX_CONNECTIONS_PER_DB is 52: it must be from 0 to 51",
 		"DB_CONNECTION_MAX_LIFETIME is 1ms", "DB_ACQUIRE_TIMEOUT is -1ns", "DB_PATIENCE is 2m0s",
 	} {
 		if err == nil || !strings.Contains(err.Error(), want) {

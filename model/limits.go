@@ -11,6 +11,9 @@ type Limits struct {
 	// Budget is how many slots there are, PerWorkspace the cap on the slots of
 	// one workspace.
 	Budget, PerWorkspace int
+	// SoftPerWorkspace is how many of its slots a workspace need not share: beyond it it
+	// has what the others leave. Zero or less is PerWorkspace.
+	SoftPerWorkspace int
 	// MaxWaiters and MaxWaitersPerWorkspace bound the queues; an Acquire beyond
 	// them is refused at once.
 	MaxWaiters, MaxWaitersPerWorkspace int
@@ -44,9 +47,9 @@ type Limits struct {
 	Seed uint64
 }
 
-// WorkspaceLimits are those of one workspace, in place of Limits.PerWorkspace and
-// MaxWaitersPerWorkspace. Zero or less is as Limits says.
-type WorkspaceLimits struct{ Cap, MaxWaiters int32 }
+// WorkspaceLimits are those of one workspace, in place of Limits.PerWorkspace,
+// SoftPerWorkspace and MaxWaitersPerWorkspace. Zero or less is as Limits says.
+type WorkspaceLimits struct{ Cap, SoftCap, MaxWaiters int32 }
 
 // Batch is how many slots batch work may have: its share of the budget, at least one.
 func (l Limits) Batch() int { return l.BatchOf(l.Budget) }

@@ -98,6 +98,9 @@ func (b *BudgetStats) SortActive() {
 type WorkspaceStats struct {
 	ID WorkspaceID
 	Counts
+	// Cap is how many connections it may have, and SoftCap how many of these it need not
+	// share: its own, or those of all.
+	Cap, SoftCap int
 	// LastUsed is how long ago a lease of it began or ended, or else it became
 	// known.
 	LastUsed time.Duration

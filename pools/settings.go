@@ -14,9 +14,10 @@ import (
 // WorkspaceSettings are what one workspace has in place of the Config's. Zero means: as the
 // Config says.
 type WorkspaceSettings struct {
-	// MaxConnections is how many connections it may hold, and MaxWaiters how many of its
-	// acquires may wait.
-	MaxConnections, MaxWaiters int
+	// MaxConnections is how many connections it may hold, SoftMaxConnections how many of
+	// these it need not share (Config.SoftMaxConnectionsPerDB), and MaxWaiters how many of
+	// its acquires may wait.
+	MaxConnections, SoftMaxConnections, MaxWaiters int
 	// AcquireTimeout bounds its acquires, but not those of batch work.
 	AcquireTimeout time.Duration
 }
@@ -41,7 +42,7 @@ func (m *Manager) applySettings(ctx context.Context, id model.WorkspaceID, wait 
 	if err != nil {
 		return fmt.Errorf("acquire workspace %q: its settings: %w", id, err)
 	}
-	wait.Limits = model.WorkspaceLimits{Cap: int32(own.MaxConnections), MaxWaiters: int32(own.MaxWaiters)}
+	wait.Limits = model.WorkspaceLimits{Cap: int32(own.MaxConnections), SoftCap: int32(own.SoftMaxConnections), MaxWaiters: int32(own.MaxWaiters)}
 	if own.AcquireTimeout > 0 && !wait.Batch {
 		wait.NoWait, wait.AtMost = false, own.AcquireTimeout
 	}
@@ -55,7 +56,7 @@ func (s WorkspaceSettings) validate() error {
 		}
 		return fmt.Errorf("%s is %d: it must be from 0 (as the Config says) to %d", name, v, math.MaxInt32)
 	}
-	err := errors.Join(number("MaxConnections", s.MaxConnections), number("MaxWaiters", s.MaxWaiters))
+	err := errors.Join(number("MaxConnections", s.MaxConnections), number("SoftMaxConnections", s.SoftMaxConnections), number("MaxWaiters", s.MaxWaiters))
 	if s.AcquireTimeout < 0 {
 		err = errors.Join(err, fmt.Errorf("AcquireTimeout is %v: it must be 0 (as the Config says) or more", s.AcquireTimeout))
 	}

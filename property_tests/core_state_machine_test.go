@@ -11,12 +11,15 @@ import (
 	"github.com/tenantpool/tenantpool/model/core"
 )
 
-// sameAsReference runs generated logs through the core and the reference, and
+// sameAsReference runs generated logs through the core and the reference.
+func sameAsReference(m mix) func(*rapid.T) { return sameAsReferenceWith(m, someLimits) }
+
+// sameAsReferenceWith runs generated logs through the core and the reference, and
 // compares effects and counts after each step.
-func sameAsReference(m mix) func(*rapid.T) {
+func sameAsReferenceWith(m mix, some func(*rapid.T) model.Limits) func(*rapid.T) {
 	generator := orders(m)
 	return func(t *rapid.T) {
-		limits := someLimits(t)
+		limits := some(t)
 		r := newRun(t, limits)
 		reference := newReference(limits)
 		r.watch = []property{{after: func(l *ledger, e entry) string {
@@ -45,6 +48,12 @@ func TestCoreDoesWhatTheReferenceDoesWithBatchWork(t *testing.T) { often(t, same
 
 func TestCoreDoesWhatTheReferenceDoesWithLimitsOfWorkspaces(t *testing.T) {
 	often(t, sameAsReference(limited))
+}
+
+func TestCoreDoesWhatTheReferenceDoesWithSoftCaps(t *testing.T) {
+	for _, m := range []mix{crowded, seated, batchCrowd, limited, failing} {
+		often(t, sameAsReferenceWith(m, someSoftLimits))
+	}
 }
 
 func TestCoreDoesWhatTheReferenceDoesWithBatchWorkInACrowd(t *testing.T) {

@@ -66,6 +66,7 @@ const (
 	acquireExclusive
 	acquireBatch
 	acquireLimited
+	setWorkspaceLimits
 )
 
 // mix says how often each kind is drawn, in parts of the total.
@@ -108,7 +109,7 @@ var (
 	// batchCrowd has more of both who ask than can be served.
 	batchCrowd = append(crowded[:len(crowded):len(crowded)], mix{{acquireBatch, 24}, {releaseClean, 10}, {dialSucceeds, 8}, {closes, 8}, {cancel, 4}}...)
 	// limited has everything, and acquires that change what their workspace may have.
-	limited = append(everything[:len(everything):len(everything)], mix{{acquireLimited, 20}, {acquireExclusive, 1}, {drain, 1}}...)
+	limited = append(everything[:len(everything):len(everything)], mix{{acquireLimited, 20}, {setWorkspaceLimits, 4}, {acquireExclusive, 1}, {drain, 1}}...)
 	// failing has dials that fail as often as not.
 	failing = mix{
 		{acquire, 12}, {dialSucceeds, 8}, {dialFailsTransient, 2}, {dialFailsServerDown, 2}, {dialFailsServerFull, 2},
@@ -174,6 +175,14 @@ func someLimits(t *rapid.T) model.Limits {
 	}
 }
 
+// someSoftLimits are some with a soft cap below the other.
+func someSoftLimits(t *rapid.T) model.Limits {
+	limits := someLimits(t)
+	limits.PerWorkspace = rapid.SampledFrom([]int{4, 2, 3, 8}).Draw(t, "hard cap")
+	limits.SoftPerWorkspace = rapid.SampledFrom([]int{1, 2, 3}).Draw(t, "soft cap")
+	return limits
+}
+
 var errDial = errors.New("the dial failed")
 
 // message translates an order. Nil means that there is nothing it could mean now.
@@ -187,8 +196,9 @@ func (o order) message(l *ledger, next uint64) core.Message {
 	case acquireBatch:
 		return core.Acquire{Lease: core.LeaseID(1<<20 - next), Workspace: o.workspace, NoWait: o.pick == 15, Batch: true}
 	case acquireLimited:
-		own := model.WorkspaceLimits{Cap: int32(o.pick % 5), MaxWaiters: int32(o.pick / 5)}
-		return core.Acquire{Lease: core.LeaseID(1<<20 - next), Workspace: o.workspace, Limits: own, Batch: o.pick == 7}
+		return core.Acquire{Lease: core.LeaseID(1<<20 - next), Workspace: o.workspace, Limits: o.limits(), Batch: o.pick == 7}
+	case setWorkspaceLimits:
+		return core.SetWorkspaceLimits{Workspace: o.workspace, Limits: o.limits()}
 	case releaseClean, releaseUnclean, releaseLost:
 		if c := choose(l.in(inUse), o.pick); c != nil {
 			return core.Release{Lease: c.lease, Conn: c.id, Health: core.Health(o.kind - releaseClean)}
@@ -247,6 +257,11 @@ func (o order) message(l *ledger, next uint64) core.Message {
 		return o.stale(l)
 	}
 	return nil
+}
+
+// limits are some of a workspace's own.
+func (o order) limits() model.WorkspaceLimits {
+	return model.WorkspaceLimits{Cap: int32(o.pick % 5), SoftCap: int32(o.pick % 3), MaxWaiters: int32(o.pick / 5)}
 }
 
 // stale translates an order for a message that must change nothing.

@@ -41,6 +41,9 @@ func (r *reference) receive(m core.Message) {
 		r.finishPauses(w)
 	case core.SetLimits:
 		r.setLimits(m)
+	case core.SetWorkspaceLimits:
+		r.workspace(m.Workspace).limits = m.Limits
+		r.shrink(m.Workspace)
 	case core.Drain:
 		r.drain()
 	case core.Tick:
@@ -101,13 +104,8 @@ func (r *reference) acquireNoWait(w *refWorkspace, waiter refWaiter) {
 		r.reject(waiter, r.limitError(w.id, model.WorkspaceLimit))
 		return
 	}
-	before := 0 // it is the last of the interactive ones
-	for i, next := range r.order() {
-		if !next.batch || next.byArrival {
-			before = i + 1
-		}
-	}
-	if before > max(0, r.coming()+r.count(anyWorkspace, refIdle)) {
+	before := slices.IndexFunc(r.order(), func(next refNeedy) bool { return next.refWaiter == waiter })
+	if before >= max(0, r.coming()+r.count(anyWorkspace, refIdle)) {
 		r.reject(waiter, r.limitError(w.id, model.BudgetLimit))
 	}
 }
@@ -232,12 +230,17 @@ func (r *reference) owed(c *refConn, first refWaiter) bool {
 	batch := c.batch
 	c.batch = false
 	defer func() { c.batch = batch }()
-	firstIsBatch := first.batch && r.batchHeld() > 0
+	rank := refFirst
+	switch {
+	case first.batch && r.batchHeld() > 0:
+		rank = refBatch
+	case !first.batch && r.count(c.workspace, anyState) > r.softCapOf(c.workspace):
+		rank = refSurplus
+	}
 	before := 0
 	for _, w := range r.order() {
-		isBatch := w.batch && !w.byArrival
 		older := first.arrived-w.arrived > r.limits.Patience && !r.stays(c)
-		if firstIsBatch && !isBatch || firstIsBatch == isBatch && older {
+		if w.rank < rank || w.rank == rank && older {
 			before++
 		}
 	}

@@ -121,6 +121,18 @@ func (r *reference) capOf(id model.WorkspaceID) int {
 	return r.limits.PerWorkspace
 }
 
+// softCapOf is how many of its connections the workspace need not share.
+func (r *reference) softCapOf(id model.WorkspaceID) int {
+	soft := r.limits.SoftPerWorkspace
+	if own := r.workspace(id).limits.SoftCap; own > 0 {
+		soft = int(own)
+	}
+	if soft <= 0 {
+		return r.capOf(id)
+	}
+	return min(soft, r.capOf(id))
+}
+
 func (r *reference) maxWaiters(id model.WorkspaceID) int {
 	if own := r.workspace(id).limits.MaxWaiters; own > 0 {
 		return int(own)
@@ -187,33 +199,51 @@ func (r *reference) needy(w refWaiter) bool {
 	return before >= 0 && before < r.need(w.workspace, w.batch)
 }
 
+// surplus tells whether the waiter, a needy one, is beyond the workspace's soft cap
+// (rule 10).
+func (r *reference) surplus(w refWaiter) bool {
+	within := max(0, r.softCapOf(w.workspace)-r.count(w.workspace, anyState))
+	return !w.batch && !w.exclusive && r.position(w)-r.cover(w) >= within
+}
+
 // refNeedy is a needy waiter that could be dialed for, given a slot.
 type refNeedy struct {
 	refWaiter
-	byArrival bool // the batch one that is served as if it were interactive
+	rank refRank
 }
 
-// order lists the needy waiters in the order in which they get slots (rule 9).
+// refRank orders the needy waiters, before their arrival does.
+type refRank int
+
+const (
+	refFirst   refRank = iota // interactive, or the batch one that comes by its arrival
+	refSurplus                // beyond a soft cap
+	refBatch
+)
+
+// order lists the needy waiters in the order in which they get slots (rules 9 and 10).
 func (r *reference) order() []refNeedy {
-	var order, batch []refNeedy
+	var order, surplus, batch []refNeedy
 	room := r.batchDialRoom()
 	first := r.batchHeld() == 0
 	for _, w := range r.waiters {
 		switch {
 		case !r.needy(w):
+		case r.surplus(w):
+			surplus = append(surplus, refNeedy{w, refSurplus})
 		case !w.batch:
-			order = append(order, refNeedy{w, false})
+			order = append(order, refNeedy{w, refFirst})
 		case room <= 0:
 		case first:
-			order = append(order, refNeedy{w, true})
+			order = append(order, refNeedy{w, refFirst})
 			first = false
 			room--
 		default:
-			batch = append(batch, refNeedy{w, false})
+			batch = append(batch, refNeedy{w, refBatch})
 			room--
 		}
 	}
-	return append(order, batch...)
+	return slices.Concat(order, surplus, batch)
 }
 
 func (r *reference) demand() int { return len(r.order()) }
@@ -405,7 +435,9 @@ func (r *reference) Stats(now time.Duration) model.BudgetStats {
 	for _, w := range r.workspaces {
 		counts := r.counts(w.id)
 		if counts.Open() > 0 || counts.Waiting > 0 || w.paused {
-			stats.Active = append(stats.Active, model.WorkspaceStats{ID: w.id, Counts: counts, Paused: r.shut(w.id)})
+			stats.Active = append(stats.Active, model.WorkspaceStats{
+				ID: w.id, Counts: counts, Cap: r.capOf(w.id), SoftCap: r.softCapOf(w.id), Paused: r.shut(w.id),
+			})
 		}
 	}
 	slices.SortFunc(stats.Active, func(a, b model.WorkspaceStats) int {

@@ -83,6 +83,9 @@ func (s *State) refuseToQueue(m Acquire, w *workspace) error {
 func (s *State) refuseToWait(w *workspace) error {
 	uncovered := w.cover(interactive).uncovered()
 	ahead := s.demand[interactive] // itself included
+	if w.need[surplus] > 0 {
+		ahead += s.demand[surplus]
+	}
 	if s.demand[batchWork] > 0 && s.batchHeld() == 0 {
 		ahead++ // the one that comes by its arrival
 	}

@@ -9,6 +9,8 @@ type class uint8
 
 const (
 	interactive class = iota
+	// surplus is what interactive waiters need beyond their workspace's soft cap (rule 10).
+	surplus
 	batchWork
 	classes
 )
@@ -60,7 +62,7 @@ func (s *State) batchMayTake(arrived time.Duration, room, others int) bool {
 
 // batchMayTakeIdle is the same for an idle connection, which an interactive waiter may need.
 func (s *State) batchMayTakeIdle(arrived time.Duration) bool {
-	short := min(s.demand[interactive], s.dialRoom()) > max(0, s.coming())
+	short := min(s.demand[interactive]+s.demand[surplus], s.dialRoom()) > max(0, s.coming())
 	return !short && s.batchMayTake(arrived, s.batchRoom(), s.demand[batchWork])
 }
 

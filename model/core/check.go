@@ -179,7 +179,10 @@ func (s *State) checkWorkspaces() error {
 			retired++
 		}
 	}
-	kept := [classes]int{s.needy[interactive].size(), s.needy[batchWork].size()}
+	var kept [classes]int
+	for of := range classes {
+		kept[of] = s.needy[of].size()
+	}
 	if demand != s.demand || needy != kept || ready != s.ready.size() || retries != s.retries.size() {
 		return fmt.Errorf("demand %d of %d workspaces, %d ready, %d retries; kept %d, %d, %d, %d",
 			demand, needy, ready, retries, s.demand, kept, s.ready.size(), s.retries.size())

@@ -92,7 +92,7 @@ func TestCheckSeesWhatIsWrong(t *testing.T) {
 		{`I10: workspace "g" inactive: true, retired: false`, func(s *State) { s.workspaces["g"].listed.remove() }},
 		{`I10: workspace "a" inactive: false, retired: true`, func(s *State) { s.retired.pushBack(&s.workspaces["a"].listed) }},
 		{`workspace "c" has an unanswered pause`, func(s *State) { s.workspaces["c"].Paused = false }},
-		{"demand [2 0] of [2 0] workspaces, 0 ready, 1 retries; kept [3 0], [2 0], 0, 1", func(s *State) { s.demand[interactive]++ }},
+		{"demand [2 0 0] of [2 0 0] workspaces, 0 ready, 1 retries; kept [3 0 0], [2 0 0], 0, 1", func(s *State) { s.demand[interactive]++ }},
 		{"I10: 1 workspaces retired, kept 2, allowed 1024", func(s *State) { s.retired.size++ }},
 		{"I10: 1025 workspaces retired, kept 1025, allowed 1024", func(s *State) {
 			for i := range 1024 {

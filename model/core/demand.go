@@ -5,16 +5,17 @@ package core
 
 // needOf is how many further dials would serve the workspace's waiters of each class now.
 func (s *State) needOf(w *workspace) (need [classes]int) {
-	switch room := max(0, s.capOf(w)-w.open()); {
+	room := max(0, s.capOf(w)-w.open())
+	switch {
 	case w.Backoff.lasts(s.now):
 	case w.exclusive.size > 0 && w.open() == 0:
 		need[interactive] = min(1, room)
 	case w.shut():
 	default:
-		for of := range classes {
-			need[of] = min(w.cover(of).uncovered(), room)
-			room -= need[of]
-		}
+		all := min(w.cover(interactive).uncovered(), room)
+		need[interactive] = min(all, max(0, s.softCapOf(w)-w.open()))
+		need[surplus] = all - need[interactive]
+		need[batchWork] = min(w.cover(batchWork).uncovered(), room-all)
 	}
 	return need
 }
@@ -29,6 +30,11 @@ func (s *State) waitsForRetry(w *workspace) bool {
 func (w *workspace) findFirstNeedy(of class) *node[*waiter] {
 	if w.exclusive.size > 0 {
 		return w.exclusive.head
+	}
+	if of == surplus {
+		c := w.cover(interactive)
+		c.coming += w.need[interactive]
+		return c.firstUncovered()
 	}
 	return w.cover(of).firstUncovered()
 }
@@ -62,7 +68,7 @@ func (s *State) updateNeed(w *workspace) {
 // dialable is how many needy waiters could be dialed for if there were slots and room
 // for dials.
 func (s *State) dialable() int {
-	return s.demand[interactive] + min(s.demand[batchWork], max(0, s.batchDialRoom()))
+	return s.demand[interactive] + s.demand[surplus] + min(s.demand[batchWork], max(0, s.batchDialRoom()))
 }
 
 // nextNeedy returns the workspace whose needy waiter gets the next slot, or nil, and that
@@ -73,6 +79,8 @@ func (s *State) nextNeedy() (w *workspace, of, as class) {
 		return s.needy[batchWork].min(), batchWork, interactive
 	case s.demand[interactive] > 0:
 		return s.needy[interactive].min(), interactive, interactive
+	case s.demand[surplus] > 0:
+		return s.needy[surplus].min(), surplus, surplus
 	case s.demand[batchWork] > 0 && s.batchDialRoom() > 0:
 		return s.needy[batchWork].min(), batchWork, batchWork
 	}

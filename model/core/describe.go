@@ -14,7 +14,7 @@ func DescribeMessage(m Message) string {
 	switch m := m.(type) {
 	case Acquire:
 		return fmt.Sprintf("acquire %d %s%s", m.Lease, m.Workspace, when(m.NoWait, " nowait")+when(m.Exclusive, " exclusive")+when(m.Batch, " batch")+
-			when(m.Limits.Cap != 0, fmt.Sprintf(" cap=%d", m.Limits.Cap))+when(m.Limits.MaxWaiters != 0, fmt.Sprintf(" waiters=%d", m.Limits.MaxWaiters)))
+			describeLimits(m.Limits))
 	case Cancel:
 		return fmt.Sprintf("cancel %d", m.Lease)
 	case Release:
@@ -38,8 +38,15 @@ func DescribeMessage(m Message) string {
 		return fmt.Sprintf("resume %s", m.Workspace)
 	case SetLimits:
 		return fmt.Sprintf("set-limits %d %d", m.Budget, m.PerWorkspace)
+	case SetWorkspaceLimits:
+		return fmt.Sprintf("set-workspace-limits %s%s", m.Workspace, describeLimits(m.Limits))
 	}
 	return strings.ToLower(nameOf(m)) // there is no more to it
+}
+
+func describeLimits(l model.WorkspaceLimits) string {
+	return when(l.Cap != 0, fmt.Sprintf(" cap=%d", l.Cap)) + when(l.SoftCap != 0, fmt.Sprintf(" soft=%d", l.SoftCap)) +
+		when(l.MaxWaiters != 0, fmt.Sprintf(" waiters=%d", l.MaxWaiters))
 }
 
 // DescribeEffect says in a few words what a State wants done.

@@ -6,7 +6,7 @@
 // always give the same effects: a log of (now, message) replays any bug. Package
 // actor runs it. It never decides by ranging over a map.
 //
-//	       Acquire Cancel Release Evict Renew Pause Resume SetLimits Drain
+//	Acquire Cancel Release Evict Renew Pause Resume SetLimits SetWorkspaceLimits Drain
 //	                                 |
 //	DialSucceeded DialFailed Closed  v         Tick
 //	----------------------------> State <----------------
@@ -44,7 +44,7 @@
 //	need = 1 when it has an exclusive waiter, no connection and no back-off,
 //	     = 0 when held back, else max(0, min(waiters - dialing, cap - open))
 //
-// with cap = what the workspace's last Acquire says, or else Limits.PerWorkspace, and
+// with cap = what the workspace's own limits say, or else Limits.PerWorkspace, and
 // open = dialing + idle + in use + closing. Its needy waiters are the
 // first `need` uncovered ones. The demand is the sum of all needs.
 //
@@ -126,6 +126,13 @@
 //	    A connection is cold until an interactive lease has used it, if it was dialed for
 //	    a batch waiter. Cold ones are evicted (rule 4) and closed before all
 //	    others, and lent after them: batch work does not displace what is in use.
+//	10. A workspace's soft cap is what its own limits say, or else
+//	    Limits.SoftPerWorkspace, but at most its cap; with neither it is the cap. What it
+//	    needs beyond max(0, soft cap - open) is surplus. Surplus waiters follow the other
+//	    interactive ones, and the batch one that comes by its arrival, in rules 3 and 4,
+//	    and go before the other batch ones. In rule 2 a connection of a workspace that has
+//	    more open than its soft cap goes to any of those that a surplus waiter follows
+//	    instead, however late they came and however long it has been open.
 //
 // # Invariants
 //
@@ -146,7 +153,8 @@
 //	I8  Within a workspace grants are first-in first-out. Across workspaces a
 //	    needy waiter that no slot is coming for is never passed over by a
 //	    hand-off to one that arrived later by more than Patience, while a dial
-//	    for it could start, unless that connection stays (rule 2).
+//	    for it could start, unless that connection stays (rule 2), or only that
+//	    one is within its soft cap (rule 10).
 //	I9  After Drain there is no Dial and no Grant, and Drained comes once, when
 //	    the last slot is free.
 //	I10 Memory is bounded by the budget, the waiters, the paused workspaces and

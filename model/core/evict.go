@@ -85,6 +85,18 @@ func (s *State) capOf(w *workspace) int {
 	return s.limits.PerWorkspace
 }
 
+// softCapOf is how many of them it need not share (rule 10).
+func (s *State) softCapOf(w *workspace) int {
+	soft := s.limits.SoftPerWorkspace
+	if w.Limits.SoftCap > 0 {
+		soft = int(w.Limits.SoftCap)
+	}
+	if most := s.capOf(w); soft <= 0 || soft > most {
+		return most
+	}
+	return soft
+}
+
 // maxWaiters is how many of its interactive acquires may wait.
 func (s *State) maxWaiters(w *workspace) int {
 	if w.Limits.MaxWaiters > 0 {

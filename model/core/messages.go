@@ -132,6 +132,12 @@ type Resume struct{ Workspace model.WorkspaceID }
 // SetLimits changes the budget and the cap for each workspace.
 type SetLimits struct{ Budget, PerWorkspace int }
 
+// SetWorkspaceLimits changes the limits of one workspace, until its next Acquire says others.
+type SetWorkspaceLimits struct {
+	Workspace model.WorkspaceID
+	Limits    model.WorkspaceLimits
+}
+
 // Drain rejects all waiters, closes what is idle, and closes the rest as it
 // comes home. Drained follows when the last slot is free.
 type Drain struct{}
@@ -151,8 +157,11 @@ func (m Renew) names() (model.WorkspaceID, ConnID, LeaseID)         { return m.W
 func (m Pause) names() (model.WorkspaceID, ConnID, LeaseID)         { return m.Workspace, 0, 0 }
 func (m Resume) names() (model.WorkspaceID, ConnID, LeaseID)        { return m.Workspace, 0, 0 }
 func (SetLimits) names() (model.WorkspaceID, ConnID, LeaseID)       { return "", 0, 0 }
-func (Drain) names() (model.WorkspaceID, ConnID, LeaseID)           { return "", 0, 0 }
-func (Tick) names() (model.WorkspaceID, ConnID, LeaseID)            { return "", 0, 0 }
+func (m SetWorkspaceLimits) names() (model.WorkspaceID, ConnID, LeaseID) {
+	return m.Workspace, 0, 0
+}
+func (Drain) names() (model.WorkspaceID, ConnID, LeaseID) { return "", 0, 0 }
+func (Tick) names() (model.WorkspaceID, ConnID, LeaseID)  { return "", 0, 0 }
 
 // Effect is what a State wants done. The effects are the types of this package
 // that have the unexported method.

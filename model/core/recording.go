@@ -45,7 +45,7 @@ var readers = map[string]func([]byte) (Message, error){
 	"Acquire": read[Acquire], "Cancel": read[Cancel], "Release": read[Release], "Reclaim": read[Reclaim],
 	"DialSucceeded": read[DialSucceeded], "DialFailed": read[DialFailed], "Closed": read[Closed],
 	"Evict": read[Evict], "Renew": read[Renew], "Pause": read[Pause], "Resume": read[Resume],
-	"SetLimits": read[SetLimits], "Drain": read[Drain], "Tick": read[Tick],
+	"SetLimits": read[SetLimits], "SetWorkspaceLimits": read[SetWorkspaceLimits], "Drain": read[Drain], "Tick": read[Tick],
 }
 
 func read[M Message](data []byte) (Message, error) {

@@ -111,9 +111,9 @@ const (
 
 // owedElsewhere returns the waiter for whom the connection's slot must leave the first
 // waiter's workspace, or nil: one of another workspace that goes before that one and that
-// no slot is coming for, if a slot more could be used for a dial at once. An interactive
-// one goes before any batch one; else it must be older by more than Patience, and the
-// connection may move.
+// no slot is coming for, if a slot more could be used for a dial at once. One of a class
+// before that of the first waiter goes before it; of the same class it must be older by
+// more than Patience, and the connection may move.
 func (s *State) owedElsewhere(c *conn, first *waiter) *waiter {
 	coming := max(0, s.coming())
 	if s.dialRoom() <= coming {
@@ -124,8 +124,11 @@ func (s *State) owedElsewhere(c *conn, first *waiter) *waiter {
 	s.charge(c, false)
 	defer s.charge(c, batch)
 	firstClass := interactive
-	if first.Batch && s.batchHeld() > 0 {
+	switch {
+	case first.Batch && s.batchHeld() > 0:
 		firstClass = batchWork
+	case !first.Batch && c.workspace.open() > s.softCapOf(c.workspace):
+		firstClass = surplus
 	}
 	for wt, of := range s.needyInOrder {
 		switch {

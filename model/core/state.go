@@ -194,7 +194,7 @@ type workspaceFacts struct {
 	// Renewed is the last connection dialed before the last Renew or Pause.
 	// Invariant (I11): no connection up to it is idle.
 	Renewed ConnID `json:",omitzero"`
-	// Limits are those that came with its last Acquire but exclusive ones.
+	// Limits are those that came last, with an Acquire or for themselves.
 	Limits model.WorkspaceLimits `json:",omitzero"`
 	// Backoff is that of its dials.
 	Backoff backoff
@@ -281,6 +281,10 @@ func (s *State) Step(now time.Duration, m Message) []Effect {
 		s.resume(m)
 	case SetLimits:
 		s.setLimits(m)
+	case SetWorkspaceLimits:
+		w := s.lookup(m.Workspace)
+		s.setWorkspaceLimits(w, m.Limits)
+		s.reindex(w)
 	case Drain:
 		s.drain()
 	case Reclaim:

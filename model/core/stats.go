@@ -32,6 +32,8 @@ func (s *State) Stats(now time.Duration) model.BudgetStats {
 		st.Active = append(st.Active, model.WorkspaceStats{
 			ID:        w.ID,
 			Counts:    countsOf(&w.counts, w.waiting()),
+			Cap:       s.capOf(w),
+			SoftCap:   s.softCapOf(w),
 			LastUsed:  now - w.LastUsed,
 			Dials:     w.Dials,
 			Evictions: w.Evictions,

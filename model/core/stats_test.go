@@ -43,10 +43,10 @@ func TestStatsTellTheWholeStory(t *testing.T) {
 		},
 		LongestWait: 8 * ms,
 		Active: []model.WorkspaceStats{ // d is gone
-			{ID: "a", Counts: model.Counts{InUse: 1}, LastUsed: 20 * ms, Dials: 1},
-			{ID: "b", Counts: model.Counts{InUse: 1}, LastUsed: 15 * ms, Dials: 1},
-			{ID: "c", Counts: model.Counts{Closing: 1}, LastUsed: 25 * ms, Dials: 1, Evictions: 1},
-			{ID: "e", Counts: model.Counts{Waiting: 1}, LastUsed: 9 * ms, Paused: true},
+			{ID: "a", Counts: model.Counts{InUse: 1}, Cap: 2, SoftCap: 2, LastUsed: 20 * ms, Dials: 1},
+			{ID: "b", Counts: model.Counts{InUse: 1}, Cap: 2, SoftCap: 2, LastUsed: 15 * ms, Dials: 1},
+			{ID: "c", Counts: model.Counts{Closing: 1}, Cap: 2, SoftCap: 2, LastUsed: 25 * ms, Dials: 1, Evictions: 1},
+			{ID: "e", Counts: model.Counts{Waiting: 1}, Cap: 2, SoftCap: 2, LastUsed: 9 * ms, Paused: true},
 		},
 	}
 	if !reflect.DeepEqual(got, want) {
