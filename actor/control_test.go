@@ -343,15 +343,15 @@ func TestTheLimitsOfAWorkspaceHoldAtOnce(t *testing.T) {
 		if err := w.SetWorkspaceLimits(background, first, "a", model.WorkspaceLimits{Cap: 1}); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(time.Second)
-		w.counts(model.Counts{Idle: 1})
+		w.happened("dial a", "opened a", "dial a", "opened a", "dial a", "opened a", "close a shrink", "close a shrink")
 		lease := w.acquire("b")
 		w.acquire("b")
+		time.Sleep(time.Second)
+		w.server.since()
 		if err := w.SetWorkspaceLimits(background, first, "b", model.WorkspaceLimits{Cap: 1}); err != nil {
 			t.Fatal(err)
 		}
 		lease.Release(core.Clean) // closed, and not left in a seat
-		time.Sleep(time.Second)
-		w.counts(model.Counts{Idle: 1, InUse: 1})
+		w.happened("close b shrink")
 	})
 }

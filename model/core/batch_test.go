@@ -254,3 +254,15 @@ func TestStatsAndWaitingTellOfBatchWork(t *testing.T) {
 		t.Errorf("behind an interactive one: %+v", w)
 	}
 }
+
+// The idle connection that was meant for a batch waiter makes room for somebody else, and
+// the waiter needs a slot in its place.
+func TestABatchWaiterWhoseConnectionIsEvictedGetsAnotherSlot(t *testing.T) {
+	s := startBatch(t, 2, 0.5)
+	s.batchLent(1, "b")
+	s.at(0, release(1, 1))
+	s.parked(2, "d")
+	s.Step(0, acquire(3, "c"))
+	s.Step(0, forBatch(5, "b"))
+	s.at(0, Reclaim{}, "close 1 b make_room for c", "close 2 d make_room for b", "wake 100ms")
+}

@@ -18,19 +18,29 @@ func (s *State) reclaim() {
 	for n := s.excess(); n > 0 && lru.size() > 0; n-- {
 		s.close(lru.min(), model.Shrink)
 	}
-	wanted := s.wanted()
-	served := 0 // the waiters that a slot is coming for
-	for wt := range s.needyInOrder {
-		if served++; served > wanted {
+	for lru.size() > 0 {
+		wt := s.firstWithoutSlot()
+		if wt == nil {
 			return
 		}
-		for s.coming() < served {
-			if lru.size() == 0 {
-				return
-			}
-			s.closeFor(lru.min(), model.MakeRoom, wt.workspace.ID)
+		s.closeFor(lru.min(), model.MakeRoom, wt.workspace.ID) // which may have been meant for a batch waiter
+	}
+}
+
+// firstWithoutSlot is the first needy waiter that could be dialed for now and that no slot
+// is coming for, or nil.
+func (s *State) firstWithoutSlot() *waiter {
+	wanted, coming := s.wanted(), s.coming()
+	n := 0
+	for wt := range s.needyInOrder {
+		switch n++; {
+		case n > wanted:
+			return nil
+		case n > coming:
+			return wt
 		}
 	}
+	return nil
 }
 
 // excess is by how many the open connections that are not closing exceed the
