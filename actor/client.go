@@ -89,7 +89,7 @@ type Wait struct {
 func (s *Supervisor) Acquire(ctx context.Context, share ShareIndex, id model.WorkspaceID, wait Wait) (Lease, error) {
 	switch {
 	case ctx.Err() != nil:
-		return Lease{}, acquireError(id, ended(ctx))
+		return Lease{}, acquireError(id, Ended(ctx))
 	case wait.AtMost < 0:
 		return Lease{}, acquireError(id, model.ErrAcquireTimeout)
 	}
@@ -141,7 +141,7 @@ func (s *Supervisor) Active(share ShareIndex, id model.WorkspaceID) bool {
 func (s *Supervisor) giveUp(ctx context.Context, c *call) (Lease, error) {
 	cause := model.ErrAcquireTimeout
 	if ctx.Err() != nil {
-		cause = ended(ctx)
+		cause = Ended(ctx)
 	}
 	s.post(c.share, core.Cancel{Lease: c.message.Lease})
 	id := c.message.Workspace
@@ -152,7 +152,7 @@ func (s *Supervisor) giveUp(ctx context.Context, c *call) (Lease, error) {
 		return r.lease, nil
 	case r.err == nil:
 		r.lease.Release(core.Clean)
-		return Lease{}, acquireError(id, ended(ctx))
+		return Lease{}, acquireError(id, Ended(ctx))
 	case limited:
 		limit.Cause = cause
 		return Lease{}, limit
@@ -176,8 +176,8 @@ func acquireError(id model.WorkspaceID, err error) error {
 	return fmt.Errorf("acquire workspace %q: %w", id, err)
 }
 
-// ended is why ctx is done: its error, and its cause where that says more.
-func ended(ctx context.Context) error {
+// Ended is why ctx is done: its error, and its cause where that says more.
+func Ended(ctx context.Context) error {
 	err, cause := ctx.Err(), context.Cause(ctx)
 	if errors.Is(cause, err) {
 		return cause

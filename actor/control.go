@@ -189,7 +189,7 @@ func (s *Supervisor) Drain(ctx context.Context) error {
 	}
 	return fmt.Errorf("drain: %d connections are in use, %d idle, %d dialing, %d closing; "+
 		"those in use close when they are released, and the draining goes on: %w",
-		open.InUse, open.Idle, open.Dialing, open.Closing, ended(ctx))
+		open.InUse, open.Idle, open.Dialing, open.Closing, Ended(ctx))
 }
 
 // drain begins with the first share; the others follow.

@@ -36,7 +36,7 @@ func await[T any](ctx context.Context, s *Supervisor, asked, pending string, ans
 		return answer, nil
 	case <-s.stopped:
 	case <-ctx.Done():
-		err = fmt.Errorf("%s: %s: %w", asked, pending, ended(ctx))
+		err = fmt.Errorf("%s: %s: %w", asked, pending, Ended(ctx))
 	}
 	select {
 	case <-s.stopped: // and with it every connection is closed

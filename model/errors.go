@@ -148,7 +148,8 @@ type DialError struct {
 	WorkspaceID WorkspaceID
 	Kind        FailureKind
 	// Attempts is how many dials in a row have failed; 0: nothing was dialed, because
-	// the server's catalogue says that it would be refused.
+	// the server's catalogue says that it would be refused, or the resolver does not say
+	// which database is to be dialed.
 	Attempts int
 	// Err is the last failure. It holds no password and no DSN.
 	Err error

@@ -60,6 +60,7 @@ func (m *Manager) hasDatabase(ctx context.Context, name string) (bool, error) {
 // resume ends a pause; nothing is paused after Close.
 func (m *Manager) resume(ctx context.Context, id model.WorkspaceID) error {
 	m.catalogue.changes.Add(1)
+	m.resolver.forget(id)
 	if err := m.supervisor.Resume(ctx, workspaceShare, id); !errors.Is(err, model.ErrClosed) {
 		return err
 	}

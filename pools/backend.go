@@ -36,7 +36,10 @@ type backend struct {
 	// has none but BeforeConnect.
 	workspace   model.WorkspaceID
 	managersOwn bool
-	password    string // of the login; it is never shown
+	// place is where it was dialed; asOf is when that was last known to be right, the
+	// holder's, and zero without a resolver.
+	place    place
+	password string // of the login; it is never shown
 	// bare: the session was reset, and lacks what AfterConnect did to it.
 	bare bool
 	// dirty: the session was lent to a user and has not been reset since.

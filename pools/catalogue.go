@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/tenantpool/tenantpool/actor"
 	"github.com/tenantpool/tenantpool/model"
 )
 
@@ -28,28 +29,43 @@ func (m *Manager) admit(ctx context.Context, id model.WorkspaceID, deadline time
 	if m.supervisor.Active(workspaceShare, id) {
 		return nil
 	}
-	name, err := m.naming(id)
-	if err != nil {
-		return fmt.Errorf("acquire: %w", err)
-	}
 	changes := m.catalogue.changes.Load()
 	asking, stop := context.WithDeadline(ctx, deadline)
-	refused, _ := m.catalogue.ask(asking, name)
-	stop()
-	if refused == nil {
+	defer stop()
+	failed := m.lookFor(asking, id)
+	if failed == nil && ctx.Err() == nil {
 		return nil
 	}
 	// A paused workspace keeps its waiters: its database is being restored. If its
 	// pause ended, or it was created, since the question, the answer is too old.
 	paused := m.supervisor.Paused(workspaceShare, id)
-	if paused || m.catalogue.changes.Load() != changes {
+	switch {
+	case failed == nil:
+		return fmt.Errorf("acquire workspace %q: its context ended while the server was asked whether there is its database, and before a connection was: %w",
+			id, actor.Ended(ctx))
+	case paused, m.catalogue.changes.Load() != changes:
 		return nil
 	}
-	failed := &model.DialError{WorkspaceID: id, Kind: refused.kind, Err: refused}
 	m.catalogue.log.warn("Workspace refused", func() []any {
 		return []any{"workspace_id", id, "error", failed.Error()}
 	})
 	return failed
+}
+
+// lookFor returns why the workspace's database cannot be dialed, or nil if it can, or if ctx
+// ended before that was known.
+func (m *Manager) lookFor(ctx context.Context, id model.WorkspaceID) error {
+	p, err := m.placeOf(ctx, id)
+	if ctx.Err() != nil {
+		return nil //nolint:nilerr // its time is over, whatever the resolver says
+	}
+	if err != nil {
+		return unresolved(id, err)
+	}
+	if refused, _ := m.catalogue.ask(ctx, p.database); refused != nil {
+		return &model.DialError{WorkspaceID: id, Kind: refused.kind, Err: refused}
+	}
+	return nil
 }
 
 // known returns an error that wraps model.ErrNoWorkspace if there is nothing to steer:
@@ -58,8 +74,7 @@ func (m *Manager) admit(ctx context.Context, id model.WorkspaceID, deadline time
 // model.ErrNotKnown; it is nil if the server answers, and cannot tell. It asks even if
 // ctx is done: a stranger cannot be paused by a caller who does not wait.
 func (m *Manager) known(ctx context.Context, id model.WorkspaceID) error {
-	name, err := m.naming(id)
-	if err != nil {
+	if err := m.valid(id); err != nil {
 		return err
 	}
 	if m.supervisor.Active(workspaceShare, id) || m.supervisor.Paused(workspaceShare, id) {
@@ -67,10 +82,16 @@ func (m *Manager) known(ctx context.Context, id model.WorkspaceID) error {
 	}
 	asking, stop := context.WithTimeout(context.WithoutCancel(ctx), 2*lookAtMost) // one query may be under way already
 	defer stop()
-	refused, err := m.catalogue.ask(asking, name)
+	p, err := m.placeOf(asking, id)
+	var refused *dialFailure
+	if err == nil {
+		refused, err = m.catalogue.ask(asking, p.database)
+	}
 	switch {
+	case errors.Is(err, model.ErrNoWorkspace), errors.As(err, new(*model.WorkspaceIDError)):
+		return err
 	case refused != nil && refused.Is(model.ErrNoWorkspace):
-		return fmt.Errorf("workspace %q: %w (%q)", id, model.ErrNoWorkspace, name)
+		return fmt.Errorf("workspace %q: %w (%q)", id, model.ErrNoWorkspace, p.database)
 	case errors.Is(err, model.ErrClosed):
 		return err
 	case err != nil && !cannotTell(err):
@@ -179,7 +200,7 @@ func (c *catalogue) run() {
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
 	var (
-		known       recentNames
+		known       recent[string, struct{}]
 		asked, next []question // of the query under way, and of the one after it
 		found       = make(chan findings, 1)
 		silentUntil time.Time
@@ -188,8 +209,9 @@ func (c *catalogue) run() {
 	for {
 		select {
 		case q := <-c.asked:
+			_, there := known.get(q.name)
 			switch {
-			case known.has(q.name):
+			case there:
 				q.answer <- answer{}
 			case time.Now().Before(silentUntil):
 				q.answer <- answer{err: silence}
@@ -208,7 +230,7 @@ func (c *catalogue) run() {
 			}
 			for _, q := range asked {
 				if f.err == nil && f.refused[q.name] == nil {
-					known.add(q.name)
+					known.add(q.name, struct{}{})
 				}
 				q.answer <- answer{f.refused[q.name], f.err}
 			}
@@ -237,32 +259,34 @@ func namesOf(questions []question) []string {
 	return names
 }
 
-// recentNames remembers the names that exist and were asked for last: between one
-// and two generations of them. Its zero value is empty.
-type recentNames struct{ young, old map[string]struct{} }
+// recent remembers what was added or asked for last: between one and two generations of
+// it. Its zero value is empty.
+type recent[K comparable, V any] struct{ young, old map[K]V }
 
-// namesRemembered is how many names a generation has.
-const namesRemembered = 2048
+// generation is how much of it a generation has.
+const generation = 2048
 
-func (r *recentNames) has(name string) bool {
-	_, young := r.young[name]
-	_, old := r.old[name]
-	if old && !young {
-		r.add(name)
+func (r *recent[K, V]) get(key K) (V, bool) {
+	if v, ok := r.young[key]; ok {
+		return v, true
 	}
-	return young || old
+	v, ok := r.old[key]
+	if ok {
+		r.add(key, v)
+	}
+	return v, ok
 }
 
-func (r *recentNames) add(name string) {
-	if r.young == nil || len(r.young) == namesRemembered {
-		r.young, r.old = make(map[string]struct{}), r.young
+func (r *recent[K, V]) add(key K, v V) {
+	if r.young == nil || len(r.young) == generation {
+		r.young, r.old = make(map[K]V), r.young
 	}
-	r.young[name] = struct{}{}
+	r.young[key] = v
 }
 
-func (r *recentNames) remove(name string) {
-	delete(r.young, name)
-	delete(r.old, name)
+func (r *recent[K, V]) remove(key K) {
+	delete(r.young, key)
+	delete(r.old, key)
 }
 
 // askDatabases asks what the server asks itself at a login.

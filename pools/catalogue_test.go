@@ -267,6 +267,26 @@ func TestTheAcquireTimeoutBoundsTheWaitForTheCatalogue(t *testing.T) {
 	}
 }
 
+// On a full budget too: the connection was not what was waited for.
+func TestAnAcquireThatEndsWhileTheCatalogueIsAskedSaysSo(t *testing.T) {
+	m := open(t, config(20))
+	asked, answers := make(chan struct{}), make(chan struct{})
+	pools.ReplaceCatalogue(m.Manager, func(context.Context, []string) ([]string, error) {
+		close(asked)
+		<-answers // not before the acquire has ended
+		return nil, nil
+	})
+	defer close(answers)
+	ctx, stop := context.WithCancel(t.Context())
+	go func() { <-asked; stop() }()
+	var dial *model.DialError
+	err := m.Workspace("w0").Ping(ctx)
+	if !errors.Is(err, context.Canceled) || errors.As(err, &dial) || !strings.Contains(err.Error(), `"w0"`) ||
+		!strings.Contains(err.Error(), "while the server was asked whether there is its database") {
+		t.Error(err)
+	}
+}
+
 func TestTheCatalogueRemembersABoundedNumberOfNames(t *testing.T) {
 	var names pools.RecentNames
 	for i := range 100_000 {

@@ -44,6 +44,7 @@ func (m *Manager) Resume(ctx context.Context, id model.WorkspaceID) error {
 		return fmt.Errorf("resume: %w", err)
 	}
 	m.catalogue.changes.Add(1)
+	m.resolver.forget(id)
 	return m.supervisor.Resume(ctx, workspaceShare, id)
 }
 
@@ -58,7 +59,7 @@ func (m *Manager) Resume(ctx context.Context, id model.WorkspaceID) error {
 // no other bound), and then until f returns. The error is f's, or one of Acquire's,
 // or wraps model.ErrInUse when ctx ended while leases of others were out.
 func (m *Manager) Exclusive(ctx context.Context, id model.WorkspaceID, f func(*Conn) error) error {
-	if _, err := m.naming(id); err != nil {
+	if err := m.valid(id); err != nil {
 		return fmt.Errorf("exclusive: %w", err)
 	}
 	if err := m.admit(ctx, id, time.Now().Add(m.config.DialTimeout)); err != nil {
@@ -101,12 +102,14 @@ func (m *Manager) Renew(ctx context.Context, id model.WorkspaceID) (closed int, 
 		return 0, fmt.Errorf("renew: %w", err)
 	}
 	m.types.forget(id)
+	m.resolver.forget(id)
 	return m.supervisor.Renew(ctx, workspaceShare, id)
 }
 
 // RenewAll is Renew for all workspaces and the system database.
 func (m *Manager) RenewAll(ctx context.Context) (closed int, err error) {
 	m.types.forget()
+	m.resolver.forget()
 	return m.supervisor.RenewAll(ctx)
 }
 

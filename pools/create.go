@@ -25,7 +25,7 @@ import (
 // database, the init's error, and otherwise is one of Acquire's. When ctx is done while
 // leases of the workspace to copy are out, it wraps ctx.Err().
 func (m *Manager) CreateWorkspace(ctx context.Context, id model.WorkspaceID, opts ...model.CreateOption) error {
-	c, err := m.creation(id, opts)
+	c, err := m.creation(ctx, id, opts)
 	if err != nil {
 		return fmt.Errorf("create workspace: %w", err)
 	}
@@ -34,6 +34,7 @@ func (m *Manager) CreateWorkspace(ctx context.Context, id model.WorkspaceID, opt
 	}
 	m.catalogue.changes.Add(1)
 	m.types.forget(id)
+	m.resolver.forget(id)
 	// Created is created: ctx may end now.
 	ctx, stop := afterwards(ctx)
 	defer stop()
@@ -66,12 +67,12 @@ type creation struct {
 	init     withInit
 }
 
-func (m *Manager) creation(id model.WorkspaceID, opts []model.CreateOption) (*creation, error) {
-	name, err := m.naming(id)
+func (m *Manager) creation(ctx context.Context, id model.WorkspaceID, opts []model.CreateOption) (*creation, error) {
+	err := m.valid(id)
 	if err != nil {
 		return nil, err
 	}
-	c := &creation{m: m, id: id, name: name}
+	c := &creation{m: m, id: id}
 	for _, opt := range opts {
 		template := c.template
 		switch opt := opt.(type) {
@@ -79,7 +80,7 @@ func (m *Manager) creation(id model.WorkspaceID, opts []model.CreateOption) (*cr
 			c.template, err = string(opt), mayBeTemplate(string(opt), m.config.SystemDatabase)
 		case model.FromWorkspace:
 			c.source = model.WorkspaceID(opt)
-			c.template, err = m.naming(c.source)
+			c.template, err = m.databaseNow(ctx, c.source)
 		case withInit:
 			if opt == nil || c.init != nil {
 				return nil, fmt.Errorf("workspace %q: WithInit takes one function that is not nil", id)
@@ -118,6 +119,23 @@ func (c *creation) create(ctx context.Context) error {
 		return err
 	}
 	defer end()
+	if c.m.table == nil {
+		c.name, err = c.m.databaseNow(ctx, c.id)
+	} else {
+		c.name, err = c.m.table.assign(ctx, c.id)
+	}
+	if err != nil {
+		return err
+	}
+	if err := c.createNamed(ctx); err != nil || c.m.table == nil {
+		return err
+	}
+	ctx, stop := context.WithTimeout(context.WithoutCancel(ctx), inUseAtMost)
+	defer stop()
+	return c.m.table.confirm(ctx, c.id, c.name)
+}
+
+func (c *creation) createNamed(ctx context.Context) error {
 	if c.init == nil {
 		return c.createDatabase(ctx, c.name)
 	}

@@ -3,6 +3,7 @@ package pools
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -26,11 +27,12 @@ type dialer struct {
 	config *template // its Database is replaced
 	// provider is asked whom to log in as; nil: the template says it.
 	provider *provider
-	naming   Naming
-	timeout  time.Duration
-	closer   *closer
-	log      *dialLog
-	traced   bool // see backend
+	// placeOf is where the database of a workspace is.
+	placeOf func(context.Context, model.WorkspaceID) (place, error)
+	timeout time.Duration
+	closer  *closer
+	log     *dialLog
+	traced  bool // see backend
 	// leftovers are those of an earlier run, if there are any.
 	leftovers *atomic.Pointer[leftovers]
 	// failed is told of a database that cannot be dialed.
@@ -94,11 +96,15 @@ func (d *dialer) Dial(calledOff context.Context, id model.WorkspaceID) (actor.Co
 	if left := d.leftovers.Load().of(id); left != nil {
 		return left, nil
 	}
-	workspace, database, err := d.place(id)
+	workspace, at, err := d.place(calledOff, id)
 	if err != nil {
-		return nil, &dialFailure{kind: model.Permanent, err: err}
+		kind := model.Transient
+		if errors.Is(err, model.ErrNoWorkspace) || errors.As(err, new(*model.WorkspaceIDError)) {
+			kind = model.Permanent
+		}
+		return nil, &dialFailure{kind: kind, err: err}
 	}
-	b, err := d.login(calledOff, workspace, database)
+	b, err := d.login(calledOff, workspace, at)
 	if err == nil {
 		d.unanswered.heard(nil)
 		d.log.succeeded()
@@ -117,7 +123,7 @@ func (d *dialer) Dial(calledOff context.Context, id model.WorkspaceID) (actor.Co
 		failure = &dialFailure{kind: model.Transient, err: briefly(err)}
 	} else {
 		if failure.kind == model.Permanent {
-			d.failed(database)
+			d.failed(at.database)
 		}
 		d.unanswered.heard(failure)
 		d.log.failed(id, failure)
@@ -133,8 +139,8 @@ func (d *dialer) Dial(calledOff context.Context, id model.WorkspaceID) (actor.Co
 
 // login returns the backend also with an error, as far as it got. The hooks have times of
 // their own; the rest has the dialer's timeout in all.
-func (d *dialer) login(calledOff context.Context, id model.WorkspaceID, database string) (*backend, error) {
-	b := &backend{network: &network{}, closer: d.closer, traced: d.traced, workspace: id, managersOwn: id == managersOwn}
+func (d *dialer) login(calledOff context.Context, id model.WorkspaceID, at place) (*backend, error) {
+	b := &backend{network: &network{}, closer: d.closer, traced: d.traced, workspace: id, place: at, managersOwn: id == managersOwn}
 	if d.closer.system {
 		b.workspace = ""
 	}
@@ -148,7 +154,7 @@ func (d *dialer) login(calledOff context.Context, id model.WorkspaceID, database
 		return b, err
 	}
 	left := d.timeout - time.Since(began)
-	config.Database = database
+	config.Database = at.database
 	config.DialFunc = (&net.Dialer{}).DialContext
 	b.password = config.Password
 	if err := d.beforeConnect(calledOff, b, config); err != nil {

@@ -2,6 +2,7 @@ package pools
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -29,11 +30,10 @@ import (
 // when there is no database, or a *model.SQLError when the server refuses or others are
 // connected (SQLSTATE 55006); and otherwise is one of Acquire's.
 func (m *Manager) DropWorkspace(ctx context.Context, id model.WorkspaceID, opts ...model.DropOption) error {
-	name, err := m.naming(id)
-	if err != nil {
+	if err := m.valid(id); err != nil {
 		return fmt.Errorf("drop workspace: %w", err)
 	}
-	if err := m.drop(ctx, id, name, opts); err != nil {
+	if err := m.drop(ctx, id, opts); err != nil {
 		return fmt.Errorf("drop workspace %q: %w", id, err)
 	}
 	// What has no database has no pause either.
@@ -42,7 +42,7 @@ func (m *Manager) DropWorkspace(ctx context.Context, id model.WorkspaceID, opts 
 	return m.resume(after, id)
 }
 
-func (m *Manager) drop(ctx context.Context, id model.WorkspaceID, name string, opts []model.DropOption) error {
+func (m *Manager) drop(ctx context.Context, id model.WorkspaceID, opts []model.DropOption) error {
 	force := false
 	for _, opt := range opts {
 		if opt != model.Force {
@@ -55,6 +55,10 @@ func (m *Manager) drop(ctx context.Context, id model.WorkspaceID, name string, o
 		return fmt.Errorf("nothing was dropped: %w", err)
 	}
 	defer end()
+	name, err := m.databaseNow(ctx, id)
+	if err != nil {
+		return fmt.Errorf("nothing was dropped: %w", err)
+	}
 	tried := false
 	err = m.alone(ctx, func() error {
 		drop := "DROP DATABASE " + pgx.Identifier{name}.Sanitize()
@@ -66,17 +70,30 @@ func (m *Manager) drop(ctx context.Context, id model.WorkspaceID, name string, o
 		tried = true
 		err := m.administer(ctx, drop)
 		if hasCode(err, pgerrcode.InvalidCatalogName) {
-			return fmt.Errorf("%w (%q)", model.ErrNoWorkspace, name)
+			err = fmt.Errorf("%w (%q)", model.ErrNoWorkspace, name)
+		} else if err != nil {
+			return err
 		}
-		if err == nil {
-			m.noteGone(id, name)
-		}
-		return err
+		m.noteGone(id, name)
+		return errors.Join(err, m.releaseRow(ctx, id, name))
 	}, id)
 	if err != nil && !tried {
 		return fmt.Errorf("nothing was dropped: %w", err)
 	}
 	return err
+}
+
+// releaseRow deletes the row of a workspace whose database is gone, if there is a table.
+func (m *Manager) releaseRow(ctx context.Context, id model.WorkspaceID, database string) error {
+	if m.table == nil || database == "" {
+		return nil
+	}
+	ctx, stop := afterwards(ctx)
+	defer stop()
+	if err := m.table.release(ctx, id, database); err != nil {
+		return fmt.Errorf("its database is gone, but its row is not deleted; drop it again for that: %w", err)
+	}
+	return nil
 }
 
 // noteGone is called when a workspace's database does not exist any more, and before

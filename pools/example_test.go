@@ -182,6 +182,54 @@ func ExampleWithNaming() {
 	// Output: shop_ws_customer-42 <nil>
 }
 
+// A table of the system database says which database is whose.
+func ExampleWithWorkspaceTable() {
+	ctx := context.Background()
+	manager, err := pools.Open(ctx, exampleConfig(), pools.WithWorkspaceTable("customers"), pools.WithLogger(nil))
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer manager.Close(ctx)
+	_, err = manager.System().Exec(ctx, `
+		CREATE TABLE IF NOT EXISTS customers (workspace_id text COLLATE "C" PRIMARY KEY, database text NOT NULL UNIQUE);
+		INSERT INTO customers VALUES ('acme', 'shop_ws_customer-42') ON CONFLICT DO NOTHING`)
+	if err != nil {
+		log.Fatal(err)
+	}
+
+	var database string
+	err = manager.Workspace("acme").QueryRow(ctx, `SELECT current_database()`).Scan(&database)
+	fmt.Println(database, err)
+	err = manager.Workspace("globex").Ping(ctx)
+	fmt.Println(errors.Is(err, model.ErrNoWorkspace))
+	// Output:
+	// shop_ws_customer-42 <nil>
+	// true
+}
+
+// A function says which database is whose, for example because another service knows.
+func ExampleWithResolver() {
+	ctx := context.Background()
+	known := map[model.WorkspaceID]string{"acme": "shop_ws_customer-42"} // somewhere else
+	resolver := func(_ context.Context, id model.WorkspaceID) (string, error) {
+		database, ok := known[id]
+		if !ok {
+			return "", fmt.Errorf("customer %q: %w", id, model.ErrNoWorkspace)
+		}
+		return database, nil
+	}
+	manager, err := pools.Open(ctx, exampleConfig(), pools.WithResolver(resolver), pools.WithLogger(nil))
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer manager.Close(ctx)
+
+	var database string
+	err = manager.Workspace("acme").QueryRow(ctx, `SELECT current_database()`).Scan(&database)
+	fmt.Println(database, err)
+	// Output: shop_ws_customer-42 <nil>
+}
+
 // exampleConfig is the configuration of the examples: a server of the tests, on which
 // customer-42 and customer-43 have a database.
 func exampleConfig() model.Config {

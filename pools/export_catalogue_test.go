@@ -40,8 +40,8 @@ func ReplaceCatalogue(m *Manager, look func(context.Context, []string) (missing 
 }
 
 // RecentNames is the catalogue's memory.
-type RecentNames struct{ names recentNames }
+type RecentNames struct{ names recent[string, struct{}] }
 
-func (r *RecentNames) Add(name string)      { r.names.add(name) }
-func (r *RecentNames) Has(name string) bool { return r.names.has(name) }
+func (r *RecentNames) Add(name string)      { r.names.add(name, struct{}{}) }
+func (r *RecentNames) Has(name string) bool { _, ok := r.names.get(name); return ok }
 func (r *RecentNames) Len() int             { return len(r.names.young) + len(r.names.old) }

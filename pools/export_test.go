@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"hash"
+	"log/slog"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -94,4 +95,21 @@ func RenewAgain(t *testing.T, d time.Duration) {
 	usual := renewAgain
 	t.Cleanup(func() { renewAgain = usual })
 	renewAgain = d
+}
+
+// ResolvedFor sets, until the test's end, how long an answer of the resolver is good.
+func ResolvedFor(t *testing.T, d time.Duration) {
+	usual := resolvedFor.Swap(int64(d))
+	t.Cleanup(func() { resolvedFor.Store(usual) })
+}
+
+// Resolve is a resolver that asks somebody.
+func Resolve(resolve Resolver) (ask func(context.Context, model.WorkspaceID) (string, error), forget func(...model.WorkspaceID), stop func()) {
+	r := startResolver(&resolver{
+		look: callResolver(resolve), atOnce: resolverCalls, idsAtOnce: 1, log: newSparseLog(slog.New(slog.DiscardHandler)),
+	})
+	return func(ctx context.Context, id model.WorkspaceID) (string, error) {
+		p := r.ask(ctx, id)
+		return p.database, p.err
+	}, r.forget, r.stop
 }

@@ -142,7 +142,7 @@ func (m *Manager) ForEach(
 func (m *Manager) distinct(ids []model.WorkspaceID) error {
 	seen := make(map[model.WorkspaceID]struct{}, len(ids))
 	for _, id := range ids {
-		if _, err := m.naming(id); err != nil {
+		if err := m.valid(id); err != nil {
 			return err
 		}
 		if _, twice := seen[id]; twice {

@@ -29,6 +29,10 @@ type Manager struct {
 	naming     Naming
 	// ownNaming: it was set by WithNaming.
 	ownNaming bool
+	// resolver is nil if the naming says where databases are. With a table the naming is
+	// for new databases.
+	resolver  *resolver
+	table     *workspaceTable
 	log       *slog.Logger
 	turns     turns // of creates, drops and renames
 	limitLog  *sparseLog
@@ -142,18 +146,25 @@ func Open(ctx context.Context, cfg model.Config, opts ...Option) (*Manager, erro
 	if m.ownNaming {
 		m.naming = checked(o.naming, cfg.SystemDatabase)
 	}
+	places, table, err := m.newPlaces(o)
+	if err != nil {
+		return nil, fmt.Errorf("open connection manager: %w", err)
+	}
 	if err := m.startDumps(o.dumps); err != nil {
 		return nil, fmt.Errorf("open connection manager: %w", err)
 	}
+	if m.table = table; places != nil {
+		m.resolver = startResolver(places)
+	}
 	m.catalogue = startCatalogue(m.lookUp, newSparseLog(o.log))
 	dialLog := newDialLog(o.log)
-	share := func(index actor.ShareIndex, limits model.Limits, naming Naming, system bool) actor.Share {
+	share := func(index actor.ShareIndex, limits model.Limits, placeOf func(context.Context, model.WorkspaceID) (place, error), system bool) actor.Share {
 		limits.Seed = rand.Uint64()
 		m.configs[index].Store(base)
 		return actor.Share{Limits: limits, System: system, Dialer: tracing.dials(&dialer{
 			config:     &m.configs[index],
 			provider:   credentials,
-			naming:     naming,
+			placeOf:    placeOf,
 			timeout:    cfg.DialTimeout,
 			closer:     &closer{ask: m.terminateBackend, system: system, overdue: m.overdue},
 			log:        dialLog,
@@ -173,10 +184,9 @@ func Open(ctx context.Context, cfg model.Config, opts ...Option) (*Manager, erro
 	if credentials != nil {
 		credentials.renew = func() { go m.renewOutdated(watching) }
 	}
-	system := func(model.WorkspaceID) (string, error) { return cfg.SystemDatabase, nil }
 	m.supervisor = actor.Start(
-		share(workspaceShare, cfg.WorkspaceLimits(), m.naming, false),
-		share(systemShare, cfg.SystemLimits(), system, true),
+		share(workspaceShare, cfg.WorkspaceLimits(), m.placeOf, false),
+		share(systemShare, cfg.SystemLimits(), m.system, true),
 	)
 	tracing.watchEvictions(m.supervisor)
 	if cfg.LeaseWarnAfter > 0 {
@@ -235,14 +245,14 @@ func (m *Manager) lendToUser(ctx context.Context, id model.WorkspaceID) (*Conn, 
 func (m *Manager) lend(ctx context.Context, id model.WorkspaceID) (*Conn, error) {
 	if ctx.Err() == nil && batchOf(ctx) == nil {
 		if lease, ok := m.supervisor.AcquireSeated(workspaceShare, id); ok {
-			if conn := newConn(lease); conn.looksAlive() {
+			if conn := newConn(lease); m.fit(ctx, conn) {
 				if m.hooks.ShouldPing == nil || !m.shouldPing(ctx, conn) || m.verify(ctx, conn, time.Now().Add(m.hooks.PingTimeout)) == nil {
 					return conn, nil
 				}
 			}
 		}
 	}
-	if _, err := m.naming(id); err != nil {
+	if err := m.valid(id); err != nil {
 		return nil, fmt.Errorf("acquire: %w", err)
 	}
 	return m.acquire(ctx, workspaceShare, id)
@@ -282,7 +292,7 @@ func (m *Manager) borrow(ctx context.Context, share actor.ShareIndex, id model.W
 			m.noteLimit(id, err)
 			return nil, err
 		}
-		if conn := newConn(lease); conn.looksAlive() {
+		if conn := newConn(lease); m.fit(ctx, conn) {
 			if !m.shouldPing(ctx, conn) {
 				return conn, nil
 			}
@@ -419,6 +429,7 @@ func (m *Manager) Close(ctx context.Context) error {
 		m.endWatch()
 		m.databases.end()
 		m.catalogue.stop()
+		m.resolver.stop()
 	})
 	if err := m.drain(ctx); err != nil {
 		return fmt.Errorf("close connection manager: %w", err)

@@ -34,16 +34,22 @@ func checked(naming Naming, system string) Naming {
 			return "", err
 		}
 		name, err := naming(id)
-		switch {
-		case err != nil:
+		if err != nil {
 			return "", fmt.Errorf("database of workspace %q: %w", id, err)
-		case name == "", len(name) > model.MaxNameLength, strings.ContainsRune(name, 0):
-			return "", &model.WorkspaceIDError{ID: id, Reason: fmt.Sprintf(
-				"the naming gave it the database name %q, which the server cannot take", name)}
-		case name == system:
-			return "", &model.WorkspaceIDError{ID: id, Reason: fmt.Sprintf(
-				"its database would be %q, the system database (DB_NAME); give that another name", name)}
 		}
-		return name, nil
+		return name, fitsWorkspace(id, name, system)
 	}
+}
+
+// fitsWorkspace refuses what cannot be a workspace's database.
+func fitsWorkspace(id model.WorkspaceID, name, system string) error {
+	switch {
+	case name == "", len(name) > model.MaxNameLength, strings.ContainsRune(name, 0):
+		return &model.WorkspaceIDError{ID: id, Reason: fmt.Sprintf(
+			"the naming gave it the database name %q, which the server cannot take", name)}
+	case name == system:
+		return &model.WorkspaceIDError{ID: id, Reason: fmt.Sprintf(
+			"its database would be %q, the system database (DB_NAME); give that another name", name)}
+	}
+	return nil
 }

@@ -15,12 +15,15 @@ type Option func(*options)
 type options struct {
 	log    *slog.Logger
 	naming Naming
-	dumps  *dumpFiles
-	late   bool
-	hooks  Hooks
-	types  *types
-	tracer any // if traced
-	traced bool
+	// resolver or table is set, or neither.
+	resolver Resolver
+	table    string
+	dumps    *dumpFiles
+	late     bool
+	hooks    Hooks
+	types    *types
+	tracer   any // if traced
+	traced   bool
 
 	settings    func(context.Context, model.WorkspaceID) (WorkspaceSettings, error)
 	credentials func(context.Context) (Credentials, error)

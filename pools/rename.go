@@ -2,6 +2,7 @@ package pools
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/jackc/pgerrcode"
@@ -28,15 +29,16 @@ import (
 // when the server refuses or others are connected (SQLSTATE 55006); and otherwise is one
 // of Acquire's.
 func (m *Manager) RenameWorkspace(ctx context.Context, from, to model.WorkspaceID) error {
-	old, err := m.naming(from)
-	if err != nil {
+	if err := m.valid(from); err != nil {
 		return fmt.Errorf("rename workspace: %w", err)
 	}
-	name, err := m.naming(to)
-	if err != nil {
+	if err := m.valid(to); err != nil {
 		return fmt.Errorf("rename workspace %q: %w", from, err)
 	}
-	if err := m.rename(ctx, from, to, old, name); err != nil {
+	if m.resolver != nil && m.table == nil {
+		return fmt.Errorf("rename workspace: %w with WithResolver: change what the resolver says while both workspaces are paused", errors.ErrUnsupported)
+	}
+	if err := m.rename(ctx, from, to); err != nil {
 		return fmt.Errorf("rename workspace %q to %q: %w", from, to, err)
 	}
 	after, stop := afterwards(ctx)
@@ -44,12 +46,20 @@ func (m *Manager) RenameWorkspace(ctx context.Context, from, to model.WorkspaceI
 	return m.resume(after, from)
 }
 
-func (m *Manager) rename(ctx context.Context, from, to model.WorkspaceID, old, name string) error {
+func (m *Manager) rename(ctx context.Context, from, to model.WorkspaceID) error {
 	end, err := m.turns.take(ctx, from, to)
 	if err != nil {
 		return err
 	}
 	defer end()
+	old, err := m.databaseNow(ctx, from)
+	if err != nil {
+		return err
+	}
+	name, err := m.databaseNow(ctx, to)
+	if err != nil && (m.table == nil || !errors.Is(err, model.ErrNoWorkspace)) {
+		return err
+	}
 	// The server decides in the end; but nobody is paused for what cannot be.
 	if there, err := m.hasDatabase(ctx, old); err != nil {
 		return err
@@ -61,11 +71,18 @@ func (m *Manager) rename(ctx context.Context, from, to model.WorkspaceID, old, n
 	} else if there {
 		return exists(name)
 	}
+	if err := m.releaseRow(ctx, to, name); err != nil {
+		return err
+	}
 	err = m.alone(ctx, func() error {
 		if err := m.othersLeave(ctx, old, "end them"); err != nil {
 			return err
 		}
-		if err := m.renameDatabase(ctx, old, name); err != nil {
+		change := func() error { return m.renameDatabase(ctx, old, name) }
+		if m.table != nil {
+			change = func() error { return m.table.rename(ctx, from, to, old) }
+		}
+		if err := change(); err != nil {
 			return err
 		}
 		m.noteGone(from, old)

@@ -45,12 +45,14 @@ const unfinishedFor = " for " // is in no WorkspaceID
 func isUnfinished(id model.WorkspaceID) bool { return strings.Contains(string(id), unfinishedFor) }
 
 // place is the database to dial for the holder of a slot, and the workspace of it.
-func (d *dialer) place(id model.WorkspaceID) (workspace model.WorkspaceID, database string, err error) {
+func (d *dialer) place(calledOff context.Context, id model.WorkspaceID) (workspace model.WorkspaceID, at place, err error) {
 	if database, workspace, ok := strings.Cut(string(id), unfinishedFor); ok {
-		return model.WorkspaceID(workspace), database, nil
+		return model.WorkspaceID(workspace), place{database: database}, nil
 	}
-	database, err = d.naming(id)
-	return id, database, err
+	ctx, stop := context.WithTimeout(calledOff, d.timeout)
+	defer stop()
+	at, err = d.placeOf(ctx, id)
+	return id, at, err
 }
 
 // dropUnfinished drops what killed processes have left. While somebody is connected to
