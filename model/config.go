@@ -53,11 +53,15 @@ type Config struct {
 	// SystemConnections is how many of MaxConnections are set aside for the system
 	// database, one of them for the manager itself. 0: see SystemShare.
 	SystemConnections int `env:"DB_SYSTEM_CONNECTIONS"`
-	// ConnectionMaxLifetime ends connections that old (0: never), less a jitter
-	// of up to a tenth, and ConnectionMaxIdleTime those unused for that long
-	// (0: never); neither while they are lent.
+	// ConnectionMaxLifetime ends connections that old (0: never), and
+	// ConnectionMaxIdleTime those unused for that long (0: never); neither while they
+	// are lent.
 	ConnectionMaxLifetime time.Duration `env:"DB_CONNECTION_MAX_LIFETIME"`
 	ConnectionMaxIdleTime time.Duration `env:"DB_CONNECTION_MAX_IDLE_TIME"`
+	// ConnectionMaxLifetimeJitter spreads the ends of connections that were opened
+	// together: each lives longer by a random part of it. 0: each lives shorter, by up to
+	// a tenth of ConnectionMaxLifetime.
+	ConnectionMaxLifetimeJitter time.Duration `env:"DB_CONNECTION_MAX_LIFETIME_JITTER"`
 	// AcquireTimeout bounds an acquire besides its context. 0: do not wait for
 	// anybody's lease to end; a free slot is still dialed.
 	AcquireTimeout time.Duration `env:"DB_ACQUIRE_TIMEOUT"`
@@ -179,6 +183,7 @@ func (c Config) limits(budget, perWorkspace int) Limits {
 		BatchShare:             c.BatchShare,
 		Patience:               c.Patience,
 		MaxLifetime:            c.ConnectionMaxLifetime,
+		LifetimeJitter:         c.ConnectionMaxLifetimeJitter,
 		MaxIdleTime:            c.ConnectionMaxIdleTime,
 		VerifyAfter:            c.HealthCheckAfter,
 		BackoffMin:             backoffMin,

@@ -65,6 +65,16 @@ func TestTheCapIsNeverAboveTheBudget(t *testing.T) {
 	}
 }
 
+func TestBothSharesEndConnectionsAsTheConfigSays(t *testing.T) {
+	cfg := model.DefaultConfig()
+	cfg.ConnectionMaxLifetime, cfg.ConnectionMaxLifetimeJitter, cfg.ConnectionMaxIdleTime = time.Hour, time.Minute, time.Second
+	for _, l := range []model.Limits{cfg.WorkspaceLimits(), cfg.SystemLimits()} {
+		if l.MaxLifetime != time.Hour || l.LifetimeJitter != time.Minute || l.MaxIdleTime != time.Second {
+			t.Errorf("%+v", l)
+		}
+	}
+}
+
 func TestZeroMeansTheDefaultWhereItSaysSo(t *testing.T) {
 	cfg := model.DefaultConfig()
 	cfg.MaxDialing, cfg.DialTimeout, cfg.MaxWaiters, cfg.MaxWaitersPerDB, cfg.Patience, cfg.BatchShare, cfg.HealthCheckAfter = 0, 0, 0, 0, 0, 0, 0

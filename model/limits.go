@@ -29,8 +29,9 @@ type Limits struct {
 	// Patience is how much longer a waiter of another workspace may have waited
 	// before a connection that comes free moves to it (rule 2).
 	Patience time.Duration
-	// MaxLifetime ends a connection that old, less a jitter of up to a tenth.
-	MaxLifetime time.Duration
+	// MaxLifetime ends a connection that old, less a jitter of up to a tenth; or, with a
+	// LifetimeJitter of more than zero, plus less than that.
+	MaxLifetime, LifetimeJitter time.Duration
 	// MaxIdleTime ends a connection that was not lent for that long.
 	MaxIdleTime time.Duration
 	// VerifyAfter is how long a connection may be idle and still be lent

@@ -41,6 +41,7 @@ func (c Config) Validate() error {
 		within("DB_MAX_CONNECTIONS_PER_DB", c.MaxConnectionsPerDB, 1, 50),
 		within("DB_SOFT_MAX_CONNECTIONS_PER_DB", c.SoftMaxConnectionsPerDB, 0, max(0, c.MaxConnectionsPerDB)),
 		zeroOrWithin("DB_CONNECTION_MAX_LIFETIME", c.ConnectionMaxLifetime, time.Second),
+		within("DB_CONNECTION_MAX_LIFETIME_JITTER", c.ConnectionMaxLifetimeJitter, 0, forEver),
 		zeroOrWithin("DB_CONNECTION_MAX_IDLE_TIME", c.ConnectionMaxIdleTime, time.Second),
 		within("DB_ACQUIRE_TIMEOUT", c.AcquireTimeout, 0, forEver),
 		zeroOrWithin("DB_LEASE_WARN_AFTER", c.LeaseWarnAfter, 10*time.Millisecond),

@@ -17,7 +17,7 @@ import (
 var variables = []string{
 	"DB_HOST", "DB_PORT", "DB_USER", "DB_PASSWORD", "DB_PASSWORD_FILE", "DB_SSLMODE", "DB_TARGET_SESSION_ATTRS", "DB_PREFIX", "DB_NAME",
 	"DB_MAX_CONNECTIONS", "DB_MAX_CONNECTIONS_PER_DB", "DB_SOFT_MAX_CONNECTIONS_PER_DB", "DB_SYSTEM_CONNECTIONS",
-	"DB_CONNECTION_MAX_LIFETIME", "DB_CONNECTION_MAX_IDLE_TIME", "DB_ACQUIRE_TIMEOUT",
+	"DB_CONNECTION_MAX_LIFETIME", "DB_CONNECTION_MAX_LIFETIME_JITTER", "DB_CONNECTION_MAX_IDLE_TIME", "DB_ACQUIRE_TIMEOUT",
 	"DB_LEASE_WARN_AFTER", "DB_LEASE_TRACING", "DB_MAX_DIALING", "DB_DIAL_TIMEOUT", "DB_MAX_WAITERS", "DB_MAX_WAITERS_PER_DB",
 	"DB_PATIENCE", "DB_BATCH_SHARE", "DB_HEALTH_CHECK_AFTER", "DB_PARAMETERS",
 }
@@ -137,14 +137,14 @@ func TestEveryVariableIsRead(t *testing.T) {
 	environment(t,
 		"DB_HOST=db.example", "DB_PORT=6543", "DB_USER=app", "DB_PASSWORD=a=b'c\\ d", "DB_SSLMODE=verify-full",
 		"DB_TARGET_SESSION_ATTRS=read-write", "DB_PREFIX=shop", "DB_NAME=shop_system", "DB_MAX_CONNECTIONS=200", "DB_MAX_CONNECTIONS_PER_DB=7", "DB_SYSTEM_CONNECTIONS=9",
-		"DB_CONNECTION_MAX_LIFETIME=1h", "DB_CONNECTION_MAX_IDLE_TIME=90s", "DB_ACQUIRE_TIMEOUT=300ms",
+		"DB_CONNECTION_MAX_LIFETIME=1h", "DB_CONNECTION_MAX_LIFETIME_JITTER=2m", "DB_CONNECTION_MAX_IDLE_TIME=90s", "DB_ACQUIRE_TIMEOUT=300ms",
 		"DB_LEASE_WARN_AFTER=30s", "DB_LEASE_TRACING=true",
 		"DB_MAX_DIALING=9", "DB_DIAL_TIMEOUT=2s", "DB_MAX_WAITERS=11", "DB_MAX_WAITERS_PER_DB=10",
 		"DB_PATIENCE=5ms", "DB_BATCH_SHARE=0.5", "DB_HEALTH_CHECK_AFTER=1m", "DB_PARAMETERS=search_path=app")
 	want := model.Config{
 		Host: "db.example", Port: 6543, User: "app", Password: `a=b'c\ d`, SSLMode: "verify-full",
 		TargetSessionAttrs: "read-write", Prefix: "shop", SystemDatabase: "shop_system", MaxConnections: 200, MaxConnectionsPerDB: 7, SystemConnections: 9,
-		ConnectionMaxLifetime: time.Hour, ConnectionMaxIdleTime: 90 * time.Second, AcquireTimeout: 300 * time.Millisecond,
+		ConnectionMaxLifetime: time.Hour, ConnectionMaxLifetimeJitter: 2 * time.Minute, ConnectionMaxIdleTime: 90 * time.Second, AcquireTimeout: 300 * time.Millisecond,
 		LeaseWarnAfter: 30 * time.Second, LeaseTracing: true,
 		MaxDialing: 9, DialTimeout: 2 * time.Second, MaxWaiters: 11, MaxWaitersPerDB: 10,
 		Patience: 5 * time.Millisecond, BatchShare: 0.5, HealthCheckAfter: time.Minute, Parameters: "search_path=app",
@@ -170,6 +170,7 @@ func TestABadValueIsNamedWithItsVariableAndItsRange(t *testing.T) {
 		"DB_ACQUIRE_TIMEOUT=5":                    {`"5"`, "300ms, 5s or 10m", "0s or more"},
 		"DB_ACQUIRE_TIMEOUT=-1s":                  {"0s or more"},
 		"DB_CONNECTION_MAX_LIFETIME=10 minutes":   {`"10 minutes"`, "300ms, 5s or 10m", "0 (never) or at least 1s"},
+		"DB_CONNECTION_MAX_LIFETIME_JITTER=-1s":   {"0s or more"},
 		"DB_CONNECTION_MAX_IDLE_TIME=1d":          {`"1d"`, "300ms, 5s or 10m"},
 		"DB_CONNECTION_MAX_IDLE_TIME=1ms":         {"0 (never) or at least 1s"},
 		"DB_SSLMODE=perhaps":                      {"disable, allow, prefer, require, verify-ca, verify-full"},

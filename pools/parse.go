@@ -23,9 +23,10 @@ import (
 //
 // The database becomes Config.SystemDatabase, connect_timeout (which is for each host)
 // Config.DialTimeout, and of pgxpool's words pool_max_conns is MaxConnections,
-// pool_max_conn_lifetime ConnectionMaxLifetime and pool_max_conn_idle_time
-// ConnectionMaxIdleTime. Those that have no meaning here are named in Config.Unused. What
-// has no field of its own is in Config.Parameters. A service is not supported.
+// pool_max_conn_lifetime ConnectionMaxLifetime, pool_max_conn_lifetime_jitter
+// ConnectionMaxLifetimeJitter and pool_max_conn_idle_time ConnectionMaxIdleTime. Those
+// that have no meaning here are named in Config.Unused. What has no field of its own is in
+// Config.Parameters. A service is not supported.
 //
 // The error says what is wrong, and no value of the string: it may hold a password that
 // is out of place.
@@ -124,19 +125,18 @@ func setHosts(cfg *model.Config, parsed *pgx.ConnConfig) error {
 
 // unusedParameters are pgxpool's and libpq's words that mean nothing to a Manager, and why.
 var unusedParameters = map[string]string{
-	"pool_min_conns":                noneKept,
-	"pool_min_idle_conns":           noneKept,
-	"pool_health_check_period":      "a connection is tested when it is lent (DB_HEALTH_CHECK_AFTER)",
-	"pool_max_conn_lifetime_jitter": "lifetimes are spread over a tenth by themselves",
-	"keepalives":                    keptAlive,
-	"keepalives_idle":               keptAlive,
-	"keepalives_interval":           keptAlive,
-	"keepalives_count":              keptAlive,
-	"tcp_user_timeout":              keptAlive,
-	"gssencmode":                    "GSSAPI is not used for encryption",
-	"load_balance_hosts":            "hosts are tried in their order",
-	"fallback_application_name":     "application_name is what is used",
-	"client_encoding":               "it is always UTF8",
+	"pool_min_conns":            noneKept,
+	"pool_min_idle_conns":       noneKept,
+	"pool_health_check_period":  "a connection is tested when it is lent (DB_HEALTH_CHECK_AFTER)",
+	"keepalives":                keptAlive,
+	"keepalives_idle":           keptAlive,
+	"keepalives_interval":       keptAlive,
+	"keepalives_count":          keptAlive,
+	"tcp_user_timeout":          keptAlive,
+	"gssencmode":                "GSSAPI is not used for encryption",
+	"load_balance_hosts":        "hosts are tried in their order",
+	"fallback_application_name": "application_name is what is used",
+	"client_encoding":           "it is always UTF8",
 }
 
 const (
@@ -160,6 +160,8 @@ func setPool(cfg *model.Config, set map[string]string) error {
 			}
 		case name == "pool_max_conn_lifetime":
 			err = setDuration(&cfg.ConnectionMaxLifetime, name, set[name])
+		case name == "pool_max_conn_lifetime_jitter":
+			err = setDuration(&cfg.ConnectionMaxLifetimeJitter, name, set[name])
 		case name == "pool_max_conn_idle_time":
 			err = setDuration(&cfg.ConnectionMaxIdleTime, name, set[name])
 		case known:

@@ -44,8 +44,8 @@ func TestAConnectionStringSaysWhatItSaysToPgx(t *testing.T) {
 		"postgres://u@h/d?pool_max_conns=12&pool_max_conn_lifetime=1h&pool_max_conn_idle_time=30m&pool_max_conn_lifetime_jitter=1m&pool_health_check_period=1m&keepalives=1": func(c *model.Config) {
 			c.Host, c.User, c.SystemDatabase = "h", "u", "d"
 			c.MaxConnections, c.ConnectionMaxLifetime, c.ConnectionMaxIdleTime = 12, time.Hour, 30*time.Minute
-			c.Unused = "keepalives: Go's own keep-alive is used; pool_health_check_period: a connection is tested when it is lent (DB_HEALTH_CHECK_AFTER); " +
-				"pool_max_conn_lifetime_jitter: lifetimes are spread over a tenth by themselves"
+			c.ConnectionMaxLifetimeJitter = time.Minute
+			c.Unused = "keepalives: Go's own keep-alive is used; pool_health_check_period: a connection is tested when it is lent (DB_HEALTH_CHECK_AFTER)"
 		},
 	} {
 		environment(t, "HOME="+t.TempDir())

@@ -127,6 +127,7 @@ func actorSomeLimits(t *rapid.T, m actorMix) model.Limits {
 		ProbeAfter:             actorTimes(1, 50).Draw(t, "probe after"),
 		MaxIdleTime:            actorTimes(0, 40).Draw(t, "idle time"),
 		MaxLifetime:            actorTimes(0, 100).Draw(t, "lifetime"),
+		LifetimeJitter:         actorTimes(0, 50).Draw(t, "lifetime jitter"),
 	}
 	l.PerWorkspace = rapid.IntRange(1, l.Budget).Draw(t, "cap")
 	l.BackoffMax = 8 * l.BackoffMin

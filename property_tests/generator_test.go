@@ -165,6 +165,7 @@ func someLimits(t *rapid.T) model.Limits {
 		BatchShare:             rapid.SampledFrom([]float64{0.25, 0.5, 1, 0.01}).Draw(t, "batch share"),
 		Patience:               pick("patience", 0, ms(2), ms(10), ms(100)),
 		MaxLifetime:            pick("lifetime", 0, 5*time.Second, ms(100)),
+		LifetimeJitter:         pick("lifetime jitter", 0, ms(50), time.Second),
 		MaxIdleTime:            pick("idle time", 0, 5*time.Second, ms(200), ms(20)),
 		VerifyAfter:            pick("verify after", 0, ms(5), ms(100)),
 		BackoffMin:             backoff,

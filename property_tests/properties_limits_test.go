@@ -160,14 +160,25 @@ func TestLifetimeStaysInItsBounds(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		most := time.Duration(rapid.Int64Range(1, int64(24*time.Hour)).Draw(t, "lifetime"))
 		limits := model.Limits{MaxLifetime: most, Seed: rapid.Uint64().Draw(t, "seed")}
+		if rapid.Bool().Draw(t, "jitter") {
+			limits.LifetimeJitter = time.Duration(rapid.Int64Range(1, int64(24*time.Hour)).Draw(t, "most"))
+		}
 		got := core.Lifetime(limits, core.ConnID(rapid.Uint64().Draw(t, "conn")))
-		if got < most-most/10 || got > most {
-			t.Fatalf("the lifetime is %v, not %v less up to a tenth", got, most)
+		if least, most := lifetimes(limits); got < least || got > most {
+			t.Fatalf("the lifetime is %v, not from %v to %v", got, least, most)
 		}
 	})
 	if got := core.Lifetime(model.Limits{}, 1); got != core.Never {
 		t.Fatalf("without MaxLifetime the lifetime is %v", got)
 	}
+}
+
+// lifetimes are the least and the most that a connection may have.
+func lifetimes(l model.Limits) (least, most time.Duration) {
+	if l.LifetimeJitter > 0 {
+		return l.MaxLifetime, l.MaxLifetime + l.LifetimeJitter - 1
+	}
+	return l.MaxLifetime - l.MaxLifetime/10, l.MaxLifetime
 }
 
 // Jitter that is the same for all is none.
@@ -197,7 +208,7 @@ func TestIdleConnectionsEndInTime(t *testing.T) {
 			conn, limits := l.known(c.Conn), l.limits
 			switch c.Reason {
 			case model.LifetimeOver:
-				if limits.MaxLifetime <= 0 || l.now < conn.created+limits.MaxLifetime-limits.MaxLifetime/10 {
+				if least, _ := lifetimes(limits); limits.MaxLifetime <= 0 || l.now < conn.created+least {
 					return fmt.Sprintf("it was dialed at %v only", conn.created)
 				}
 			case model.IdleTimeOver:
@@ -209,7 +220,7 @@ func TestIdleConnectionsEndInTime(t *testing.T) {
 		},
 		after: func(l *ledger, _ entry) string {
 			for _, c := range l.in(idle) {
-				if most := l.limits.MaxLifetime; most > 0 && c.created+most <= l.now {
+				if _, most := lifetimes(l.limits); l.limits.MaxLifetime > 0 && c.created+most <= l.now {
 					return fmt.Sprintf("conn %d is idle, but was dialed at %v", c.id, c.created)
 				}
 				if most := l.limits.MaxIdleTime; most > 0 && c.lastUsed+most <= l.now {

@@ -132,6 +132,8 @@ func parseLimits(words []string) (model.Limits, error) {
 			duration(&l.Patience)
 		case "lifetime":
 			duration(&l.MaxLifetime)
+		case "jitter":
+			duration(&l.LifetimeJitter)
 		case "idle":
 			duration(&l.MaxIdleTime)
 		case "verify":

@@ -51,13 +51,16 @@ func Backoff(limits model.Limits, key uint64, failures int) time.Duration {
 	return d - jitter(limits.Seed, key, d/2)
 }
 
-// Lifetime is how old the connection may get: MaxLifetime less up to a tenth,
-// so that connections opened together do not all end together; Never when
-// MaxLifetime is zero or less.
+// Lifetime is how old the connection may get: MaxLifetime less up to a tenth, or plus
+// less than LifetimeJitter, so that connections opened together do not all end together;
+// Never when MaxLifetime is zero or less.
 func Lifetime(limits model.Limits, id ConnID) time.Duration {
 	d := limits.MaxLifetime
 	if d <= 0 {
 		return Never
+	}
+	if most := limits.LifetimeJitter; most > 0 {
+		return d + min(jitter(limits.Seed, uint64(id), most-1), Never-d)
 	}
 	return d - jitter(limits.Seed, uint64(id), d/10)
 }

@@ -35,6 +35,17 @@ func TestALifetimeIsShortenedByUpToATenth(t *testing.T) {
 	}, model.Limits{MaxLifetime: 600 * time.Second})
 }
 
+func TestALifetimeIsLengthenedByLessThanItsJitter(t *testing.T) {
+	lifetime := func(l model.Limits, key uint64) time.Duration { return Lifetime(l, ConnID(key)) }
+	between(t, 600*time.Second, 660*time.Second-1, lifetime, model.Limits{MaxLifetime: 600 * time.Second, LifetimeJitter: time.Minute})
+	if got := Lifetime(model.Limits{MaxLifetime: Never - 9, LifetimeJitter: time.Hour}, 1); got != Never {
+		t.Errorf("beyond the end of time it is %v", got)
+	}
+	if got := Lifetime(model.Limits{MaxLifetime: time.Hour, LifetimeJitter: 1}, 1); got != time.Hour {
+		t.Errorf("a jitter of less than a nanosecond makes an hour %v", got)
+	}
+}
+
 func TestNoLifetimeIsForEver(t *testing.T) {
 	if Lifetime(model.Limits{}, 1) != Never || Lifetime(model.Limits{MaxLifetime: -1}, 1) != Never {
 		t.Error("a connection with no lifetime ends")
