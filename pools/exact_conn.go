@@ -42,7 +42,7 @@ type exactConn struct {
 	// broken: sending failed. The system tells an error once, to whoever sends or
 	// receives next, and then shows an end-of-file that is none of the server's.
 	broken atomic.Bool
-	// lost: the server or the network ended the session, not we.
+	// lost: the server or the network ended the session, not we or who had it.
 	lost atomic.Bool
 	// answered: the server is ready for the next query (see answers), and was sent
 	// nothing since.
@@ -68,7 +68,7 @@ func (c *exactConn) Read(p []byte) (int, error) {
 		c.lost.Store(true)
 	}
 	c.note(err)
-	return n, err
+	return n, tunnelled(err)
 }
 
 func (c *exactConn) Write(p []byte) (int, error) {
@@ -78,7 +78,21 @@ func (c *exactConn) Write(p []byte) (int, error) {
 		c.broken.Store(true) // what the server sent before may still arrive: not an end
 		c.lost.Store(true)
 	}
-	return n, err
+	return n, tunnelled(err)
+}
+
+// tunnelError is of the TLS that a hook's DialFunc speaks. It is below ours, of which such
+// an error says nothing.
+type tunnelError struct{ error }
+
+func (e tunnelError) Unwrap() error { return e.error }
+
+// tunnelled marks such an error: nothing else comes from below and is one of TLS.
+func tunnelled(err error) error {
+	if err != nil && tlsRemedy(err) != "" {
+		return tunnelError{err}
+	}
+	return err
 }
 
 // note records the end of the server's side.
@@ -86,7 +100,9 @@ func (c *exactConn) note(err error) {
 	if err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
 		return
 	}
-	c.lost.Store(true)
+	if !within(c.closed, 0) {
+		c.lost.Store(true)
+	}
 	c.endOnce.Do(func() {
 		c.reset = c.broken.Load() || !c.farewell.Load() || !errors.Is(err, io.EOF)
 		close(c.ended)
@@ -205,7 +221,7 @@ func (n *network) open(ctx context.Context, protocol, address string) (raw net.C
 	if raw == nil && err == nil {
 		err = errors.New("DialFunc returned neither a connection nor an error")
 	}
-	return raw, err
+	return raw, tunnelled(err)
 }
 
 // noteError is the OnPgError of pgx. After a FATAL error the session is over,

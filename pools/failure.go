@@ -65,6 +65,7 @@ func newDialFailure(err error, connected bool) *dialFailure {
 	f := &dialFailure{kind: model.Transient, err: briefly(err)}
 	var lookup *net.DNSError
 	var withoutCredentials *credentialsError
+	tunnel := errors.As(err, new(tunnelError))
 	kind, isUnfit := unfit(err)
 	switch {
 	case errors.As(err, &withoutCredentials): // the server was not asked
@@ -72,6 +73,8 @@ func newDialFailure(err error, connected bool) *dialFailure {
 		f.kind, f.remedy = kind, "no server of DB_HOST is what DB_TARGET_SESSION_ATTRS asks for: wait for one, or check both"
 	case errors.As(err, &lookup):
 		f.kind, f.remedy = model.ServerDown, "check DB_HOST"
+	case tunnel: // it may pass: certificates are renewed
+		f.remedy = "check the TLS of BeforeConnect's DialFunc, and what it leads to"
 	case !connected, isAny(err, syscall.ECONNREFUSED, syscall.EHOSTUNREACH, syscall.ENETUNREACH):
 		f.kind, f.remedy = model.ServerDown, "check that the server runs at DB_HOST and DB_PORT"
 	default:

@@ -1,6 +1,7 @@
 package pools_test
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -12,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgproto3"
 
@@ -141,6 +143,44 @@ func TestTLSThatDoesNotFitIsRefusedAtOnceWithTheSettingThatMendsIt(t *testing.T)
 				t.Errorf("%v", err)
 			}
 		})
+	}
+}
+
+// The settings of our TLS have no say in that of a tunnel, whose certificates may be renewed.
+func TestTLSOfADialFuncThatIsRefusedIsTriedAgainWithoutAdviceAboutOurs(t *testing.T) {
+	pair, _, _ := certificate(t, func(*x509.Certificate) {})
+	for what, security := range map[string]*tls.Config{
+		"the certificate is not trusted": {ServerName: "proxy"},
+		"there is no client certificate": {InsecureSkipVerify: true}, //nolint:gosec // the test's own
+	} {
+		for _, early := range []bool{true, false} {
+			cfg := config(20)
+			cfg.AcquireTimeout = failsSoon(t)
+			cfg.Host, cfg.Port = "127.0.0.1", listen(t, func(conn net.Conn) {
+				server := tls.Server(conn, &tls.Config{Certificates: []tls.Certificate{pair}, ClientAuth: tls.RequireAnyClientCert})
+				_ = server.Handshake()
+			}).Port
+			var dial *model.DialError
+			err := openOnly(t, cfg, pools.WithHooks(pools.Hooks{
+				BeforeConnect: func(_ context.Context, _ model.WorkspaceID, config *pgx.ConnConfig) error {
+					config.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {
+						raw, err := (&net.Dialer{}).DialContext(ctx, network, address)
+						if err != nil {
+							return nil, err
+						}
+						tunnel := tls.Client(raw, security)
+						if early {
+							err = tunnel.HandshakeContext(ctx)
+						}
+						return tunnel, err
+					}
+					return nil
+				},
+			}))
+			if !errors.As(err, &dial) || dial.Kind != model.Transient || !strings.Contains(err.Error(), "DialFunc") || strings.Contains(err.Error(), "PGSSL") {
+				t.Errorf("%s, early: %v: %v", what, early, err)
+			}
+		}
 	}
 }
 

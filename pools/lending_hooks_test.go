@@ -95,6 +95,41 @@ func TestAPrepareConnThatSendsAllBackEndsTheAcquire(t *testing.T) {
 	}
 }
 
+// And not for twenty times as long.
+func TestAPrepareConnThatSendsBackIsBoundByTheAcquireTimeout(t *testing.T) {
+	cfg := config(20)
+	cfg.AcquireTimeout = time.Millisecond + failsSoon(t)
+	var fit atomic.Bool
+	fit.Store(true)
+	var tries atomic.Int64
+	var over time.Time
+	m := open(t, cfg, pools.WithHooks(pools.Hooks{
+		PrepareConn: func(ctx context.Context, id model.WorkspaceID, _ *pgx.Conn) (bool, error) {
+			if !fit.Load() && tries.Add(1) == 2 {
+				<-time.After(time.Until(over))
+			}
+			return fit.Load(), nil
+		},
+	}))
+	func() { // three are idle, and need not be waited for
+		for range 3 {
+			conn, err := m.Acquire(t.Context(), "w0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Release()
+		}
+	}()
+	fit.Store(false)
+	over = time.Now().Add(cfg.AcquireTimeout)
+	if err := m.Workspace("w0").Ping(t.Context()); !errors.Is(err, model.ErrAcquireTimeout) {
+		t.Error(err)
+	}
+	if n := tries.Load(); n > 2 {
+		t.Errorf("%d connections were sent back, the second one after the time was over", n)
+	}
+}
+
 func TestAConnectionIsNotLentWhilePrepareConnHasIt(t *testing.T) {
 	leave := make(chan struct{})
 	var calls atomic.Int64

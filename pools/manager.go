@@ -242,8 +242,8 @@ func (m *Manager) lendToUser(ctx context.Context, id model.WorkspaceID) (*Conn, 
 }
 
 // lend is Acquire for the manager itself, which leaves the session as it was.
-func (m *Manager) lend(ctx context.Context, id model.WorkspaceID) (*Conn, error) {
-	if ctx.Err() == nil && batchOf(ctx) == nil {
+func (m *Manager) lend(ctx context.Context, id model.WorkspaceID, since time.Time) (*Conn, error) {
+	if since.IsZero() && ctx.Err() == nil && batchOf(ctx) == nil {
 		if lease, ok := m.supervisor.AcquireSeated(workspaceShare, id); ok {
 			if conn := newConn(lease); m.fit(ctx, conn) {
 				if m.hooks.ShouldPing == nil || !m.shouldPing(ctx, conn) || m.verify(ctx, conn, time.Now().Add(m.hooks.PingTimeout)) == nil {
@@ -255,11 +255,14 @@ func (m *Manager) lend(ctx context.Context, id model.WorkspaceID) (*Conn, error)
 	if err := m.valid(id); err != nil {
 		return nil, fmt.Errorf("acquire: %w", err)
 	}
-	return m.acquire(ctx, workspaceShare, id)
+	return m.acquire(ctx, workspaceShare, id, since)
 }
 
-func (m *Manager) acquire(ctx context.Context, share actor.ShareIndex, id model.WorkspaceID) (*Conn, error) {
-	began := time.Now()
+func (m *Manager) acquire(ctx context.Context, share actor.ShareIndex, id model.WorkspaceID, since time.Time) (*Conn, error) {
+	began := since
+	if began.IsZero() {
+		began = time.Now()
+	}
 	conn, err := m.borrow(ctx, share, id, began)
 	m.dumps.note(share == systemShare, id, began, err)
 	return conn, err
@@ -284,8 +287,8 @@ func (m *Manager) borrow(ctx context.Context, share actor.ShareIndex, id model.W
 		if err := m.admit(ctx, id, deadline); err != nil {
 			return nil, err
 		}
-		wait.AtMost = untilDeadline(deadline)
 	}
+	wait.AtMost = untilDeadline(deadline) // since began
 	for {
 		lease, err := m.supervisor.Acquire(ctx, share, id, wait)
 		if err != nil {
@@ -372,14 +375,14 @@ func (m *Manager) System() *Workspace {
 
 // lendSystem is System's Acquire for the manager itself, which leaves the session as
 // it was. What may take long goes here, and not to the connections of acquireOwn.
-func (m *Manager) lendSystem(ctx context.Context, id model.WorkspaceID) (*Conn, error) {
+func (m *Manager) lendSystem(ctx context.Context, id model.WorkspaceID, since time.Time) (*Conn, error) {
 	if within(m.closing, 0) {
 		return nil, fmt.Errorf("acquire system database: %w", model.ErrClosed)
 	}
 	if err := m.met(id); err != nil {
 		return nil, err
 	}
-	return m.acquire(ctx, systemShare, id)
+	return m.acquire(ctx, systemShare, id, since)
 }
 
 // Evict closes the workspace's idle connections and blocks until the server has
@@ -445,7 +448,7 @@ func (m *Manager) Close(ctx context.Context) error {
 // ever gets it. The caller leaves the session as it was, and holds it briefly, since
 // there may be only this one.
 func (m *Manager) acquireOwn(ctx context.Context) (*Conn, error) {
-	return m.acquire(ctx, systemShare, managersOwn)
+	return m.acquire(ctx, systemShare, managersOwn, time.Time{})
 }
 
 // askOwn is one of those questions; each row of the answer becomes a T.

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgerrcode"
 	"github.com/jackc/pgx/v5"
@@ -80,10 +81,10 @@ func (m *Manager) Query(ctx context.Context, q model.Query) (model.QueryResult, 
 // runClean runs one statement in a clean session of a connection that lend lends.
 // lent is false if there was none; then the error is lend's.
 func (m *Manager) runClean(
-	ctx context.Context, lend func(context.Context, model.WorkspaceID) (*Conn, error), q model.Query, params [][]byte,
+	ctx context.Context, lend lender, q model.Query, params [][]byte,
 ) (result model.QueryResult, lent bool, err error) {
 	for tries := 1; ; tries++ {
-		conn, err := lend(ctx, q.Workspace)
+		conn, err := lend(ctx, q.Workspace, time.Time{})
 		if err != nil {
 			return model.QueryResult{}, false, err
 		}

@@ -24,9 +24,9 @@ func failsSoon(t *testing.T) time.Duration {
 }
 
 // openOnly opens a manager, and closes it.
-func openOnly(t *testing.T, cfg model.Config) error {
+func openOnly(t *testing.T, cfg model.Config, opts ...pools.Option) error {
 	t.Helper()
-	m, err := pools.Open(t.Context(), cfg, pools.WithLogger((&logBuffer{}).logger()))
+	m, err := pools.Open(t.Context(), cfg, append(opts, pools.WithLogger((&logBuffer{}).logger()))...)
 	if err == nil {
 		closeManager(t, m)
 	}

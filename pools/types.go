@@ -39,6 +39,9 @@ type types struct {
 type knownTypes struct {
 	places map[model.WorkspaceID]*list.Element
 	recent list.List // of typesOf, the one that was dialed last first
+	// loading are the workspaces that a dial asks for their types; closed when it has the
+	// answer, or none.
+	loading map[model.WorkspaceID]chan struct{}
 	// forgotten counts forgets: what was loaded before one is not kept.
 	forgotten uint64
 }
@@ -55,7 +58,7 @@ func newTypes(names []string) *types {
 		return nil
 	}
 	t := &types{names, make(chan *knownTypes, 1)}
-	t.turn <- &knownTypes{places: make(map[model.WorkspaceID]*list.Element)}
+	t.turn <- &knownTypes{places: make(map[model.WorkspaceID]*list.Element), loading: make(map[model.WorkspaceID]chan struct{})}
 	return t
 }
 
@@ -67,22 +70,21 @@ FROM pg_catalog.unnest($1::text[]) name
 JOIN pg_catalog.pg_type t ON t.oid = pg_catalog.to_regtype(name)
 JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace`
 
-// register has the backend know the types. It asks the server for those that are not known.
+// register has the backend know the types. It asks the server for those that are not known,
+// unless another dial of the workspace does so: then it waits for what that one learns.
 func (t *types) register(ctx context.Context, b *backend) error {
 	if t == nil || b.workspace == "" {
 		return nil
 	}
-	known := <-t.turn
-	before, of := known.forgotten, typesOf{workspace: b.workspace}
-	if place := known.places[b.workspace]; place != nil {
-		known.recent.MoveToFront(place)
-		of = place.Value.(typesOf)
+	of, before, err := t.begin(ctx, b.workspace)
+	if err != nil {
+		return err
 	}
-	t.turn <- known
 	b.pgx.TypeMap().RegisterTypes(of.loaded)
 	if len(of.names) == len(t.names) {
 		return nil
 	}
+	defer t.end(b.workspace)
 	missing := slices.DeleteFunc(slices.Clone(t.names), func(name string) bool { return slices.Contains(of.names, name) })
 	rows, err := b.pgx.Query(ctx, askTypes, pgx.QueryExecModeExec, missing)
 	if err != nil {
@@ -104,6 +106,40 @@ func (t *types) register(ctx context.Context, b *backend) error {
 	b.pgx.TypeMap().RegisterTypes(loaded)
 	t.keep(before, typesOf{b.workspace, slices.Concat(of.loaded, loaded), slices.Concat(of.names, there)})
 	return nil
+}
+
+// begin returns what is known of the workspace's types. If some are missing the caller is
+// the one who asks for them, and calls end.
+func (t *types) begin(ctx context.Context, id model.WorkspaceID) (of typesOf, forgotten uint64, err error) {
+	for {
+		known := <-t.turn
+		of, forgotten = typesOf{workspace: id}, known.forgotten
+		if place := known.places[id]; place != nil {
+			known.recent.MoveToFront(place)
+			of = place.Value.(typesOf)
+		}
+		other := known.loading[id]
+		complete := len(of.names) == len(t.names)
+		if !complete && other == nil {
+			known.loading[id] = make(chan struct{})
+		}
+		t.turn <- known
+		if complete || other == nil {
+			return of, forgotten, nil
+		}
+		select {
+		case <-other:
+		case <-ctx.Done():
+			return of, forgotten, ctx.Err()
+		}
+	}
+}
+
+func (t *types) end(id model.WorkspaceID) {
+	known := <-t.turn
+	close(known.loading[id])
+	delete(known.loading, id)
+	t.turn <- known
 }
 
 // keep remembers what was loaded, unless something was forgotten since.

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/tenantpool/tenantpool/model"
 	"github.com/tenantpool/tenantpool/pools"
@@ -103,4 +104,67 @@ func TestATypeThatIsNotThereYetIsAskedForAgain(t *testing.T) {
 	if loads.Load() != 2 {
 		t.Errorf("loaded %d times", loads.Load())
 	}
+}
+
+func TestTwoDialsOfAWorkspaceLoadItsTypesOnce(t *testing.T) {
+	if _, err := open(t, config(20)).Workspace("w4").Exec(t.Context(), makePair); err != nil {
+		t.Fatal(err)
+	}
+	var loads, logins atomic.Int64
+	leave := make(chan struct{})
+	m := open(t, config(20), pools.WithTypes("pair_of_types"), pools.WithHooks(pools.Hooks{
+		BeforeConnect: func(_ context.Context, id model.WorkspaceID, config *pgx.ConnConfig) error {
+			config.Tracer = holdLoads{countLoads{&loads}, leave}
+			config.ValidateConnect = func(context.Context, *pgconn.PgConn) error {
+				if id != "" {
+					logins.Add(1)
+				}
+				return nil
+			}
+			return nil
+		},
+	}))
+	const at = 3
+	lent := make(chan error, at)
+	var conns [at]*pools.Conn
+	for i := range conns {
+		go func() {
+			conn, err := m.Acquire(t.Context(), "w4")
+			conns[i] = conn
+			lent <- err
+		}()
+	}
+	eventually(t, "all are connected, and one loads", func() bool { return logins.Load() == at && loads.Load() > 0 })
+	close(leave)
+	for range at {
+		if err := <-lent; err != nil {
+			t.Error(err)
+		}
+	}
+	for _, conn := range conns {
+		if conn == nil {
+			continue
+		}
+		if _, known := conn.Conn().TypeMap().TypeForName("pair_of_types"); !known {
+			t.Error("a connection does not know the type")
+		}
+		conn.Release()
+	}
+	if n := loads.Load(); n != 1 {
+		t.Errorf("the types were loaded %d times", n)
+	}
+}
+
+// holdLoads has each load wait.
+type holdLoads struct {
+	countLoads
+	leave chan struct{}
+}
+
+func (h holdLoads) TraceQueryStart(ctx context.Context, conn *pgx.Conn, data pgx.TraceQueryStartData) context.Context {
+	ctx = h.countLoads.TraceQueryStart(ctx, conn, data)
+	if strings.Contains(data.SQL, "pg_range") {
+		<-h.leave
+	}
+	return ctx
 }
