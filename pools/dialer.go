@@ -3,7 +3,6 @@ package pools
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -98,11 +97,7 @@ func (d *dialer) Dial(calledOff context.Context, id model.WorkspaceID) (actor.Co
 	}
 	workspace, at, err := d.place(calledOff, id)
 	if err != nil {
-		kind := model.Transient
-		if errors.Is(err, model.ErrNoWorkspace) || errors.As(err, new(*model.WorkspaceIDError)) {
-			kind = model.Permanent
-		}
-		return nil, &dialFailure{kind: kind, err: err}
+		return nil, unresolvedFailure(err)
 	}
 	b, err := d.login(calledOff, workspace, at)
 	if err == nil {

@@ -276,3 +276,34 @@ func ExampleManager_SetCredentials() {
 	// true
 	// <nil>
 }
+
+// However many workspaces there are, a page of them is in memory at a time.
+func ExampleManager_AllWorkspaces() {
+	ctx := context.Background()
+	manager := exampleManager()
+	defer manager.Close(ctx)
+
+	for id, err := range manager.AllWorkspaces(ctx, "customer-") {
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Println(id)
+	}
+	// Output:
+	// customer-42
+	// customer-43
+}
+
+func ExampleManager_ListWorkspaces() {
+	ctx := context.Background()
+	manager := exampleManager()
+	defer manager.Close(ctx)
+
+	page, err := manager.ListWorkspaces(ctx, model.ListOptions{Prefix: "customer-", Limit: 1})
+	fmt.Println(page, err)
+	page, err = manager.ListWorkspaces(ctx, model.ListOptions{Prefix: "customer-", Limit: 1, After: page[0]})
+	fmt.Println(page, err)
+	// Output:
+	// [customer-42] <nil>
+	// [customer-43] <nil>
+}

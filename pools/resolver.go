@@ -319,11 +319,20 @@ func unresolved(id model.WorkspaceID, err error) error {
 	if errors.As(err, new(*model.WorkspaceIDError)) || errors.Is(err, model.ErrClosed) {
 		return fmt.Errorf("acquire: %w", err)
 	}
-	kind := model.Transient
-	if errors.Is(err, model.ErrNoWorkspace) {
-		kind = model.Permanent
+	failed := unresolvedFailure(err)
+	return &model.DialError{WorkspaceID: id, Kind: failed.kind, Err: failed}
+}
+
+// unresolvedFailure is the same for a dial. What the server says of the table is nothing
+// that it says of the caller's statement.
+func unresolvedFailure(err error) *dialFailure {
+	if errors.As(err, new(*model.SQLError)) {
+		err = errors.New(err.Error())
 	}
-	return &model.DialError{WorkspaceID: id, Kind: kind, Err: err}
+	if errors.Is(err, model.ErrNoWorkspace) || errors.As(err, new(*model.WorkspaceIDError)) {
+		return &dialFailure{kind: model.Permanent, err: err}
+	}
+	return &dialFailure{kind: model.Transient, err: err}
 }
 
 // system is the dialer's place of the system database.

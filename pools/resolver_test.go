@@ -86,7 +86,7 @@ func TestAMissingTableIsSaidSo(t *testing.T) {
 	err := m.Workspace("a").Ping(t.Context())
 	var dial *model.DialError
 	var refused *model.SQLError
-	if !errors.As(err, &dial) || !errors.As(err, &refused) || refused.Code != "42P01" || !strings.Contains(err.Error(), "WithWorkspaceTable") {
+	if !errors.As(err, &dial) || errors.As(err, &refused) || !strings.Contains(err.Error(), "WithWorkspaceTable") || !strings.Contains(err.Error(), "42P01") {
 		t.Error(err)
 	}
 	if err := m.CreateWorkspace(t.Context(), "a"); !errors.As(err, &refused) {

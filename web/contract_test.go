@@ -134,7 +134,7 @@ func (p brokenPool) DropWorkspace(ctx context.Context, _ model.WorkspaceID, _ ..
 func (p brokenPool) RenameWorkspace(ctx context.Context, _, _ model.WorkspaceID) error {
 	return p.err(ctx)
 }
-func (p brokenPool) Workspaces(ctx context.Context) ([]model.WorkspaceID, error) {
+func (p brokenPool) ListWorkspaces(ctx context.Context, _ model.ListOptions) ([]model.WorkspaceID, error) {
 	return nil, p.err(ctx)
 }
 
@@ -201,6 +201,8 @@ var ownProvocations = map[string]provocation{
 	"/assets/* 404":                 {file: "nothing.js"},
 	statsPath + " 200":              {query: "?search=0&sort=-inUse&limit=2&offset=1"},
 	statsPath + " 400":              {query: "?limit=1001"},
+	"/api/workspace.list 200":       {query: "?after=ws_001&prefix=ws_&limit=1"},
+	"/api/workspace.list 400":       {query: "?limit=0"},
 	eventsPath + " 200":             {before: (*Server).Close},         // it ends at once
 	"/api/admin.pauseWorkspace 504": failing(context.DeadlineExceeded), // its own, and not that the leases are not home
 	dumpPath + " 409":               {before: func(s *Server) { s.dumping <- struct{}{} }},

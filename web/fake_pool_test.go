@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/tenantpool/tenantpool/model"
@@ -303,8 +304,18 @@ func (p *fakePool) RenameWorkspace(ctx context.Context, from, to model.Workspace
 	return p.DropWorkspace(ctx, from)
 }
 
-func (p *fakePool) Workspaces(ctx context.Context) ([]model.WorkspaceID, error) {
+func (p *fakePool) ListWorkspaces(ctx context.Context, opts model.ListOptions) ([]model.WorkspaceID, error) {
+	opts, err := opts.WithDefaults()
+	if err != nil {
+		return nil, err
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return slices.Clone(p.workspaces), ctx.Err()
+	var page []model.WorkspaceID
+	for _, id := range slices.Sorted(slices.Values(p.workspaces)) {
+		if id > opts.After && strings.HasPrefix(string(id), opts.Prefix) && len(page) < opts.Limit {
+			page = append(page, id)
+		}
+	}
+	return page, ctx.Err()
 }

@@ -436,10 +436,14 @@ func TestTheDescriptionHasTheBoundsOfTheHandlers(t *testing.T) {
 	field := func(schema, name string) map[string]any {
 		return schemas[schema].(map[string]any)["properties"].(map[string]any)[name].(map[string]any)
 	}
-	parameters := map[string]map[string]any{}
-	for _, p := range operations(all)["GET "+statsPath]["parameters"].([]any) {
-		parameters[p.(map[string]any)["name"].(string)] = p.(map[string]any)["schema"].(map[string]any)
+	parametersOf := func(operation string) map[string]map[string]any {
+		parameters := map[string]map[string]any{}
+		for _, p := range operations(all)[operation]["parameters"].([]any) {
+			parameters[p.(map[string]any)["name"].(string)] = p.(map[string]any)["schema"].(map[string]any)
+		}
+		return parameters
 	}
+	parameters, listing := parametersOf("GET "+statsPath), parametersOf("GET /api/workspace.list")
 	var orders []any
 	for _, order := range slices.Sorted(maps.Keys(statsOrders)) {
 		orders = append(orders, order, "-"+order)
@@ -456,6 +460,8 @@ func TestTheDescriptionHasTheBoundsOfTheHandlers(t *testing.T) {
 		{parameters["limit"]["default"], float64(maxStatsWorkspaces)},
 		{parameters["sort"]["enum"], orders},
 		{len(parameters), 4},
+		{listing["limit"]["maximum"], float64(model.ListAtMost)},
+		{listing["limit"]["default"], float64(model.ListUsually)},
 	} {
 		if !reflect.DeepEqual(bound.says, bound.want) {
 			t.Errorf("%v, want %v", bound.says, bound.want)

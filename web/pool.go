@@ -56,6 +56,7 @@ type Pool interface {
 	// RenameWorkspace pauses both and renames the database: model.ErrNoWorkspace when
 	// from has none, model.ErrWorkspaceExists when to has one.
 	RenameWorkspace(ctx context.Context, from, to model.WorkspaceID) error
-	// Workspaces lists the workspaces that have a database, by id.
-	Workspaces(ctx context.Context) ([]model.WorkspaceID, error)
+	// ListWorkspaces lists a page of the workspaces that have a database, by id. The error
+	// is a *model.ListError for bad options.
+	ListWorkspaces(ctx context.Context, opts model.ListOptions) ([]model.WorkspaceID, error)
 }

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
+	"strconv"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -39,6 +41,8 @@ type renameRequest struct {
 
 type workspaceList struct {
 	Workspaces []model.WorkspaceID `json:"workspaces"`
+	// Next is what after is for the next page, if there may be one.
+	Next model.WorkspaceID `json:"next,omitempty"`
 }
 
 // workspaceTimeout bounds creating, deleting and listing: a server may take long
@@ -77,16 +81,54 @@ func (s *Server) createWorkspace(c echo.Context) error {
 }
 
 func (s *Server) listWorkspaces(c echo.Context) error {
+	opts, err := readListOptions(c.QueryParams())
+	if err != nil {
+		return err
+	}
 	ctx, stop := context.WithTimeout(c.Request().Context(), workspaceTimeout)
 	defer stop()
-	ids, err := s.pool.Workspaces(ctx)
+	ids, err := s.pool.ListWorkspaces(ctx, opts)
 	if err != nil {
 		return err
 	}
 	if ids == nil {
 		ids = []model.WorkspaceID{} // [], not null
 	}
-	return c.JSON(http.StatusOK, workspaceList{ids})
+	list := workspaceList{Workspaces: ids}
+	if len(ids) == opts.Limit {
+		list.Next = ids[len(ids)-1]
+	}
+	return c.JSON(http.StatusOK, list)
+}
+
+// readListOptions reads the parameters after, prefix and limit.
+func readListOptions(query url.Values) (model.ListOptions, error) {
+	var opts model.ListOptions
+	for name, values := range query {
+		value := values[0]
+		if len(values) > 1 {
+			return opts, badRequest("the parameter %q is given %d times", shortened(name), len(values))
+		}
+		switch name {
+		case "after":
+			opts.After = model.WorkspaceID(value)
+		case "prefix":
+			opts.Prefix = value
+		case "limit":
+			n, err := strconv.Atoi(value)
+			if err != nil || n < 1 {
+				return opts, badRequest("limit is %q: it must be from 1 to %d", shortened(value), model.ListAtMost)
+			}
+			opts.Limit = n
+		default:
+			return opts, badRequest("there is no parameter %q here: after, prefix and limit are", shortened(name))
+		}
+	}
+	opts, err := opts.WithDefaults()
+	if err != nil {
+		return opts, badRequest("%v", err)
+	}
+	return opts, nil
 }
 
 // deleteWorkspace drops the workspace's database, with all that is in it.

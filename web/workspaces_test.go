@@ -21,6 +21,30 @@ func TestAWorkspaceIsCreatedListedAndDeleted(t *testing.T) {
 	rig.audited("delete workspace", "b", "deleted", "")
 }
 
+func TestTheListComesInPages(t *testing.T) {
+	rig := newHandlersRig(t)
+	rig.pool.workspaces = []model.WorkspaceID{"b1", "a3", "a1", "a2"}
+	const path = "/api/workspace.list"
+	for query, want := range map[string]string{
+		"":                           `{"workspaces":["a1","a2","a3","b1"]}`,
+		"?limit=2":                   `{"workspaces":["a1","a2"],"next":"a2"}`,
+		"?limit=2&after=a2":          `{"workspaces":["a3","b1"],"next":"b1"}`,
+		"?limit=2&after=b1":          `{"workspaces":[]}`,
+		"?prefix=a&limit=2":          `{"workspaces":["a1","a2"],"next":"a2"}`,
+		"?prefix=a&limit=2&after=a2": `{"workspaces":["a3"]}`,
+		"?prefix=c":                  `{"workspaces":[]}`,
+	} {
+		rig.want(Operator, path+query, "", http.StatusOK, want)
+	}
+	for query, want := range map[string]string{
+		"?limit=0": "from 1 to 10000", "?limit=10001": "from 1 to 10000", "?limit=x": "from 1 to 10000",
+		"?after=a/b": "after is no part of an id", "?prefix=%25": "prefix is no part of an id", "?prefix=a&prefix=b": "2 times",
+		"?search=a": "after, prefix and limit are",
+	} {
+		rig.refused(Operator, path+query, "", http.StatusBadRequest, want)
+	}
+}
+
 func TestAWorkspaceIsACopyOfWhatIsNamed(t *testing.T) {
 	rig := newHandlersRig(t)
 	rig.want(Operator, "/api/workspace.create", `{"workspaceId":"a","template":"golden"}`, http.StatusCreated, `{"workspaceId":"a"}`)
