@@ -31,8 +31,8 @@ type Config struct {
 	TargetSessionAttrs string `env:"DB_TARGET_SESSION_ATTRS"`
 	// Parameters are libpq's others, as keywords and values: search_path=app
 	// sslrootcert=/etc/ca.pem options='-c statement_timeout=5s'. They are TLS's files and
-	// settings, pgx's (default_query_exec_mode, statement_cache_capacity), and whatever
-	// else a session is to begin with.
+	// settings, pgx's (default_query_exec_mode, statement_cache_capacity, which is 64 here
+	// unless it is said), and whatever else a session is to begin with.
 	Parameters string `env:"DB_PARAMETERS"`
 	// SSLPassword opens the key of a client certificate (sslkey).
 	SSLPassword string `json:"-"`
