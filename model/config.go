@@ -41,6 +41,9 @@ type Config struct {
 	// SystemDatabase is the application's own database, with a share of the
 	// connections for itself.
 	SystemDatabase string `env:"DB_NAME"`
+	// SettingsTable is a table of the system database that holds the settings of the
+	// workspaces that differ (see pools.WithSettingsTable).
+	SettingsTable string `env:"DB_SETTINGS_TABLE"`
 
 	// MaxConnections is how many connections all databases together may hold,
 	// MaxConnectionsPerDB how many one workspace may.

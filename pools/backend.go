@@ -40,6 +40,8 @@ type backend struct {
 	// holder's, and zero without a resolver.
 	place    place
 	password string // of the login; it is never shown
+	// opening is how the session began by its workspace's settings.
+	opening opening
 	// bare: the session was reset, and lacks what AfterConnect did to it.
 	bare bool
 	// dirty: the session was lent to a user and has not been reset since.

@@ -40,6 +40,8 @@ type dialer struct {
 	unanswered *unanswered
 	hooks      *hooks
 	types      *types
+	// settingsOf is asked for those of a workspace; nil: there are none.
+	settingsOf func(context.Context, model.WorkspaceID) (WorkspaceSettings, error)
 	identity   identity
 
 	// mayBeReadOnly: Config.TargetSessionAttrs asks for a server that may be read-only,
@@ -108,7 +110,13 @@ func (d *dialer) Dial(calledOff context.Context, id model.WorkspaceID) (actor.Co
 	if err != nil {
 		return nil, unresolvedFailure(err)
 	}
-	b, err := d.login(calledOff, workspace, at)
+	var as opening
+	if workspace == id { // or it is a database that is being created
+		if as, err = d.openingAsk(calledOff, id); err != nil {
+			return nil, &dialFailure{kind: model.Transient, err: err}
+		}
+	}
+	b, err := d.login(calledOff, workspace, at, as)
 	if err == nil {
 		d.unanswered.heard(nil)
 		d.log.succeeded()
@@ -143,8 +151,8 @@ func (d *dialer) Dial(calledOff context.Context, id model.WorkspaceID) (actor.Co
 
 // login returns the backend also with an error, as far as it got. The hooks have times of
 // their own; the rest has the dialer's timeout in all.
-func (d *dialer) login(calledOff context.Context, id model.WorkspaceID, at place) (*backend, error) {
-	b := &backend{network: &network{}, closer: d.closer, traced: d.traced, workspace: id, place: at, managersOwn: id == managersOwn}
+func (d *dialer) login(calledOff context.Context, id model.WorkspaceID, at place, as opening) (*backend, error) {
+	b := &backend{network: &network{}, closer: d.closer, traced: d.traced, workspace: id, place: at, opening: as, managersOwn: id == managersOwn}
 	if d.closer.system {
 		b.workspace = ""
 	}
@@ -161,6 +169,7 @@ func (d *dialer) login(calledOff context.Context, id model.WorkspaceID, at place
 	config.Database = at.database
 	config.DialFunc = (&net.Dialer{}).DialContext
 	b.password = config.Password
+	as.put(config)
 	if err := d.beforeConnect(calledOff, b, config); err != nil {
 		return b, err
 	}

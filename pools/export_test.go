@@ -113,3 +113,9 @@ func Resolve(resolve Resolver) (ask func(context.Context, model.WorkspaceID) (st
 		return p.database, p.err
 	}, r.forget, r.stop
 }
+
+// SettingsReadEvery changes how often a table of settings is read, until the test's end.
+func SettingsReadEvery(t *testing.T, d time.Duration) {
+	before := settingsReadEvery.Swap(int64(d))
+	t.Cleanup(func() { settingsReadEvery.Store(before) })
+}

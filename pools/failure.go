@@ -134,6 +134,7 @@ var refusals = []struct {
 	// superusers only.
 	{"28", "", model.Permanent, "check DB_USER, DB_PASSWORD and the server's pg_hba.conf"},
 	{pgerrcode.InsufficientPrivilege, "InitPostgres", model.ServerDown, "wait until the server is up"},
+	{pgerrcode.InsufficientPrivilege, "call_string_check_hook", model.Permanent, "GRANT the role of the workspace's settings to DB_USER"},
 	{pgerrcode.InsufficientPrivilege, "", model.Permanent, "GRANT CONNECT on the database to the role"},
 
 	// Settings: of the start-up message, of ALTER ROLE or ALTER DATABASE ... SET, and
@@ -157,7 +158,7 @@ var refusals = []struct {
 	{pgerrcode.ProtocolViolation, "", model.Transient, "look at the log of what answers at DB_HOST and DB_PORT"},
 }
 
-const wrongSetting = "check the settings of ALTER ROLE and ALTER DATABASE ... SET, and which server answers at DB_HOST and DB_PORT"
+const wrongSetting = "check the workspace's settings, those of ALTER ROLE and ALTER DATABASE ... SET, and which server answers at DB_HOST and DB_PORT"
 
 // checkMyDatabase is the routine that looks at the database's row in pg_database.
 const checkMyDatabase = "CheckMyDatabase"

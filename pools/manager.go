@@ -52,8 +52,10 @@ type Manager struct {
 
 	// configs are the templates of the shares' connections; see SetCredentials.
 	configs [2]template
-	// settings are asked for a workspace's own; nil: there are none.
-	settings func(context.Context, model.WorkspaceID) (WorkspaceSettings, error)
+	// settings are asked for a workspace's own; nil: there are none. With a table it is
+	// that.
+	settings      func(context.Context, model.WorkspaceID) (WorkspaceSettings, error)
+	settingsTable *settingsTable
 	// provider is asked for the credentials of each dial; nil if the templates have them.
 	provider *provider
 	identity identity
@@ -134,7 +136,6 @@ func Open(ctx context.Context, cfg model.Config, opts ...Option) (*Manager, erro
 		hooks:     hooks,
 		types:     o.types,
 		provider:  credentials,
-		settings:  o.settings,
 		identity:  self,
 		answered:  make(chan struct{}),
 		turn:      make(chan struct{}, 1),
@@ -150,6 +151,9 @@ func Open(ctx context.Context, cfg model.Config, opts ...Option) (*Manager, erro
 	if err != nil {
 		return nil, fmt.Errorf("open connection manager: %w", err)
 	}
+	if err := m.newSettings(o); err != nil {
+		return nil, fmt.Errorf("open connection manager: %w", err)
+	}
 	if err := m.startDumps(o.dumps); err != nil {
 		return nil, fmt.Errorf("open connection manager: %w", err)
 	}
@@ -161,6 +165,10 @@ func Open(ctx context.Context, cfg model.Config, opts ...Option) (*Manager, erro
 	share := func(index actor.ShareIndex, limits model.Limits, placeOf func(context.Context, model.WorkspaceID) (place, error), system bool) actor.Share {
 		limits.Seed = rand.Uint64()
 		m.configs[index].Store(base)
+		var settingsOf func(context.Context, model.WorkspaceID) (WorkspaceSettings, error)
+		if m.settings != nil && !system {
+			settingsOf = m.settingsOf
+		}
 		return actor.Share{Limits: limits, System: system, Dialer: tracing.dials(&dialer{
 			config:     &m.configs[index],
 			provider:   credentials,
@@ -173,6 +181,7 @@ func Open(ctx context.Context, cfg model.Config, opts ...Option) (*Manager, erro
 			unanswered: &m.unanswered,
 			hooks:      hooks,
 			types:      o.types,
+			settingsOf: settingsOf,
 			identity:   self,
 
 			leftovers:     &m.leftovers,
@@ -191,6 +200,9 @@ func Open(ctx context.Context, cfg model.Config, opts ...Option) (*Manager, erro
 	tracing.watchEvictions(m.supervisor)
 	if cfg.LeaseWarnAfter > 0 {
 		go m.watchLeases(watching)
+	}
+	if m.settingsTable != nil {
+		go m.settingsTable.watch(watching)
 	}
 	m.databases = newDatabases(newSparseLog(o.log))
 	runtime.AddCleanup(m, (*databases).closeAll, m.databases) // it runs after Close only
@@ -277,8 +289,10 @@ func (m *Manager) borrow(ctx context.Context, share actor.ShareIndex, id model.W
 	case wait.AtMost == 0:
 		wait = actor.Wait{NoWait: true, AtMost: m.config.DialTimeout}
 	}
+	var as opening
 	if m.settings != nil && share == workspaceShare {
-		if err := m.applySettings(ctx, id, &wait); err != nil {
+		var err error
+		if as, err = m.applySettings(ctx, id, &wait); err != nil {
 			return nil, err
 		}
 	}
@@ -295,7 +309,12 @@ func (m *Manager) borrow(ctx context.Context, share actor.ShareIndex, id model.W
 			m.noteLimit(id, err)
 			return nil, err
 		}
-		if conn := newConn(lease); m.fit(ctx, conn) {
+		conn := newConn(lease)
+		begun, err := m.begunAs(ctx, conn, as)
+		if err != nil {
+			return nil, err
+		}
+		if begun && m.fit(ctx, conn) {
 			if !m.shouldPing(ctx, conn) {
 				return conn, nil
 			}

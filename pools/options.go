@@ -25,7 +25,10 @@ type options struct {
 	tracer   any // if traced
 	traced   bool
 
-	settings    func(context.Context, model.WorkspaceID) (WorkspaceSettings, error)
+	// settings or settingsTable is set, or neither.
+	settings      func(context.Context, model.WorkspaceID) (WorkspaceSettings, error)
+	settingsTable string
+
 	credentials func(context.Context) (Credentials, error)
 
 	instance string

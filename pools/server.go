@@ -74,6 +74,10 @@ func (m *Manager) meetServer(ctx context.Context) error {
 	if err == nil {
 		err = m.holdLeftovers(asking, conn)
 	}
+	if err == nil && m.settingsTable != nil {
+		conn.Release() // there may be only this one
+		err = m.settingsTable.read(asking)
+	}
 	switch {
 	case err == nil:
 		close(m.answered)

@@ -57,14 +57,23 @@ func (m *Manager) newPlaces(o options) (*resolver, *workspaceTable, error) {
 	case o.table == "":
 		return nil, nil, nil
 	}
-	parts := strings.Split(o.table, ".")
+	sql, err := tableNamed("WithWorkspaceTable", o.table)
+	if err != nil {
+		return nil, nil, err
+	}
+	t := &workspaceTable{m, o.table, sql}
+	return &resolver{look: t.look, atOnce: 1, idsAtOnce: namesAtOnce, log: log}, t, nil
+}
+
+// tableNamed is the table's name as the server reads it; option is who gave it.
+func tableNamed(option, name string) (sql string, err error) {
+	parts := strings.Split(name, ".")
 	for _, part := range parts {
 		if part == "" || len(parts) > 2 || len(part) > model.MaxNameLength || strings.ContainsRune(part, 0) {
-			return nil, nil, fmt.Errorf("WithWorkspaceTable: %q is not the name of a table: give table or schema.table", o.table)
+			return "", fmt.Errorf("%s: %q is not the name of a table: give table or schema.table", option, name)
 		}
 	}
-	t := &workspaceTable{m, o.table, pgx.Identifier(parts).Sanitize()}
-	return &resolver{look: t.look, atOnce: 1, idsAtOnce: namesAtOnce, log: log}, t, nil
+	return pgx.Identifier(parts).Sanitize(), nil
 }
 
 // look is the resolver's.
