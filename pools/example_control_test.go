@@ -217,6 +217,31 @@ func ExampleManager_CreateWorkspace() {
 	// <nil>
 }
 
+// The database keeps its content, and whoever waits for the new name gets it.
+func ExampleManager_RenameWorkspace() {
+	ctx := context.Background()
+	manager := exampleManager()
+	defer manager.Close(ctx)
+
+	if err := manager.CreateWorkspace(ctx, "trial-7"); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(manager.RenameWorkspace(ctx, "trial-7", "customer-46"))
+
+	var database string
+	err := manager.Workspace("customer-46").QueryRow(ctx, `SELECT current_database()`).Scan(&database)
+	fmt.Println(database, err)
+	err = manager.Workspace("trial-7").Ping(ctx)
+	fmt.Println(errors.Is(err, model.ErrNoWorkspace))
+
+	fmt.Println(manager.DropWorkspace(ctx, "customer-46"))
+	// Output:
+	// <nil>
+	// shop_ws_customer-46 <nil>
+	// true
+	// <nil>
+}
+
 // Nobody gets the workspace before its tables are there.
 func ExampleWithInit() {
 	ctx := context.Background()

@@ -14,11 +14,15 @@ import (
 
 // Schema is what each workspace has, after CREATE EXTENSION vector. The OIDs of its types
 // are others in each database.
-const Schema = `
+const Schema = Order + `
 CREATE EXTENSION hstore;
-CREATE TYPE size AS ENUM ('small', 'large');
-CREATE TYPE order_line AS (item text, size size, quantity int);
 CREATE TABLE orders (id int PRIMARY KEY, lines order_line[], notes hstore, taste vector)`
+
+// Order are the types that PostgreSQL has the parts for. pools.WithTypes("order_line[]") is
+// enough for them: no hook, and no query but at the first dial of a workspace.
+const Order = `
+CREATE TYPE size AS ENUM ('small', 'large');
+CREATE TYPE order_line AS (item text, size size, quantity int);`
 
 // Line is the composite type order_line.
 type Line struct {

@@ -148,3 +148,26 @@ func inParallel(t *testing.T, n, atOnce int, do func(i int) error) {
 		t.FailNow()
 	}
 }
+
+// What the option knows needs no hook; a codec of an extension's own does.
+func TestWithTypesKnowsThemOnEachConnection(t *testing.T) {
+	ctx := context.Background()
+	cfg := throwaway.Config()
+	cfg.MaxConnectionsPerDB = 1
+	manager := throwaway.OpenConfig(t, cfg, pools.WithTypes("order_line[]"))
+	shop := throwaway.Workspace(t, manager, types.Order)
+	if _, err := manager.Renew(ctx, shop.ID()); err != nil { // this connection knows none of the types
+		t.Fatal(err)
+	}
+	for range 2 {
+		lines := []types.Line{{Item: "tea", Size: "small", Quantity: 3}, {Item: "salt", Size: "large", Quantity: 2}}
+		var got []types.Line
+		if err := shop.QueryRow(ctx, `SELECT $1::order_line[]`, lines).Scan(&got); err != nil || !slices.Equal(got, lines) {
+			t.Errorf("%v (%v)", got, err)
+		}
+		if closed, err := manager.Evict(ctx, shop.ID()); closed != 1 || err != nil { // and the next one is asked
+			t.Errorf("%d closed (%v)", closed, err)
+		}
+	}
+	throwaway.NothingLent(t, manager)
+}
