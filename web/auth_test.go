@@ -34,6 +34,7 @@ var permitted = map[string][]Role{
 	"GET /api/workspace.list":         {Operator},
 	"POST /api/workspace.delete":      {Operator},
 	"POST /api/workspace.rename":      {Operator},
+	"POST /api/workspace.settings":    {Operator},
 	"POST /api/workspace.query":       {Service},
 }
 

@@ -23,6 +23,7 @@ var goodBodies = map[string]string{
 	"/api/workspace.create":      `{"workspaceId":"ws_new"}`,
 	"/api/workspace.delete":      `{"workspaceId":"ws_001","confirm":"ws_001"}`,
 	"/api/workspace.rename":      `{"workspaceId":"ws_002","to":"renamed"}`,
+	"/api/workspace.settings":    `{"workspaceId":"ws_001","maxConnections":2}`,
 }
 
 // badBodies are all ways in which a body can be wrong that do not depend on the
@@ -146,6 +147,8 @@ func TestWrongFieldsAreNamed(t *testing.T) {
 		{"admin.setLimits", `{"maxConnectionsPerDB":1.5}`, "maxConnectionsPerDB"},
 		{"admin.drain", `{"confirm":true}`, "confirm"},
 		{"workspace.delete", `{"workspaceId":"a","confirm":1}`, "confirm"},
+		{"workspace.settings", `{"workspaceId":"a","maxConnections":"2"}`, "maxConnections"},
+		{"workspace.settings", `{"workspaceId":"a","maxConnections":-2}`, "maxConnections is -2"},
 		{"workspace.rename", `{"workspaceId":"a"}`, "to is not valid"},
 		{"workspace.rename", `{"workspaceId":"a","to":"a b"}`, "to is not valid"},
 	} {

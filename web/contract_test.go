@@ -134,6 +134,12 @@ func (p brokenPool) DropWorkspace(ctx context.Context, _ model.WorkspaceID, _ ..
 func (p brokenPool) RenameWorkspace(ctx context.Context, _, _ model.WorkspaceID) error {
 	return p.err(ctx)
 }
+func (p brokenPool) SetWorkspaceSettings(ctx context.Context, _ model.WorkspaceID, _ model.WorkspaceSettings) error {
+	return p.err(ctx)
+}
+func (p brokenPool) WorkspaceSettings(ctx context.Context, _ model.WorkspaceID) (model.WorkspaceSettings, error) {
+	return model.WorkspaceSettings{}, p.err(ctx)
+}
 func (p brokenPool) ListWorkspaces(ctx context.Context, _ model.ListOptions) ([]model.WorkspaceID, error) {
 	return nil, p.err(ctx)
 }
@@ -172,6 +178,7 @@ var examples = map[string]string{
 	"/api/workspace.create":      `{"workspaceId":"new"}`,
 	"/api/workspace.delete":      `{"workspaceId":"ws_001","confirm":"ws_001"}`,
 	"/api/workspace.rename":      `{"workspaceId":"ws_002","to":"renamed"}`,
+	"/api/workspace.settings":    `{"workspaceId":"ws_001","maxConnections":2,"role":"tenant"}`,
 }
 
 // provocations lead to their status on every route that is described to have it,

@@ -79,6 +79,7 @@ func replyTo(err error) (_ failure, known bool) {
 		dial      *model.DialError
 		workspace *model.WorkspaceIDError
 		config    *model.ConfigError
+		settings  *model.SettingsError
 		framework *echo.HTTPError
 	)
 	switch {
@@ -124,6 +125,13 @@ func replyTo(err error) (_ failure, known bool) {
 		return failure{status: http.StatusBadRequest, detail: err.Error(), message: "a value is out of range"}, true
 	case errors.Is(err, model.ErrWorkspaceExists):
 		return failure{status: http.StatusConflict, message: model.ErrWorkspaceExists.Error()}, true
+	case errors.As(err, &settings):
+		return failure{
+			status: http.StatusServiceUnavailable, retryAfter: retryLater, detail: err.Error(),
+			message: "the workspace's settings are not valid",
+		}, true
+	case errors.Is(err, errors.ErrUnsupported):
+		return failure{status: http.StatusConflict, detail: err.Error(), message: "the pool is not configured for this"}, true
 	case errors.Is(err, model.ErrManyPauses):
 		return failure{status: http.StatusConflict, detail: err.Error(), message: model.ErrManyPauses.Error()}, true
 	case errors.Is(err, model.ErrNoWorkspace):

@@ -57,6 +57,8 @@ var poolErrors = []struct {
 	{"not known", fmt.Errorf("secret-customer: %w: %v", model.ErrNotKnown, refusal{"57P03"}),
 		503, "5", model.ErrNotKnown.Error(), ""},
 	{"many pauses", fmt.Errorf("secret-customer: %w", model.ErrManyPauses), 409, "", model.ErrManyPauses.Error(), ""},
+	{"unsupported", fmt.Errorf("secret-customer: %w", errors.ErrUnsupported), 409, "", "the pool is not configured for this", ""},
+	{"settings", fmt.Errorf("secret-customer: %w", model.WorkspaceSettings{MaxWaiters: -1}.Validate()), 503, "5", "the workspace's settings are not valid", ""},
 	{"config", &model.ConfigError{Variable: "DB_MAX_CONNECTIONS", Value: "secret-customer", Want: "20 to 10000"}, 400, "", "a value is out of range", ""},
 }
 

@@ -23,6 +23,7 @@ type fakePool struct {
 	renew func(ctx context.Context, id model.WorkspaceID) (int, error) // of all: ""
 	pause func(context.Context, model.WorkspaceID) (int, error)
 	limit func(ctx context.Context, maxConnections, maxConnectionsPerDB int) error
+	set   func(context.Context, model.WorkspaceID, model.WorkspaceSettings) error
 	dump  func(context.Context, io.Writer) error
 	close func(context.Context) error
 	query func(context.Context, model.Query) (model.QueryResult, error)
@@ -35,13 +36,14 @@ type fakePool struct {
 	calls      []string // names of the methods that steer, and query, in their order
 	workspaces []model.WorkspaceID
 	paused     map[model.WorkspaceID]bool
+	settings   map[model.WorkspaceID]model.WorkspaceSettings
 	watchers   map[chan model.Event]*uint64 // and what each lost
 	closed     bool
 }
 
 // newFakePool has the state of exampleStats.
 func newFakePool() *fakePool {
-	p := &fakePool{granted: 10_000, state: exampleStats(), paused: map[model.WorkspaceID]bool{}, watchers: map[chan model.Event]*uint64{}}
+	p := &fakePool{granted: 10_000, state: exampleStats(), paused: map[model.WorkspaceID]bool{}, settings: map[model.WorkspaceID]model.WorkspaceSettings{}, watchers: map[chan model.Event]*uint64{}}
 	for _, w := range p.state.Workspaces.Active {
 		p.workspaces = append(p.workspaces, w.ID)
 	}
@@ -223,6 +225,28 @@ func (p *fakePool) SetLimits(ctx context.Context, maxConnections, maxConnections
 	defer p.mu.Unlock()
 	p.state.MaxConnections, p.state.MaxConnectionsPerDB = maxConnections, maxConnectionsPerDB
 	return p.granted, nil
+}
+
+func (p *fakePool) SetWorkspaceSettings(ctx context.Context, id model.WorkspaceID, own model.WorkspaceSettings) error {
+	p.did("settings " + string(id))
+	if p.set != nil {
+		return p.set(ctx, id, own)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.settings[id] = own
+	for i, w := range p.state.Workspaces.Active {
+		if w.ID == id {
+			p.state.Workspaces.Active[i].Cap, p.state.Workspaces.Active[i].SoftCap = own.MaxConnections, own.SoftMaxConnections
+		}
+	}
+	return nil
+}
+
+func (p *fakePool) WorkspaceSettings(_ context.Context, id model.WorkspaceID) (model.WorkspaceSettings, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.settings[id], nil
 }
 
 func (p *fakePool) Dump(ctx context.Context, w io.Writer) error {

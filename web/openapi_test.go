@@ -244,6 +244,7 @@ var bodies = map[string]struct{ takes, gives any }{
 	"POST /api/workspace.create":      {createRequest{}, workspaceAnswer{}},
 	"POST /api/workspace.delete":      {deleteRequest{}, workspaceAnswer{}},
 	"POST /api/workspace.rename":      {renameRequest{}, workspaceAnswer{}},
+	"POST /api/workspace.settings":    {settingsRequest{}, settingsAnswer{}},
 	"GET /api/workspace.list":         {nil, workspaceList{}},
 }
 

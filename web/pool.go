@@ -36,6 +36,12 @@ type Pool interface {
 	// connections the server grants; 0: it did not say. The error is a joined list of
 	// *model.ConfigError.
 	SetLimits(ctx context.Context, maxConnections, maxConnectionsPerDB int) (granted int, err error)
+	// WorkspaceSettings are those of one workspace that are in force, and zero if it has
+	// none of its own. SetWorkspaceSettings changes them all; zero deletes them. The error
+	// is a *model.SettingsError, and wraps errors.ErrUnsupported if they are kept where the
+	// pool cannot write.
+	WorkspaceSettings(ctx context.Context, id model.WorkspaceID) (model.WorkspaceSettings, error)
+	SetWorkspaceSettings(ctx context.Context, id model.WorkspaceID, own model.WorkspaceSettings) error
 	// Dump writes what is needed to find out afterwards what happened, as a zip
 	// archive that holds no secret.
 	Dump(ctx context.Context, w io.Writer) error

@@ -58,6 +58,7 @@ var routes = []route{
 	{http.MethodGet, "/api/workspace.list", operators, (*Server).listWorkspaces},
 	{http.MethodPost, "/api/workspace.delete", operators, (*Server).deleteWorkspace},
 	{http.MethodPost, "/api/workspace.rename", operators, (*Server).renameWorkspace},
+	{http.MethodPost, "/api/workspace.settings", operators, (*Server).workspaceSettings},
 }
 
 // withHead adds to each GET a HEAD: the same headers, without a body, which net/http

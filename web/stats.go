@@ -1,6 +1,7 @@
 package web
 
 import (
+	"cmp"
 	"errors"
 	"net/http"
 	"net/url"
@@ -47,17 +48,19 @@ type connectionStats struct {
 }
 
 type poolStats struct {
-	OpenConnections int     `json:"openConnections"`
-	InUse           int     `json:"inUse"`
-	Idle            int     `json:"idle"`
-	Dialing         int     `json:"dialing"`
-	Closing         int     `json:"closing"`
-	Waiting         int     `json:"waiting"`
-	MaxOpen         int     `json:"maxOpen"`
-	LastUsedMs      float64 `json:"lastUsedMs"`
-	Dials           uint64  `json:"dials"`
-	Evictions       uint64  `json:"evictions"`
-	Paused          bool    `json:"paused"`
+	OpenConnections int `json:"openConnections"`
+	InUse           int `json:"inUse"`
+	Idle            int `json:"idle"`
+	Dialing         int `json:"dialing"`
+	Closing         int `json:"closing"`
+	Waiting         int `json:"waiting"`
+	MaxOpen         int `json:"maxOpen"`
+	// SoftMaxOpen is how many of MaxOpen it need not share, if that is not all.
+	SoftMaxOpen int     `json:"softMaxOpen,omitempty"`
+	LastUsedMs  float64 `json:"lastUsedMs"`
+	Dials       uint64  `json:"dials"`
+	Evictions   uint64  `json:"evictions"`
+	Paused      bool    `json:"paused"`
 }
 
 type leaseStats struct {
@@ -145,7 +148,7 @@ func newConnectionStats(st model.Stats, page statsPage) connectionStats {
 		ServerDown:               serverDown(ws, sys),
 	}
 	for _, w := range shown {
-		a.WorkspacePools[string(w.ID)] = newPoolStats(w, ws.PerWorkspace)
+		a.WorkspacePools[string(w.ID)] = newPoolStats(w, cmp.Or(w.Cap, ws.PerWorkspace))
 	}
 	return a
 }
@@ -165,6 +168,10 @@ func missingConnectionStats(last *limitsAnswer, err error) connectionStats {
 }
 
 func newPoolStats(w model.WorkspaceStats, maxOpen int) poolStats {
+	soft := w.SoftCap
+	if soft >= maxOpen {
+		soft = 0
+	}
 	return poolStats{
 		OpenConnections: w.Open(),
 		InUse:           w.InUse,
@@ -173,6 +180,7 @@ func newPoolStats(w model.WorkspaceStats, maxOpen int) poolStats {
 		Closing:         w.Closing,
 		Waiting:         w.Waiting,
 		MaxOpen:         maxOpen,
+		SoftMaxOpen:     soft,
 		LastUsedMs:      milliseconds(w.LastUsed),
 		Dials:           w.Dials,
 		Evictions:       w.Evictions,
