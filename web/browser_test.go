@@ -33,6 +33,7 @@ func TestTheDashboard(t *testing.T) {
 		"has pages and searches of 11,000 workspaces":             hasPages,
 		"gives a viewer no controls":                              givesAViewerNoControls,
 		"lets an operator steer, after asking":                    letsAnOperatorSteer,
+		"changes the settings of one workspace":                   changesSettings,
 		"downloads a dump":                                        downloadsADump,
 		"drains only after the word was typed":                    drainsAfterTheWord,
 		"says in banners what is wrong":                           saysWhatIsWrong,
@@ -398,6 +399,38 @@ func letsAnOperatorSteer(t *testing.T, rig *dashboardRig) {
 	page.Click("#workspaces-empty button")
 	page.Click("dialog button[type=submit]")
 	page.AwaitText("#toasts", "sleeping-one is paused")
+}
+
+func changesSettings(t *testing.T, rig *dashboardRig) {
+	page := rig.open(rig.tokens[Operator], browsertest.Look{})
+	const dialog = `button[aria-label="Settings of ws_002"]`
+	page.AwaitText("#workspaces-count", "8 active")
+	if n := page.Count(".own-cap"); n != 0 {
+		t.Errorf("%d own caps", n)
+	}
+	page.Click(dialog)
+	page.AwaitText("dialog", "Settings of ws_002")
+	page.Await("nothing of its own", "document.querySelector('#setting-maxConnections').value === '' && document.querySelector('#setting-role').value === ''")
+	page.Type("#setting-maxConnections", "8")
+	page.Type("#setting-statementTimeoutMs", "2500")
+	page.Type("#setting-role", "tenant")
+	rig.screenshot("settings")
+	page.Click("dialog button[type=submit]")
+	page.AwaitText("#toasts", "The settings of ws_002 are changed.")
+	page.AwaitText(`[data-workspace="ws_002"] .own-cap`, "of 8")
+	want := model.WorkspaceSettings{MaxConnections: 8, Role: "tenant", StatementTimeout: 2500 * time.Millisecond}
+	if own, err := rig.pool.WorkspaceSettings(t.Context(), "ws_002"); err != nil || own != want {
+		t.Errorf("%+v, %v", own, err)
+	}
+
+	// What the server refuses stays in the dialog.
+	rig.pool.mu.Lock()
+	rig.pool.set = func(context.Context, model.WorkspaceID, model.WorkspaceSettings) error { return errors.ErrUnsupported }
+	rig.pool.mu.Unlock()
+	page.Click(dialog)
+	page.Await("what was set", "document.querySelector('#setting-maxConnections')?.value === '8' && document.querySelector('#setting-role').value === 'tenant'")
+	page.Click("dialog button[type=submit]")
+	page.Await("the reason", "document.querySelector('dialog .message')?.innerText.includes('unsupported')")
 }
 
 func downloadsADump(t *testing.T, rig *dashboardRig) {

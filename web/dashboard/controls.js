@@ -18,7 +18,7 @@ export function buildControls({ limits, onRefusal }) {
     el('button', { type: 'button', id: 'renew-all', onclick: askRenewAll }, 'Renew all…'),
     el('button', { type: 'button', id: 'dump', onclick: askDump }, 'Dump…'),
     el('button', { type: 'button', id: 'drain', class: 'danger', onclick: askDrain }, 'Drain…'));
-  return { evict: askEvict, renew: askRenew, pause: askPause, resume: askResume };
+  return { evict: askEvict, renew: askRenew, pause: askPause, resume: askResume, settings: askSettings };
 }
 
 export function removeControls() {
@@ -91,6 +91,41 @@ function askLimits() {
     yes: 'Change',
     act: () => post('admin.setLimits', { maxConnections: most.valueAsNumber, maxConnectionsPerDB: each.valueAsNumber }),
     done: (answer) => `The limits are ${answer.maxConnections} in all and ${answer.maxConnectionsPerDB} per workspace.${answer.warning ? ` But ${answer.warning}.` : ''}`,
+  });
+}
+
+// The fields of a workspace's own settings: name, label, and whether it is text.
+const settings = [
+  ['maxConnections', 'Connections'],
+  ['softMaxConnections', 'Connections it need not share'],
+  ['maxWaiters', 'Waiters'],
+  ['acquireTimeoutMs', 'Acquire timeout, ms'],
+  ['statementTimeoutMs', 'Statement timeout, ms'],
+  ['role', 'Role', true],
+];
+
+async function askSettings(id) {
+  let now;
+  try {
+    now = await post('workspace.settings', { workspaceId: id });
+  } catch (problem) {
+    if (problem.status === 401) refused(problem);
+    else toast(problem.status ? problem.message : 'The admin server does not answer.', { bad: true });
+    return;
+  }
+  const inputs = settings.map(([name, , text]) => (text
+    ? el('input', { id: `setting-${name}`, type: 'text', autocomplete: 'off', autocapitalize: 'off', spellcheck: 'false', maxlength: 63, value: now[name] })
+    : el('input', { id: `setting-${name}`, type: 'number', inputmode: 'numeric', min: 0, max: 2147483647, step: 1, value: now[name] || '' })));
+  ask({
+    title: `Settings of ${id}`,
+    text: 'At once and without a restart; an empty field is as for all. If its cap gets lower, idle connections are closed and leases finish first. With another role or statement timeout its connections are renewed.',
+    fields: settings.flatMap(([name, label], i) => [el('label', { for: `setting-${name}` }, label), inputs[i]]),
+    yes: 'Change',
+    act: () => post('workspace.settings', {
+      workspaceId: id,
+      ...Object.fromEntries(settings.map(([name, , text], i) => [name, text ? inputs[i].value.trim() : Number(inputs[i].value)])),
+    }),
+    done: () => `The settings of ${id} are changed.`,
   });
 }
 

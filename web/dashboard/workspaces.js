@@ -20,6 +20,7 @@ const columns = [
 ];
 
 let rows = new Map(); // those on the page, by id
+let capOfAll = 0; // of a workspace that has none of its own
 let total = 0, found = 0; // how many there are, and how many the search found
 let offset = 0; // of the page
 let answered = ''; // the query that rows answer
@@ -32,7 +33,7 @@ const views = new Map(); // drawn rows by id
 let steer = null; // the operator's buttons, or null
 
 // buildWorkspaces draws the head. actions is null for viewers; else its methods
-// evict(id), renew(id), pause(id) and resume(id) are behind each row's buttons.
+// evict(id), renew(id), pause(id), resume(id) and settings(id) are behind each row's buttons.
 export function buildWorkspaces(actions) {
   steer = actions;
   rows = new Map();
@@ -98,6 +99,7 @@ function sortBy(column) {
 // showWorkspaces shows the page that the query was answered with.
 export function showWorkspaces(stats, query) {
   const pools = stats.workspacePools ?? {};
+  capOfAll = stats.maxConnectionsPerDB;
   total = stats.activeWorkspaceDatabases;
   found = stats.workspacesFound;
   const turned = answered !== query;
@@ -182,7 +184,8 @@ function makeRow(id) {
     view.hold = el('button', { type: 'button', class: 'small', onclick: () => (rows.get(id)?.paused ? steer.resume(id) : steer.pause(id)) }, 'Pause');
     const evict = el('button', { type: 'button', class: 'small', 'aria-label': `Evict ${id}`, onclick: () => steer.evict(id) }, 'Evict');
     const renew = el('button', { type: 'button', class: 'small', 'aria-label': `Renew ${id}`, onclick: () => steer.renew(id) }, 'Renew');
-    view.tr.append(el('td', { role: 'cell', class: 'actions' }, evict, renew, view.hold));
+    const settings = el('button', { type: 'button', class: 'small more', 'aria-label': `Settings of ${id}`, title: 'Settings', onclick: () => steer.settings(id) }, '…');
+    view.tr.append(el('td', { role: 'cell', class: 'actions' }, evict, renew, view.hold, settings));
   }
   return view;
 }
@@ -217,7 +220,8 @@ function update(view, row) {
 function drawMeter(view, row) {
   const states = [['in-use', row.inUse], ['idle', row.idle], ['dialing', row.dialing], ['closing', row.closing]];
   const free = Math.max(0, row.maxOpen - row.openConnections);
-  const drawn = states.map(([, n]) => n).join() + ',' + free;
+  const own = row.maxOpen !== capOfAll && row.maxOpen > 0;
+  const drawn = [...states.map(([, n]) => n), free, row.maxOpen, own].join();
   if (view.meter === drawn) return;
   view.meter = drawn;
   const meter = el('span', { class: 'meter', role: 'img', 'aria-label': `${row.openConnections} of ${row.maxOpen} open` });
@@ -231,7 +235,7 @@ function drawMeter(view, row) {
       meter.append(part);
     }
   }
-  view.cells.open.replaceChildren(meter);
+  view.cells.open.replaceChildren(meter, ...(own ? [el('span', { class: 'own-cap', title: 'its own cap' }, ` of ${integer(row.maxOpen)}`)] : []));
 }
 
 function showEmpty(empty, wanted) {
