@@ -34,6 +34,7 @@ func TestTheDashboard(t *testing.T) {
 		"gives a viewer no controls":                              givesAViewerNoControls,
 		"lets an operator steer, after asking":                    letsAnOperatorSteer,
 		"changes the settings of one workspace":                   changesSettings,
+		"lists all workspaces in pages":                           listsAllWorkspaces,
 		"downloads a dump":                                        downloadsADump,
 		"drains only after the word was typed":                    drainsAfterTheWord,
 		"says in banners what is wrong":                           saysWhatIsWrong,
@@ -274,6 +275,42 @@ func staysFast(t *testing.T, rig *dashboardRig) {
 }
 
 // Ten thousand active ones and a thousand paused ones: the server sorts and searches.
+func listsAllWorkspaces(t *testing.T, rig *dashboardRig) {
+	rig.pool.mu.Lock()
+	for i := range 240 {
+		rig.pool.workspaces = append(rig.pool.workspaces, model.WorkspaceID(fmt.Sprintf("zoo-%03d", i)))
+	}
+	rig.pool.mu.Unlock()
+	page := rig.open(rig.tokens[Operator], browsertest.Look{})
+	listed := func(n int, last string) {
+		t.Helper()
+		page.Await(fmt.Sprintf("%d are listed", n), fmt.Sprintf(
+			"document.querySelectorAll('#directory-list li').length === %d && document.querySelector('#directory-list li:last-child').innerText === %q", n, last))
+	}
+	page.Click("#directory")
+	page.Await("the first page", "document.querySelectorAll('#directory-list li').length === 100")
+	rig.screenshot("directory")
+	page.Type("#directory-prefix", "zoo-")
+	listed(100, "zoo-099")
+	page.Click("#directory-more")
+	listed(200, "zoo-199")
+	page.Click("#directory-more")
+	listed(240, "zoo-239")
+	page.Await("there are no more", "document.querySelector('#directory-more').hidden")
+	page.Type("#directory-prefix", "11")
+	listed(10, "zoo-119")
+	page.Click("#directory-list li:nth-child(3) button")
+	page.Await("the table is filtered", "!document.querySelector('dialog').open && document.querySelector('#filter').value === 'zoo-112'")
+	page.AwaitText("#workspaces-empty", "Pause zoo-112") // it has no connection
+	page.Click("#directory")
+	page.Type("#directory-prefix", "nobody")
+	page.AwaitText("#directory-state", "No workspace’s id begins so.")
+	page.Press(kb.Escape) // empties the search
+	page.Await("all are listed", "document.querySelectorAll('#directory-list li').length === 100")
+	page.Press(kb.Escape)
+	page.Await("the dialog is gone", "!document.querySelector('dialog').open")
+}
+
 func hasPages(t *testing.T, rig *dashboardRig) {
 	rig.change(func(st *model.Stats) { st.Workspaces = manyWorkspaces(10_000, 1000).Workspaces })
 	began := time.Now()

@@ -1,6 +1,7 @@
 // What an operator can do. Everything is asked for once more in a dialog, and
 // the server decides whether it happens.
 import { file, post } from './api.js';
+import { openDirectory } from './directory.js';
 import { $, el, setText } from './dom.js';
 import { plural } from './format.js';
 import { toast } from './toasts.js';
@@ -14,6 +15,7 @@ export function buildControls({ limits, onRefusal }) {
   limitsNow = limits;
   refused = onRefusal;
   $('operator-tools').replaceChildren(
+    el('button', { type: 'button', id: 'directory', onclick: () => openDirectory(refused) }, 'All workspaces…'),
     el('button', { type: 'button', id: 'limits', onclick: askLimits }, 'Limits…'),
     el('button', { type: 'button', id: 'renew-all', onclick: askRenewAll }, 'Renew all…'),
     el('button', { type: 'button', id: 'dump', onclick: askDump }, 'Dump…'),
