@@ -113,6 +113,56 @@ func TestWhatBeforeConnectMayChange(t *testing.T) {
 	}
 }
 
+func TestAValidateConnectOfBeforeConnectIsAskedAfterOurs(t *testing.T) {
+	refusal := errors.New("not this one")
+	var asked atomic.Int64
+	ofHook := pools.WithHooks(pools.Hooks{
+		BeforeConnect: func(_ context.Context, id model.WorkspaceID, config *pgx.ConnConfig) error {
+			config.RuntimeParams = nil // which is nothing to stumble over
+			if id == "" {
+				config.ValidateConnect = func(context.Context, *pgconn.PgConn) error {
+					asked.Add(1)
+					return refusal
+				}
+			}
+			return nil
+		},
+	})
+	for attributes, theirs := range map[string]bool{"any": true, "primary": true, "standby": false} {
+		asked.Store(0)
+		cfg := config(20)
+		cfg.TargetSessionAttrs, cfg.AcquireTimeout = attributes, failsSoon(t)
+		if err := openOnly(t, cfg, ofHook); err == nil || errors.Is(err, refusal) != theirs {
+			t.Errorf("%s: %v", attributes, err)
+		}
+		if n := asked.Load(); (n > 0) != theirs {
+			t.Errorf("%s: it was asked %d times", attributes, n)
+		}
+	}
+}
+
+func TestAHooksErrorHasNoPasswordOfBeforeConnect(t *testing.T) {
+	statements(t, superuser(t), `DROP ROLE IF EXISTS another`, `CREATE ROLE another LOGIN PASSWORD 'another one'`)
+	m := open(t, config(20), pools.WithHooks(pools.Hooks{
+		BeforeConnect: func(_ context.Context, id model.WorkspaceID, config *pgx.ConnConfig) error {
+			if id == "w0" {
+				config.User, config.Password = "another", "another one"
+			}
+			return nil
+		},
+		AfterConnect: func(_ context.Context, id model.WorkspaceID, conn *pgx.Conn) error {
+			if id != "w0" {
+				return nil
+			}
+			return pools.Permanent(fmt.Errorf("no use for %s", conn.Config().Password))
+		},
+	}))
+	err := m.Workspace("w0").Ping(t.Context())
+	if err == nil || strings.Contains(err.Error(), "another one") || !strings.Contains(err.Error(), "no use for xxxxx") {
+		t.Error(err)
+	}
+}
+
 func TestABeforeConnectThatLeavesTheWorkspaceIsRefused(t *testing.T) {
 	for what, change := range map[string]func(*pgx.ConnConfig){
 		`the Database from "test_ws_w0" to "test_ws_w1"`: func(c *pgx.ConnConfig) { c.Database = "test_ws_w1" },

@@ -239,6 +239,32 @@ func TestWhatAfterConnectSetsOutlivesAReset(t *testing.T) {
 	}
 }
 
+func TestAfterConnectIsCalledOnceForAReset(t *testing.T) {
+	var calls atomic.Int64
+	m := open(t, config(20), pools.WithHooks(pools.Hooks{
+		AfterConnect: func(_ context.Context, id model.WorkspaceID, _ *pgx.Conn) error {
+			if id == "w0" {
+				calls.Add(1)
+			}
+			return nil
+		},
+	}))
+	pid := processOf(t, m)
+	if _, err := m.Query(t.Context(), model.Query{Workspace: "w0", SQL: `SELECT 1`}); err != nil {
+		t.Fatal(err)
+	}
+	processOf(t, m)
+	before := calls.Load()
+	for range 3 {
+		if processOf(t, m) != pid {
+			t.Error("it was closed")
+		}
+	}
+	if n := calls.Load(); before < 2 || n != before {
+		t.Errorf("it was called %d times, and %d times for three acquires more", before, n-before)
+	}
+}
+
 func TestAfterReleaseDecidesWhetherAConnectionIsLentAgain(t *testing.T) {
 	type answer func() bool
 	var next atomic.Pointer[answer]

@@ -168,3 +168,25 @@ func (h holdLoads) TraceQueryStart(ctx context.Context, conn *pgx.Conn, data pgx
 	}
 	return ctx
 }
+
+func TestTheTypesOfADroppedWorkspaceAreForgotten(t *testing.T) {
+	var loads atomic.Int64
+	m := openWithTypes(t, &loads)
+	for i := range int64(2) {
+		if err := m.CreateWorkspace(t.Context(), "with-types", pools.WithInit(func(ctx context.Context, conn *pools.Conn) error {
+			_, err := conn.Exec(ctx, makePair)
+			return err
+		})); err != nil {
+			t.Fatal(err)
+		}
+		if ok, err := scanPair(t.Context(), m.Workspace("with-types")); !ok {
+			t.Error(err)
+		}
+		if n := loads.Load(); n != i+1 {
+			t.Errorf("types were loaded %d times for %d databases", n, i+1)
+		}
+		if err := m.DropWorkspace(t.Context(), "with-types"); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

@@ -338,6 +338,59 @@ func TestAListenerThatIsNotConnectedSaysSo(t *testing.T) {
 	}
 }
 
+func TestAListenerIsPreparedAndHoldsOneConnection(t *testing.T) {
+	ctx := context.Background()
+	w := workspace(t, "prepared-listener")
+	l := riverpool.New(w).GetListener(&riverdriver.GetListenenerParams{})
+	l.SetAfterConnectExec(`SELECT 1 / 0`)
+	if err := l.Connect(ctx); err == nil {
+		t.Error("it is connected, and is not prepared")
+	}
+	if n := inUse(t); n != 0 {
+		t.Errorf("%d connections are still lent", n)
+	}
+	l.SetAfterConnectExec(`CREATE SCHEMA prepared; SET search_path = prepared`)
+	if err := l.Connect(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if schema := l.Schema(); schema != "prepared" {
+		t.Errorf("its schema is %q", schema)
+	}
+	if err := l.Connect(ctx); err == nil {
+		t.Error("it is connected twice")
+	}
+	if n := inUse(t); n != 1 {
+		t.Errorf("%d connections are lent", n)
+	}
+	if err := l.Close(ctx); err != nil {
+		t.Error(err)
+	}
+	if n := inUse(t); n != 0 {
+		t.Errorf("%d connections are still lent", n)
+	}
+}
+
+func TestAListenerHearsNoMoreOfATopicThatItHasLeft(t *testing.T) {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	w := workspace(t, "left-topic")
+	l := listen(t, w) // to topic
+	if err := errors.Join(l.Listen(ctx, "another"), l.Unlisten(ctx, "topic")); err != nil {
+		t.Fatal(err)
+	}
+	for _, channel := range []string{"public.topic", "public.another"} {
+		if _, err := w.Exec(ctx, `SELECT pg_notify($1, '')`, channel); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n, err := l.WaitForNotification(ctx); err != nil || n.Topic != "another" {
+		t.Errorf("%v, %v", n, err)
+	}
+	if err := l.Close(ctx); err != nil {
+		t.Error(err)
+	}
+}
+
 // The errors of the server reach the client as River's pgx driver gives them.
 func TestAWorkspaceWithoutRiversTables(t *testing.T) {
 	ctx := context.Background()

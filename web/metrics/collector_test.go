@@ -1,9 +1,12 @@
 package metrics_test
 
 import (
+	"fmt"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -51,6 +54,29 @@ func TestTwoPoolsShareARegistry(t *testing.T) {
 	got := gathered(t, registry)
 	if got["tenantpool_max_connections pool=a"] != 10 || got["tenantpool_max_connections pool=b"] != 20 {
 		t.Errorf("%v", got)
+	}
+}
+
+func TestTheOthersAreThoseWithTheFewestConnectionsAndAreAddedUp(t *testing.T) {
+	var active []model.WorkspaceStats
+	for i := range 103 { // the first three have fewer connections than the others, and were used last
+		w := model.WorkspaceStats{ID: model.WorkspaceID(fmt.Sprint("w", i)), Counts: model.Counts{Idle: 5, Closing: 2}, LastUsed: time.Hour}
+		if i < 3 {
+			w.Counts, w.LastUsed = model.Counts{Idle: 1, Dialing: 1, Closing: 1}, 0
+		}
+		active = append(active, w)
+	}
+	before := slices.Clone(active)
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(metrics.NewCollector(manager{stats: model.Stats{Workspaces: model.BudgetStats{Active: active}}}, metrics.WithWorkspaces()))
+	got := gathered(t, registry)
+	for sample, want := range map[string]float64{"state=idle": 3, "state=dialing": 3, "state=closing": 3, "state=in_use": 0} {
+		if n, ok := got["tenantpool_workspace_connections "+sample+" workspace=(other)"]; !ok || n != want {
+			t.Errorf("of the others %s: %v, not %v", sample, n, want)
+		}
+	}
+	if !slices.Equal(active, before) {
+		t.Error("the order of the pool's statistics has changed")
 	}
 }
 
