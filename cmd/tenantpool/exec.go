@@ -45,9 +45,10 @@ such a one alone.
 
 A command is run by sh. It finds the way to its workspace's database in PGHOST, PGPORT,
 PGUSER, PGPASSWORD, PGDATABASE, PGSSLMODE and DATABASE_URL, and the workspace in
-TENANTPOOL_WORKSPACE. It opens its connections itself, and may have one at a time: exec
-has none to that workspace meanwhile, so that all is counted. The end of what a command
-wrote is shown if it fails, and is in the result of --json.
+TENANTPOOL_WORKSPACE. It does not have what DB_PARAMETERS says: set PGSSLROOTCERT and the
+like. It opens its connections itself, and may have one at a time: exec has none to that
+workspace meanwhile, so that all is counted. The end of what a command wrote is shown if
+it fails, and is in the result of --json.
 
 With --journal an interrupted or killed run is resumed by the same command line. What
 was done is not done again. Where a transaction was being committed the server is asked
@@ -225,19 +226,19 @@ func (o execOptions) task(cfg model.Config) (work.Task, error) {
 	if o.command != "" {
 		return work.Command{Line: o.command, Config: cfg, Naming: pools.PrefixNaming(cfg.Prefix)}, nil
 	}
-	sql := o.sql
+	sql, from := o.sql, "--sql"
 	if o.file != "" {
 		text, err := os.ReadFile(o.file)
 		if err != nil {
 			return nil, fmt.Errorf("--file: %w: name a file of SQL", err)
 		}
-		sql = string(text)
+		sql, from = string(text), "--file "+o.file
 	}
 	switch {
 	case strings.TrimSpace(sql) == "":
-		return nil, errors.New("--file is empty: there is nothing to do")
+		return nil, fmt.Errorf("%s is empty: there is nothing to do", from)
 	case strings.ContainsRune(sql, 0):
-		return nil, errors.New("the SQL contains a NUL character: is it a text in UTF-8?")
+		return nil, fmt.Errorf("%s contains a NUL character: is it a text in UTF-8?", from)
 	case o.noTransaction:
 		return work.Plain{SQL: sql}, nil
 	}

@@ -235,7 +235,8 @@ func TestExecRefusesAWrongCommandLine(t *testing.T) {
 		{[]string{"--sql", insertHit}, "either --all or --workspaces"},
 		{[]string{"--all", "--workspaces", "f", "--sql", insertHit}, "either --all or --workspaces"},
 		{[]string{"--all", "--file", filepath.Join(dir, "missing.sql")}, "no such file"},
-		{[]string{"--all", "--file", file("empty", " \n")}, "there is nothing to do"},
+		{[]string{"--all", "--file", file("empty", " \n")}, "empty is empty: there is nothing to do"},
+		{[]string{"--all", "--sql", " "}, "--sql is empty: there is nothing to do"},
 		{[]string{"--workspaces", filepath.Join(dir, "missing"), "--sql", insertHit}, "no such file"},
 		{[]string{"--workspaces", file("bad", "w000\nno/such\nw000\n"), "--sql", insertHit}, "line 2"},
 		{[]string{"--workspaces", file("twice", "w000\nno/such\nw000\n"), "--sql", insertHit}, `line 3: workspace "w000" is in line 1 already`},
@@ -366,6 +367,21 @@ func TestExecRunsACommand(t *testing.T) {
 	}
 	if password := os.Getenv("DB_PASSWORD"); strings.Contains(stdout+stderr, password) {
 		t.Error("the password was shown")
+	}
+}
+
+func TestExecGivesACommandThePasswordOfAFile(t *testing.T) {
+	s := setExec(t, 1)
+	file := filepath.Join(t.TempDir(), "password")
+	if err := os.WriteFile(file, []byte(os.Getenv("DB_PASSWORD")+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("WANT", os.Getenv("DB_PASSWORD"))
+	t.Setenv("DB_PASSWORD", "")
+	t.Setenv("DB_PASSWORD_FILE", file)
+	const command = `test "$PGPASSWORD" = "$WANT" && case "$DATABASE_URL" in *":$WANT@"*) ;; *) exit 4 ;; esac`
+	if status, stdout, stderr := s.exec("--all", "--command", command); status != 0 {
+		t.Error(status, stdout, stderr)
 	}
 }
 

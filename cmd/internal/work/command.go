@@ -16,6 +16,7 @@ import (
 
 	"github.com/tenantpool/tenantpool/model"
 	"github.com/tenantpool/tenantpool/pools"
+	"github.com/tenantpool/tenantpool/pools/secret"
 )
 
 // Command is run by sh, with the way to the workspace's database in its environment. It
@@ -81,6 +82,12 @@ func (c Command) environment(id model.WorkspaceID) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
+	cfg := c.Config
+	if cfg.PasswordFile != "" { // read for each command, as by each dial
+		if cfg.Password, err = secret.FromFile(cfg.PasswordFile); err != nil {
+			return nil, fmt.Errorf("DB_PASSWORD_FILE: %w", err)
+		}
+	}
 	all := map[string]string{}
 	for _, variable := range os.Environ() {
 		name, value, _ := strings.Cut(variable, "=")
@@ -91,14 +98,14 @@ func (c Command) environment(id model.WorkspaceID) ([]string, error) {
 		}
 	}
 	var hosts, ports []string
-	for _, a := range c.Config.Addresses() {
+	for _, a := range cfg.Addresses() {
 		hosts, ports = append(hosts, a.Host), append(ports, strconv.Itoa(a.Port))
 	}
 	maps.Copy(all, map[string]string{
 		"PGHOST": strings.Join(hosts, ","), "PGPORT": strings.Join(ports, ","),
-		"PGUSER": c.Config.User, "PGPASSWORD": c.Config.Password, "PGDATABASE": database, "PGSSLMODE": c.Config.SSLMode,
-		"PGTARGETSESSIONATTRS": c.Config.TargetSessionAttrs,
-		"DATABASE_URL":         databaseURL(c.Config, database), "TENANTPOOL_WORKSPACE": string(id),
+		"PGUSER": cfg.User, "PGPASSWORD": cfg.Password, "PGDATABASE": database, "PGSSLMODE": cfg.SSLMode,
+		"PGTARGETSESSIONATTRS": cfg.TargetSessionAttrs,
+		"DATABASE_URL":         databaseURL(cfg, database), "TENANTPOOL_WORKSPACE": string(id),
 	})
 	var environment []string
 	for _, name := range slices.Sorted(maps.Keys(all)) {
