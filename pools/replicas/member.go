@@ -23,7 +23,7 @@ func (m *Member) Registered(seq int64, promised int) {
 	*m = Member{seq: seq, promised: promised, limit: promised, connected: true}
 }
 
-// Lost: the control session is gone (rule 4).
+// Lost says that the control session is gone (rule 4).
 func (m *Member) Lost(open int) {
 	m.connected = false
 	m.limit = min(m.limit, open)
