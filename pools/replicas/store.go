@@ -134,12 +134,12 @@ WITH bump AS (
 	UPDATE tenantpool_groups SET version = version + 1 WHERE name = $1 AND version = $2 RETURNING name
 )`
 
-// Register takes over the replica's row, or inserts one. The View must be of that version,
-// and admit a new one.
+// Register takes over the replica's row, or inserts one, with a seq that no row of that id
+// has had. The View must be of that version, and admit a new one.
 func (s *Store) Register(ctx context.Context, version Version, id, label, applicationName string) (seq int64, promised int, err error) {
 	err = s.Conn.QueryRow(ctx, bump+`
 INSERT INTO tenantpool_replicas AS r ("group", id, label, application_name, seq, pid, started, granted, promised)
-SELECT name, $3, $4, $5, 1, pid, backend_start, 0, 0
+SELECT name, $3, $4, $5, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint, pid, backend_start, 0, 0
 FROM bump, pg_catalog.pg_stat_activity WHERE pid = pg_catalog.pg_backend_pid()
 ON CONFLICT ("group", id) DO UPDATE
 SET seq = r.seq + 1, pid = excluded.pid, started = excluded.started, granted = r.promised, gone_at = NULL
@@ -217,5 +217,10 @@ DELETE FROM tenantpool_replicas r USING bump WHERE r."group" = bump.name AND r.i
 	return err
 }
 
-// Ping is the round trip that a dial needs (rule 3).
-func (s *Store) Ping(ctx context.Context) error { return s.Conn.Ping(ctx) }
+// Row reads what a replica must know of its own row. It is also the round trip that a dial
+// needs (rule 3).
+func (s *Store) Row(ctx context.Context, id string) (r Replica, err error) {
+	err = s.Conn.QueryRow(ctx, `SELECT id, seq, granted, promised FROM tenantpool_replicas WHERE "group" = $1 AND id = $2`, s.Group, id).
+		Scan(&r.ID, &r.Seq, &r.Granted, &r.Promised)
+	return r, err
+}
