@@ -56,6 +56,10 @@ type Config struct {
 	// SystemConnections is how many of MaxConnections are set aside for the system
 	// database, one of them for the manager itself. 0: see SystemShare.
 	SystemConnections int `env:"DB_SYSTEM_CONNECTIONS"`
+	// SharedBudget names the group of processes that MaxConnections is for together; empty:
+	// it is this process's alone. Of these each process then has what it needs and the
+	// others leave, and always SystemConnections (0: 2) and one more. See package replicas.
+	SharedBudget string `env:"DB_SHARED_BUDGET"`
 	// ConnectionMaxLifetime ends connections that old (0: never), and
 	// ConnectionMaxIdleTime those unused for that long (0: never); neither while they
 	// are lent.
@@ -148,6 +152,8 @@ func (c Config) SystemShare() int {
 	switch {
 	case c.SystemConnections != 0:
 		return c.SystemConnections
+	case c.SharedBudget != "":
+		return fewestSystemConnections // each process has as many
 	case c.MaxConnections < 20:
 		return max(c.MaxConnections/4, fewestSystemConnections)
 	}

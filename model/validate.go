@@ -38,6 +38,7 @@ func (c Config) Validate() error {
 		required("DB_NAME", c.SystemDatabase),
 		within("DB_MAX_CONNECTIONS", c.MaxConnections, fewestSystemConnections+1, 10_000),
 		c.systemConnections(),
+		noNUL("DB_SHARED_BUDGET", c.SharedBudget),
 		within("DB_MAX_CONNECTIONS_PER_DB", c.MaxConnectionsPerDB, 1, 50),
 		within("DB_SOFT_MAX_CONNECTIONS_PER_DB", c.SoftMaxConnectionsPerDB, 0, max(0, c.MaxConnectionsPerDB)),
 		zeroOrWithin("DB_CONNECTION_MAX_LIFETIME", c.ConnectionMaxLifetime, time.Second),

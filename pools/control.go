@@ -2,6 +2,7 @@ package pools
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -132,6 +133,9 @@ func (m *Manager) Events(ctx context.Context, buffer int) (<-chan model.Event, e
 // of *model.ConfigError, and then nothing has changed; it wraps model.ErrClosed after
 // Close.
 func (m *Manager) SetLimits(ctx context.Context, maxConnections, maxConnectionsPerDB int) (granted int, err error) {
+	if m.shared != nil {
+		return 0, fmt.Errorf("set limits: %w: the budget is that of the group %q, for all of its processes", errors.ErrUnsupported, m.config.SharedBudget)
+	}
 	cfg := m.config
 	cfg.MaxConnections, cfg.MaxConnectionsPerDB = maxConnections, maxConnectionsPerDB
 	if err := cfg.Validate(); err != nil {

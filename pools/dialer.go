@@ -34,6 +34,9 @@ type dialer struct {
 	traced  bool // see backend
 	// leftovers are those of an earlier run, if there are any.
 	leftovers *atomic.Pointer[leftovers]
+	// permit tells whether another connection fits a budget that is shared, and until when
+	// it must be open; nil: it is not shared.
+	permit func(context.Context) (time.Time, error)
 	// failed is told of a database that cannot be dialed.
 	failed func(database string)
 	// unanswered is told of each dial that was not called off.
@@ -126,6 +129,9 @@ func (d *dialer) Dial(calledOff context.Context, id model.WorkspaceID) (actor.Co
 	if d.provider != nil {
 		failure.maybeOutdated()
 	}
+	if d.permit != nil {
+		failure.ofSharedBudget()
+	}
 	if d.forgetCheckInterval(err) {
 		failure.kind = model.Transient // the next dial goes without it
 	}
@@ -183,6 +189,14 @@ func (d *dialer) login(calledOff context.Context, id model.WorkspaceID, at place
 	}
 	ctx, stop = context.WithTimeout(calledOff, left)
 	defer stop()
+	if d.permit != nil {
+		until, err := d.permit(ctx)
+		if err != nil {
+			return b, err
+		}
+		ctx, stop = context.WithDeadline(ctx, until)
+		defer stop()
+	}
 	if err := b.connect(ctx, config); err != nil {
 		return b, err
 	}

@@ -59,6 +59,8 @@ type Manager struct {
 	// provider is asked for the credentials of each dial; nil if the templates have them.
 	provider *provider
 	identity identity
+	// shared is this process's part in a budget for several; nil: it has one of its own.
+	shared *sharedBudget
 	// leftovers are those of an earlier run of this instance, once they are known.
 	leftovers  atomic.Pointer[leftovers]
 	unanswered unanswered
@@ -96,13 +98,14 @@ const managersOwn model.WorkspaceID = "the system database"
 // The error is a joined list of *model.ConfigError for bad values, or wraps a
 // *model.DialError when the server cannot be reached or refuses the login.
 func Open(ctx context.Context, cfg model.Config, opts ...Option) (*Manager, error) {
-	cfg = cfg.WithDefaults()
-	if err := cfg.Validate(); err != nil {
-		return nil, fmt.Errorf("open connection manager: %w", err)
-	}
 	o := options{log: defaultLogger()}
 	for _, opt := range opts {
 		opt(&o)
+	}
+	cfg = cfg.WithDefaults()
+	cfg.SharedBudget = cmp.Or(o.group, cfg.SharedBudget)
+	if err := cfg.Validate(); err != nil {
+		return nil, fmt.Errorf("open connection manager: %w", err)
 	}
 	credentials, err := newProvider(cfg, o.credentials)
 	if err != nil {
@@ -119,8 +122,11 @@ func Open(ctx context.Context, cfg model.Config, opts ...Option) (*Manager, erro
 	if err != nil {
 		return nil, fmt.Errorf("open connection manager: %w", err)
 	}
-	self := newIdentity(base.RuntimeParams["application_name"], o.instance)
+	self := newIdentity(base.RuntimeParams["application_name"], cmp.Or(o.instance, cfg.SharedBudget))
 	self.introduce(base)
+	if cfg.SharedBudget != "" {
+		keepAlive(base)
+	}
 	tracing, err := newTracing(o)
 	if err != nil {
 		return nil, fmt.Errorf("open connection manager: %w", err)
@@ -162,8 +168,12 @@ func Open(ctx context.Context, cfg model.Config, opts ...Option) (*Manager, erro
 	}
 	m.catalogue = startCatalogue(m.lookUp, newSparseLog(o.log))
 	dialLog := newDialLog(o.log)
+	m.shared = newSharedBudget(m)
 	share := func(index actor.ShareIndex, limits model.Limits, placeOf func(context.Context, model.WorkspaceID) (place, error), system bool) actor.Share {
 		limits.Seed = rand.Uint64()
+		if m.shared != nil {
+			limits.Budget = 0 // until the group has said what it may have
+		}
 		m.configs[index].Store(base)
 		var settingsOf func(context.Context, model.WorkspaceID) (WorkspaceSettings, error)
 		if m.settings != nil && !system {
@@ -184,6 +194,7 @@ func Open(ctx context.Context, cfg model.Config, opts ...Option) (*Manager, erro
 			settingsOf: settingsOf,
 			identity:   self,
 
+			permit:        m.shared.permit(),
 			leftovers:     &m.leftovers,
 			mayBeReadOnly: slices.Contains([]string{"read-only", "standby", "prefer-standby"}, cfg.TargetSessionAttrs),
 		})}
@@ -454,6 +465,9 @@ func (m *Manager) Close(ctx context.Context) error {
 		m.resolver.stop()
 	})
 	if err := m.drain(ctx); err != nil {
+		return fmt.Errorf("close connection manager: %w", err)
+	}
+	if err := m.shared.leave(ctx); err != nil {
 		return fmt.Errorf("close connection manager: %w", err)
 	}
 	if err := m.dumpsEnded(ctx); err != nil {

@@ -32,6 +32,7 @@ type options struct {
 	credentials func(context.Context) (Credentials, error)
 
 	instance string
+	group    string
 }
 
 // WithLogger sets where the manager logs to. The default writes JSON lines to
@@ -54,6 +55,12 @@ func WithNaming(naming Naming) Option {
 // are refused with a *model.DialError of kind model.ServerDown.
 func WithLateServer() Option {
 	return func(o *options) { o.late = true }
+}
+
+// WithSharedBudget makes Config.MaxConnections the budget of all processes of a group, as
+// Config.SharedBudget does.
+func WithSharedBudget(group string) Option {
+	return func(o *options) { o.group = group }
 }
 
 // WithDumps keeps the last seconds of the Go runtime's trace (runtime/trace's

@@ -60,6 +60,9 @@ func (m *Manager) meetServer(ctx context.Context) error {
 	}
 	atMost := cmp.Or(m.config.AcquireTimeout, m.config.DialTimeout)
 	deadline := time.Now().Add(atMost)
+	if err := m.shared.join(ctx, deadline); err != nil {
+		return err
+	}
 	conn, err := m.acquireOwn(ctx)
 	if err != nil {
 		return err
@@ -71,7 +74,7 @@ func (m *Manager) meetServer(ctx context.Context) error {
 	if err == nil {
 		err = m.learnCheckInterval(asking, conn)
 	}
-	if err == nil {
+	if err == nil && m.shared == nil { // the group counts what is left of others
 		err = m.holdLeftovers(asking, conn)
 	}
 	if err == nil && m.settingsTable != nil {

@@ -82,8 +82,8 @@ type permit struct {
 // ErrNoControlSession is why nothing may be dialed.
 var ErrNoControlSession = errors.New("there is no control session to ask whether another connection fits the shared budget")
 
-// errFull is why a connection may not be dialed now.
-var errFull = errors.New("the replica has as many connections as it may")
+// ErrFull is why a connection may not be dialed now: the limit was lowered meanwhile.
+var ErrFull = errors.New("the replica has as many connections as it may")
 
 // Join makes the process a replica of the group. It returns when the control session is
 // there; the limit is 0 until a decision raises it.
@@ -266,7 +266,7 @@ func (s *Session) answer(first chan permit) {
 	for i, each := range waiting {
 		p := permit{until: began.Add(s.options.MaxDial), err: err}
 		if err == nil && i < beyond {
-			p.err = errFull
+			p.err = ErrFull
 		}
 		each <- p
 	}
