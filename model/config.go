@@ -41,6 +41,9 @@ type Config struct {
 	// SystemDatabase is the application's own database, with a share of the
 	// connections for itself.
 	SystemDatabase string `env:"DB_NAME"`
+	// WorkspaceTable is a table of the system database that says which database is whose,
+	// in place of Prefix (see pools.WithWorkspaceTable).
+	WorkspaceTable string `env:"DB_WORKSPACE_TABLE"`
 	// SettingsTable is a table of the system database that holds the settings of the
 	// workspaces that differ (see pools.WithSettingsTable).
 	SettingsTable string `env:"DB_SETTINGS_TABLE"`

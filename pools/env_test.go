@@ -15,7 +15,7 @@ import (
 
 // variables are all that ConfigFromEnv reads.
 var variables = []string{
-	"DB_HOST", "DB_PORT", "DB_USER", "DB_PASSWORD", "DB_PASSWORD_FILE", "DB_SSLMODE", "DB_TARGET_SESSION_ATTRS", "DB_PREFIX", "DB_NAME", "DB_SETTINGS_TABLE",
+	"DB_HOST", "DB_PORT", "DB_USER", "DB_PASSWORD", "DB_PASSWORD_FILE", "DB_SSLMODE", "DB_TARGET_SESSION_ATTRS", "DB_PREFIX", "DB_NAME", "DB_WORKSPACE_TABLE", "DB_SETTINGS_TABLE",
 	"DB_MAX_CONNECTIONS", "DB_MAX_CONNECTIONS_PER_DB", "DB_SOFT_MAX_CONNECTIONS_PER_DB", "DB_SHARED_BUDGET", "DB_SYSTEM_CONNECTIONS",
 	"DB_CONNECTION_MAX_LIFETIME", "DB_CONNECTION_MAX_LIFETIME_JITTER", "DB_CONNECTION_MAX_IDLE_TIME", "DB_ACQUIRE_TIMEOUT",
 	"DB_LEASE_WARN_AFTER", "DB_LEASE_TRACING", "DB_MAX_DIALING", "DB_DIAL_TIMEOUT", "DB_MAX_WAITERS", "DB_MAX_WAITERS_PER_DB",
@@ -136,14 +136,14 @@ func TestAnEmptyVariableIsLikeOneThatIsNotSet(t *testing.T) {
 func TestEveryVariableIsRead(t *testing.T) {
 	environment(t,
 		"DB_HOST=db.example", "DB_PORT=6543", "DB_USER=app", "DB_PASSWORD=a=b'c\\ d", "DB_SSLMODE=verify-full",
-		"DB_TARGET_SESSION_ATTRS=read-write", "DB_PREFIX=shop", "DB_NAME=shop_system", "DB_MAX_CONNECTIONS=200", "DB_MAX_CONNECTIONS_PER_DB=7", "DB_SYSTEM_CONNECTIONS=9",
+		"DB_TARGET_SESSION_ATTRS=read-write", "DB_PREFIX=shop", "DB_NAME=shop_system", "DB_WORKSPACE_TABLE=places", "DB_MAX_CONNECTIONS=200", "DB_MAX_CONNECTIONS_PER_DB=7", "DB_SYSTEM_CONNECTIONS=9",
 		"DB_CONNECTION_MAX_LIFETIME=1h", "DB_CONNECTION_MAX_LIFETIME_JITTER=2m", "DB_CONNECTION_MAX_IDLE_TIME=90s", "DB_ACQUIRE_TIMEOUT=300ms",
 		"DB_LEASE_WARN_AFTER=30s", "DB_LEASE_TRACING=true",
 		"DB_MAX_DIALING=9", "DB_DIAL_TIMEOUT=2s", "DB_MAX_WAITERS=11", "DB_MAX_WAITERS_PER_DB=10",
 		"DB_PATIENCE=5ms", "DB_BATCH_SHARE=0.5", "DB_HEALTH_CHECK_AFTER=1m", "DB_PARAMETERS=search_path=app")
 	want := model.Config{
 		Host: "db.example", Port: 6543, User: "app", Password: `a=b'c\ d`, SSLMode: "verify-full",
-		TargetSessionAttrs: "read-write", Prefix: "shop", SystemDatabase: "shop_system", MaxConnections: 200, MaxConnectionsPerDB: 7, SystemConnections: 9,
+		TargetSessionAttrs: "read-write", Prefix: "shop", SystemDatabase: "shop_system", WorkspaceTable: "places", MaxConnections: 200, MaxConnectionsPerDB: 7, SystemConnections: 9,
 		ConnectionMaxLifetime: time.Hour, ConnectionMaxLifetimeJitter: 2 * time.Minute, ConnectionMaxIdleTime: 90 * time.Second, AcquireTimeout: 300 * time.Millisecond,
 		LeaseWarnAfter: 30 * time.Second, LeaseTracing: true,
 		MaxDialing: 9, DialTimeout: 2 * time.Second, MaxWaiters: 11, MaxWaitersPerDB: 10,

@@ -42,7 +42,9 @@ const tableOfTheDocs = `workspace_id text COLLATE "C" PRIMARY KEY, database text
 func TestTheTableSaysWhichDatabaseIsWhose(t *testing.T) {
 	change := tableNamed(t, "places", tableOfTheDocs, [2]string{"alpha", "test_ws_w1"}, [2]string{"beta", "test_ws_w2"}, [2]string{"bad", ""})
 	change(`INSERT INTO places VALUES ('system', '` + server.Database + `'), ('row-only', 'nowhere')`)
-	m := open(t, config(20), pools.WithWorkspaceTable("public.places"))
+	cfg := config(20)
+	cfg.WorkspaceTable = "public.places"
+	m := open(t, cfg)
 	if a, b := databaseOf(t, m, "alpha"), databaseOf(t, m, "beta"); a != "test_ws_w1" || b != "test_ws_w2" {
 		t.Errorf("%q, %q", a, b)
 	}
@@ -333,9 +335,9 @@ func TestAResolverIsAsked(t *testing.T) {
 func TestOneWhoSaysWhereDatabasesAreIsEnough(t *testing.T) {
 	resolver := pools.WithResolver(func(context.Context, model.WorkspaceID) (string, error) { return "x", nil })
 	for what, opts := range map[string][]pools.Option{
-		"WithWorkspaceTable are both": {resolver, pools.WithWorkspaceTable("t")},
-		"WithNaming are both":         {resolver, pools.WithNaming(pools.PrefixNaming("p"))},
-		`"a.b.c" is not the name`:     {pools.WithWorkspaceTable("a.b.c")},
+		"a table of workspaces (": {resolver, pools.WithWorkspaceTable("t")},
+		"WithNaming are both":     {resolver, pools.WithNaming(pools.PrefixNaming("p"))},
+		`"a.b.c" is not the name`: {pools.WithWorkspaceTable("a.b.c")},
 	} {
 		if _, err := pools.Open(t.Context(), config(20), opts...); err == nil || !strings.Contains(err.Error(), what) {
 			t.Errorf("%s: %v", what, err)

@@ -16,8 +16,9 @@ import (
 )
 
 // WithWorkspaceTable has a table of the system database say which database is whose, in
-// place of PrefixNaming. name is that of the table, with its schema or without. It is the
-// application's to create, and the role may SELECT, INSERT, UPDATE and DELETE in it:
+// place of PrefixNaming, as Config.WorkspaceTable does. name is that of the table, with its
+// schema or without. It is the application's to create, and the role may SELECT, INSERT,
+// UPDATE and DELETE in it:
 //
 //	CREATE TABLE workspaces (
 //	    workspace_id text COLLATE "C" PRIMARY KEY,
@@ -46,22 +47,22 @@ type workspaceTable struct {
 
 // newPlaces makes what finds databases, as the options say: nothing for a naming.
 func (m *Manager) newPlaces(o options) (*resolver, *workspaceTable, error) {
-	log := newSparseLog(o.log)
+	log, table := newSparseLog(o.log), cmp.Or(o.table, m.config.WorkspaceTable)
 	switch {
-	case o.table != "" && o.resolver != nil:
-		return nil, nil, errors.New("WithResolver and WithWorkspaceTable are both given: use one of them")
+	case table != "" && o.resolver != nil:
+		return nil, nil, errors.New("WithResolver and a table of workspaces (WithWorkspaceTable or DB_WORKSPACE_TABLE) are both given: use one of them")
 	case o.naming != nil && o.resolver != nil:
 		return nil, nil, errors.New("WithResolver and WithNaming are both given: use one of them")
 	case o.resolver != nil:
 		return &resolver{look: callResolver(o.resolver), atOnce: resolverCalls, idsAtOnce: 1, log: log}, nil, nil
-	case o.table == "":
+	case table == "":
 		return nil, nil, nil
 	}
-	sql, err := tableNamed("WithWorkspaceTable", o.table)
+	sql, err := tableNamed("WithWorkspaceTable or DB_WORKSPACE_TABLE", table)
 	if err != nil {
 		return nil, nil, err
 	}
-	t := &workspaceTable{m, o.table, sql}
+	t := &workspaceTable{m, table, sql}
 	return &resolver{look: t.look, atOnce: 1, idsAtOnce: namesAtOnce, log: log}, t, nil
 }
 

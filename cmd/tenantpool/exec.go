@@ -223,6 +223,9 @@ func (o execOptions) readWorkspaces(stdin io.Reader) ([]model.WorkspaceID, error
 }
 
 func (o execOptions) task(cfg model.Config) (work.Task, error) {
+	if o.command != "" && cfg.WorkspaceTable != "" {
+		return nil, errors.New("--command does not know the databases of DB_WORKSPACE_TABLE: use SQL")
+	}
 	if o.command != "" {
 		return work.Command{Line: o.command, Config: cfg, Naming: pools.PrefixNaming(cfg.Prefix)}, nil
 	}

@@ -39,7 +39,7 @@ have that process do it (workspace.delete, workspace.rename).`,
 		Args: knownCommand,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.PersistentFlags().StringVar(&o.table, "table", "", "the `TABLE` of the system database that says which database is whose")
+	cmd.PersistentFlags().StringVar(&o.table, "table", "", "the `TABLE` of the system database that says which database is whose; without it DB_WORKSPACE_TABLE")
 
 	list := o.command("list", 0, "Print the ids of the workspaces that have a database, one a line", o.list)
 	list.Flags().StringVar(&o.prefix, "prefix", "", "only ids that begin with it")

@@ -80,7 +80,14 @@ func TestWorkspacesOfATable(t *testing.T) {
 			t.Fatal(args, stderr)
 		}
 	}
-	if status, stdout, stderr := s.workspaces("", "list", "--table", table); status != 0 || stdout != "c\n" {
+	t.Setenv("DB_WORKSPACE_TABLE", table)
+	if status, _, stderr := s.exec("--all", "--command", "true"); status != exitMisused || !strings.Contains(stderr, "DB_WORKSPACE_TABLE") {
+		t.Error(status, stderr) // it would be of another database
+	}
+	if status, _, stderr := s.exec("--all", "--sql", "CREATE TABLE here ()"); status != 0 {
+		t.Error(stderr)
+	}
+	if status, stdout, stderr := s.workspaces("", "list"); status != 0 || stdout != "c\n" {
 		t.Error(status, stdout, stderr)
 	}
 	if status, _, stderr := s.workspaces("", "drop", "c", "--yes", "--table", table); status != 0 {
