@@ -159,7 +159,10 @@ func (m *Manager) WaitForServer(ctx context.Context) error {
 			break
 		}
 		var dial *model.DialError
+		var refused *model.SQLError
 		switch {
+		case errors.As(err, &refused) && strings.HasPrefix(refused.Code, "42"): // there is no such table of settings, or no right to read it
+			return fmt.Errorf("wait for the server: %w", err)
 		case ctx.Err() != nil && !errors.Is(err, ctx.Err()):
 			err = fmt.Errorf("%w: %w", ctx.Err(), err)
 			fallthrough

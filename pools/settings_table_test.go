@@ -216,6 +216,36 @@ func TestALowerCapHoldsUnderTraffic(t *testing.T) {
 	}
 }
 
+func TestSettingsHoldAtOnceForAWorkspaceWithoutTraffic(t *testing.T) {
+	roleNamed(t, "tenant_d")
+	tableNamed(t, "own_settings", settingsOfTheDocs)
+	m := open(t, config(20), pools.WithSettingsTable("own_settings"))
+	var lent []*pools.Conn
+	for range 3 {
+		conn, err := m.Acquire(t.Context(), "w0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		lent = append(lent, conn)
+	}
+	lent[0].Release()
+	set := func(own pools.WorkspaceSettings, idle, inUse int) {
+		t.Helper()
+		if err := m.SetWorkspaceSettings(t.Context(), "w0", own); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "what is beyond them is closed", func() bool {
+			st := stats(t, m).Workspaces
+			return st.Idle == idle && st.InUse == inUse && st.Closing == 0
+		})
+	}
+	set(pools.WorkspaceSettings{MaxConnections: 2}, 0, 2)
+	lent[1].Release() // it may stay
+	set(pools.WorkspaceSettings{MaxConnections: 2, Role: "tenant_d"}, 0, 1)
+	lent[2].Release()
+	eventually(t, "the last one of the login's role is closed", func() bool { return stats(t, m).Workspaces.Open() == 0 })
+}
+
 func TestABrokenTableOfSettingsKeepsTheLastGoodValues(t *testing.T) {
 	pools.SettingsReadEvery(t, 5*time.Millisecond)
 	change := tableNamed(t, "own_settings", settingsOfTheDocs)
@@ -289,6 +319,15 @@ func TestSettingsThatCannotBeAreRefusedAndChangeNothing(t *testing.T) {
 	}
 	if s, err := plain.WorkspaceSettings(t.Context(), "w0"); err != nil || s != (pools.WorkspaceSettings{}) {
 		t.Errorf("%+v, %v", s, err)
+	}
+	late := open(t, config(20), pools.WithSettingsTable("nowhere"), pools.WithLateServer())
+	var refused *model.SQLError
+	if err := late.WaitForServer(t.Context()); !errors.As(err, &refused) {
+		t.Error(err)
+	}
+	var dial *model.DialError
+	if err := late.Workspace("w0").Ping(t.Context()); !errors.As(err, &dial) || dial.Kind != model.ServerDown {
+		t.Errorf("without settings: %v", err)
 	}
 	callback := pools.WithWorkspaceSettings(func(context.Context, model.WorkspaceID) (pools.WorkspaceSettings, error) {
 		return pools.WorkspaceSettings{}, nil
