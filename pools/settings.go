@@ -21,7 +21,8 @@ type WorkspaceSettings = model.WorkspaceSettings
 // that does not find the connection that the last holder has just left. What it says holds
 // from then on: beyond a lower MaxConnections idle connections close at once, lent ones when
 // they are released; and so do all that were dialed with another Role or StatementTimeout, of
-// which none is lent again. A workspace that is never idle is asked about once a second.
+// which none is lent again then. Where a connection passes from holder to holder, a change
+// is noticed about once a second, or later if the connection is in use at that moment.
 //
 // It may be called from several goroutines at once, delays the acquire and should answer from
 // memory; ctx ends after Config.DialTimeout. The acquire's error wraps an error of it.
