@@ -58,7 +58,7 @@ func (e *PanicError) Unwrap() error {
 // What ended a ForEach before its time; the Cause of a *ForEachError.
 var (
 	ErrCanaryFailed    = errors.New("a canary failed, so nothing else was begun")
-	ErrTooManyFailures = errors.New("as many failed as were to end it")
+	ErrTooManyFailures = errors.New("as many failed as StopAfter allows, so nothing else was begun")
 	ErrStopped         = errors.New("it was told to stop")
 )
 

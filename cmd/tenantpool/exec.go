@@ -36,7 +36,9 @@ func newExec() *cobra.Command {
 result for each. It reads the same DB_... variables as serve (docs/configuration.md),
 but for the limits: it opens at most --concurrency connections to workspaces, and a
 few to the system database. These come on top of the DB_MAX_CONNECTIONS of the
-processes that serve, so leave room for them on the server.
+processes that serve, so leave room for them on the server. The database of workspace x
+is <DB_PREFIX>_ws_x, or what DB_WORKSPACE_TABLE says (not with --command). A naming of
+your own it does not know.
 
 SQL is done in a transaction: all of it, or nothing. It must not end that itself.
 What cannot be in one (VACUUM, CREATE INDEX CONCURRENTLY) goes with --no-transaction;
