@@ -54,6 +54,7 @@ func (l *Lease) Release(h core.Health) {
 		return
 	}
 	c.freed = s.now()
+	c.used += c.freed - time.Duration(c.lentAt.Load())
 	if h == core.Clean && c.freed < c.expires && !c.granted.batch && c.seats.leave(c) {
 		return
 	}

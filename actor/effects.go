@@ -14,6 +14,11 @@ func (s *Supervisor) carryOut(sh *share, effect core.Effect) {
 	switch e := effect.(type) {
 	case core.Grant:
 		sh.waits.Observe(e.Waited)
+		if e.Waited > 0 {
+			used := sh.usage.of(e.Workspace)
+			used.Waits++
+			used.Waited += e.Waited
+		}
 		c := sh.slots[e.Conn]
 		asked := e.Caller.(*call).message
 		if asked.Exclusive {
@@ -28,8 +33,10 @@ func (s *Supervisor) carryOut(sh *share, effect core.Effect) {
 	case core.Reject:
 		s.nameOldestLease(sh, e.Err) // before the error is its receiver's
 		s.noteReject(sh, e.Err)
+		sh.usage.of(e.Caller.(*call).message.Workspace).Refused++
 		s.answer(e.Caller, reply{err: e.Err})
 	case core.Dial:
+		sh.usage.of(e.Workspace).Dials++
 		go s.dial(sh, e, 1+sh.state.DialFailures(e.Workspace))
 	case core.Close:
 		s.noteClose(sh, e)

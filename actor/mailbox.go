@@ -80,6 +80,7 @@ func (c *call) carryOut(s *Supervisor) {
 		ts.cap = int(c.message.Limits.Cap)
 	}
 	ts.waiting++ // until it is answered
+	sh.usage.of(c.message.Workspace).Acquires++
 	s.update(ts)
 	if c.message.NoWait {
 		s.recallAll(sh)

@@ -35,6 +35,8 @@ func (s *Supervisor) recallAll(sh *share) {
 func (s *Supervisor) comeHome(c *slot, h core.Health) {
 	sh := c.share
 	sh.countSeatHits(c)
+	sh.usage.of(c.seats.workspace).Lent += c.used
+	c.used = 0
 	sh.unlease(c)
 	// Two that came home since the clock was read keep their order.
 	s.loop.now = max(s.loop.now, c.freed)
@@ -106,8 +108,11 @@ func (sh *share) countSeatHits(c *slot) {
 	turn := c.turn.Load()
 	n := (turn+1)/2 - (c.counted+1)/2
 	c.counted = turn
-	sh.seatHits += n
-	sh.waits.ObserveMany(0, n)
+	if n > 0 {
+		sh.seatHits += n
+		sh.waits.ObserveMany(0, n)
+		sh.usage.of(c.seats.workspace).Acquires += n
+	}
 }
 
 // seatsOf returns the workspace's seats, and makes them if there are none.

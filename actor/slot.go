@@ -33,6 +33,8 @@ type slot struct {
 	// freed is when it was last given back, or dialed, and health what was said then.
 	freed  time.Duration
 	health core.Health
+	// used is how long it was lent since it last came home.
+	used time.Duration
 
 	// Only the supervisor touches what follows.
 

@@ -99,6 +99,7 @@ type share struct {
 	drained bool
 
 	waits, dialTimes model.Histogram
+	usage            *usage
 }
 
 // Start starts a supervisor for the shares, which must have sensible limits.
@@ -128,6 +129,7 @@ func Start(shares ...Share) *Supervisor {
 			recallEvery:  recallEvery(sh.Limits),
 			operations:   make(map[core.OperationID]chan<- int),
 			wakeAt:       core.Never,
+			usage:        newUsage(),
 		})
 	}
 	s.loop.watchers = make(map[*watcher]bool)

@@ -446,6 +446,22 @@ func (m *Manager) Stats(ctx context.Context) (model.Stats, error) {
 	}, nil
 }
 
+// Usage returns what each workspace has had since Open: acquires, waits, dials, and how long
+// connections were lent. Keeping it costs a lent connection nothing, and it stays when a
+// workspace has no connection any more. It blocks as Stats does. The system database is
+// not in it.
+func (m *Manager) Usage(ctx context.Context) (model.Usage, error) {
+	u, err := m.supervisor.Usage(ctx, workspaceShare)
+	if err != nil {
+		return model.Usage{}, err
+	}
+	left := m.leftovers.Load()
+	u.Workspaces = slices.DeleteFunc(u.Workspaces, func(w model.WorkspaceUsage) bool {
+		return isUnfinished(w.ID) || left.of(w.ID) != nil
+	})
+	return u, nil
+}
+
 // Close stops lending (waiters get model.ErrClosed), closes connections as they
 // are released, and blocks until the server has let go of the last one. If ctx
 // is done first, the error wraps ctx.Err() and says what is still open; that

@@ -140,6 +140,10 @@ func (p brokenPool) SetWorkspaceSettings(ctx context.Context, _ model.WorkspaceI
 func (p brokenPool) WorkspaceSettings(ctx context.Context, _ model.WorkspaceID) (model.WorkspaceSettings, error) {
 	return model.WorkspaceSettings{}, p.err(ctx)
 }
+func (p brokenPool) Usage(ctx context.Context) (model.Usage, error) {
+	return model.Usage{}, p.err(ctx)
+}
+
 func (p brokenPool) ListWorkspaces(ctx context.Context, _ model.ListOptions) ([]model.WorkspaceID, error) {
 	return nil, p.err(ctx)
 }
@@ -210,6 +214,8 @@ var ownProvocations = map[string]provocation{
 	statsPath + " 400":              {query: "?limit=1001"},
 	"/api/workspace.list 200":       {query: "?after=ws_001&prefix=ws_&limit=1"},
 	"/api/workspace.list 400":       {query: "?limit=0"},
+	"/api/admin.usage 200":          {query: "?limit=1"},
+	"/api/admin.usage 400":          {query: "?limit=0"},
 	eventsPath + " 200":             {before: (*Server).Close},         // it ends at once
 	"/api/admin.pauseWorkspace 504": failing(context.DeadlineExceeded), // its own, and not that the leases are not home
 	dumpPath + " 409":               {before: func(s *Server) { s.dumping <- struct{}{} }},

@@ -28,6 +28,7 @@ type fakePool struct {
 	close func(context.Context) error
 	query func(context.Context, model.Query) (model.QueryResult, error)
 
+	used    model.Usage
 	inUse   bool // the databases, by other processes
 	granted int  // by the server
 
@@ -326,6 +327,12 @@ func (p *fakePool) RenameWorkspace(ctx context.Context, from, to model.Workspace
 		return err
 	}
 	return p.DropWorkspace(ctx, from)
+}
+
+func (p *fakePool) Usage(ctx context.Context) (model.Usage, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.used, ctx.Err()
 }
 
 func (p *fakePool) ListWorkspaces(ctx context.Context, opts model.ListOptions) ([]model.WorkspaceID, error) {

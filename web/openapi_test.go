@@ -232,6 +232,7 @@ var bodies = map[string]struct{ takes, gives any }{
 	"GET /healthz":                    {nil, healthAnswer{}},
 	"GET /readyz":                     {nil, healthAnswer{}},
 	"GET /api/admin.connectionStats":  {nil, connectionStats{}},
+	"GET /api/admin.usage":            {nil, usageAnswer{}},
 	"POST /api/admin.evictWorkspace":  {workspaceRequest{}, closedAnswer{}},
 	"POST /api/admin.renewWorkspace":  {workspaceRequest{}, closedAnswer{}},
 	"POST /api/admin.renewAll":        {emptyRequest{}, closedAnswer{}},
@@ -461,6 +462,8 @@ func TestTheDescriptionHasTheBoundsOfTheHandlers(t *testing.T) {
 		{parameters["limit"]["default"], float64(maxStatsWorkspaces)},
 		{parameters["sort"]["enum"], orders},
 		{len(parameters), 4},
+		{parametersOf("GET /api/admin.usage")["limit"]["maximum"], float64(usageAtMost)},
+		{parametersOf("GET /api/admin.usage")["limit"]["default"], float64(usageUsually)},
 		{listing["limit"]["maximum"], float64(model.ListAtMost)},
 		{listing["limit"]["default"], float64(model.ListUsually)},
 	} {

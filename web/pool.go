@@ -14,6 +14,8 @@ import (
 type Pool interface {
 	// Stats is the state of all connections at one moment.
 	Stats(ctx context.Context) (model.Stats, error)
+	// Usage is what workspaces have had since the start.
+	Usage(ctx context.Context) (model.Usage, error)
 	// Ping asks the server something, over the system database.
 	Ping(ctx context.Context) error
 	// Events tells what happens from now on, until ctx is done or the pool is
