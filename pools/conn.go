@@ -25,12 +25,26 @@ var ErrReleased = errors.New("tenantpool: this connection was released; acquire 
 type Conn struct {
 	lease   actor.Lease
 	backend *backend
-	// released tells the tracer, or is nil.
-	released func()
+	// ending is what its Release takes besides; nil: nothing.
+	ending *ending
+}
+
+// ending is what few leases have, so that the handles of the others are small.
+type ending struct {
+	// traced tells the tracer, or is nil.
+	traced func()
 	// hooks has an AfterRelease, or is nil.
 	hooks *hooks
 	// returned: its holder has given it back, and a hook has it, or who hijacked it.
 	returned atomic.Bool
+}
+
+// end returns its ending, for the holder to add to.
+func (c *Conn) end() *ending {
+	if c.ending == nil {
+		c.ending = new(ending)
+	}
+	return c.ending
 }
 
 // newConn makes the handle of a lease. Each lease has one of its own, never used
@@ -61,11 +75,11 @@ func (c *Conn) Release() {
 		return
 	}
 	health := c.backend.health()
-	if c.hooks == nil || health != core.Clean {
+	if c.ending == nil || c.ending.hooks == nil || health != core.Clean {
 		c.lease.Release(health)
 		return
 	}
-	go c.hooks.afterRelease(c)
+	go c.ending.hooks.afterRelease(c)
 }
 
 // Discard is Release of a connection that is not to be lent again: it is closed. It does
@@ -84,7 +98,7 @@ func (c *Conn) Hijack() *pgx.Conn {
 	if !c.ends() {
 		return nil
 	}
-	c.returned.Store(true)
+	c.end().returned.Store(true)
 	c.backend.hijacked = true
 	network := c.backend.network.last()
 	go func() {
@@ -98,15 +112,18 @@ func (c *Conn) Hijack() *pgx.Conn {
 }
 
 // ended tells whether its holder has given it back.
-func (c *Conn) ended() bool { return c.lease.Ended() || c.returned.Load() }
+func (c *Conn) ended() bool {
+	return c.lease.Ended() || c.ending != nil && c.ending.returned.Load()
+}
 
 // ends tells whether the lease is still to be released, of which a tracer is told.
 func (c *Conn) ends() bool {
-	if c.ended() || c.hooks != nil && !c.returned.CompareAndSwap(false, true) {
+	e := c.ending
+	if c.ended() || e != nil && e.hooks != nil && !e.returned.CompareAndSwap(false, true) {
 		return false
 	}
-	if c.released != nil {
-		c.released()
+	if e != nil && e.traced != nil {
+		e.traced()
 	}
 	return true
 }

@@ -44,6 +44,11 @@ func (m *Manager) handOut(ctx context.Context, id model.WorkspaceID, lend lender
 	}
 }
 
+// lendAsTheyAre tells whether no hook has a say in lending and in taking back.
+func (h *hooks) lendAsTheyAre() bool {
+	return h.AfterConnect == nil && h.PrepareConn == nil && h.AfterRelease == nil && h.ShouldPing == nil
+}
+
 // prepare tells whether the connection may go to a user. One that may not is given back,
 // and if there is no error another one may be tried.
 func (h *hooks) prepare(ctx context.Context, conn *Conn) (fit bool, err error) {
@@ -56,7 +61,7 @@ func (h *hooks) prepare(ctx context.Context, conn *Conn) (fit bool, err error) {
 	if h.AfterRelease != nil {
 		defer func() {
 			if fit {
-				conn.hooks = h
+				conn.end().hooks = h
 			}
 		}()
 	}

@@ -31,13 +31,15 @@ type Manager struct {
 	ownNaming bool
 	// resolver is nil if the naming says where databases are. With a table the naming is
 	// for new databases.
-	resolver  *resolver
-	table     *workspaceTable
-	log       *slog.Logger
-	turns     turns // of creates, drops and renames
-	limitLog  *sparseLog
-	tracing   *tracing
-	hooks     *hooks
+	resolver *resolver
+	table    *workspaceTable
+	log      *slog.Logger
+	turns    turns // of creates, drops and renames
+	limitLog *sparseLog
+	tracing  *tracing
+	hooks    *hooks
+	// plain: no hook and no tracer has a say in lending and in taking back.
+	plain     bool
 	types     *types
 	databases *databases
 	catalogue *catalogue
@@ -150,6 +152,7 @@ func Open(ctx context.Context, cfg model.Config, opts ...Option) (*Manager, erro
 
 		closeWaits: closeWaits,
 	}
+	m.plain = !tracing.ofLeases() && hooks.lendAsTheyAre()
 	if m.ownNaming {
 		m.naming = checked(o.naming, cfg.SystemDatabase)
 	}
@@ -250,6 +253,12 @@ func Open(ctx context.Context, cfg model.Config, opts ...Option) (*Manager, erro
 // model.ErrClosed, ErrPaused or ErrDialing. Where ctx ended the wait it also
 // wraps ctx.Err().
 func (m *Manager) Acquire(ctx context.Context, id model.WorkspaceID) (*Conn, error) {
+	if m.plain {
+		if conn := m.seated(ctx, id); conn != nil {
+			conn.backend.dirty = true
+			return conn, nil
+		}
+	}
 	if m.tracing.ofLeases() {
 		return m.tracing.acquired(ctx, id, func(ctx context.Context) (*Conn, error) { return m.lendToUser(ctx, id) })
 	}
@@ -266,19 +275,35 @@ func (m *Manager) lendToUser(ctx context.Context, id model.WorkspaceID) (*Conn, 
 
 // lend is Acquire for the manager itself, which leaves the session as it was.
 func (m *Manager) lend(ctx context.Context, id model.WorkspaceID, since time.Time) (*Conn, error) {
-	if since.IsZero() && ctx.Err() == nil && batchOf(ctx) == nil {
-		if lease, ok := m.supervisor.AcquireSeated(workspaceShare, id); ok {
-			if conn := newConn(lease); m.fit(ctx, conn) {
-				if m.hooks.ShouldPing == nil || !m.shouldPing(ctx, conn) || m.verify(ctx, conn, time.Now().Add(m.hooks.PingTimeout)) == nil {
-					return conn, nil
-				}
-			}
+	if since.IsZero() {
+		if conn := m.seated(ctx, id); conn != nil {
+			return conn, nil
 		}
 	}
 	if err := m.valid(id); err != nil {
 		return nil, fmt.Errorf("acquire: %w", err)
 	}
 	return m.acquire(ctx, workspaceShare, id, since)
+}
+
+// seated lends what the last holder of a connection of the workspace has just left for the
+// next one, or returns nil.
+func (m *Manager) seated(ctx context.Context, id model.WorkspaceID) *Conn {
+	if ctx.Err() != nil || batchOf(ctx) != nil {
+		return nil
+	}
+	lease, ok := m.supervisor.AcquireSeated(workspaceShare, id)
+	if !ok {
+		return nil
+	}
+	conn := newConn(lease)
+	if !m.fit(ctx, conn) {
+		return nil
+	}
+	if m.hooks.ShouldPing != nil && m.shouldPing(ctx, conn) && m.verify(ctx, conn, time.Now().Add(m.hooks.PingTimeout)) != nil {
+		return nil
+	}
+	return conn
 }
 
 func (m *Manager) acquire(ctx context.Context, share actor.ShareIndex, id model.WorkspaceID, since time.Time) (*Conn, error) {

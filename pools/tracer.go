@@ -171,7 +171,7 @@ func (t *tracing) acquired(ctx context.Context, id model.WorkspaceID, acquire fu
 	}
 	conn, err := acquire(ctx)
 	if err == nil && t.release != nil {
-		conn.released = func() { t.releases(conn, id) }
+		conn.end().traced = func() { t.releases(conn, id) }
 	}
 	if t.acquire != nil {
 		t.acquireEnds(ctx, id, conn, err)
