@@ -47,7 +47,7 @@ func TestAProcessWithoutFileDescriptorsSaysSo(t *testing.T) {
 		t.Error(err)
 	}
 	said := s.log.with(t, "HTTP server in trouble")
-	if len(said) != 1 || said[0]["level"] != "warning" || said[0]["error"] != "http: Accept error: accept tcp: accept4: too many open files; retrying in 5ms" {
+	if len(said) != 1 || said[0]["level"] != "WARN" || said[0]["error"] != "http: Accept error: accept tcp: accept4: too many open files; retrying in 5ms" {
 		t.Errorf("%v", said)
 	}
 }
@@ -55,10 +55,10 @@ func TestAProcessWithoutFileDescriptorsSaysSo(t *testing.T) {
 func TestAPanicOfAnOuterHandlerAndAClientsFaultAreToldApart(t *testing.T) {
 	book, log := newLogBook()
 	for complaint, level := range map[string]string{
-		"http: panic serving 127.0.0.1:5: oh\n\ngoroutine 7":               "error",
-		"http2: panic serving 127.0.0.1:5: oh\n\ngoroutine 7":              "error",
-		"http: TLS handshake error from 127.0.0.1:5: EOF":                  "debug",
-		"http: superfluous response.WriteHeader call from main.f (f.go:1)": "warning",
+		"http: panic serving 127.0.0.1:5: oh\n\ngoroutine 7":               "ERROR",
+		"http2: panic serving 127.0.0.1:5: oh\n\ngoroutine 7":              "ERROR",
+		"http: TLS handshake error from 127.0.0.1:5: EOF":                  "DEBUG",
+		"http: superfluous response.WriteHeader call from main.f (f.go:1)": "WARN",
 	} {
 		if n, err := (complaints{log}).Write([]byte(complaint + "\n")); n != len(complaint)+1 || err != nil {
 			t.Error(n, err)

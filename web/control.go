@@ -5,12 +5,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"strings"
 	"time"
 
 	"github.com/labstack/echo/v4"
-	"github.com/sirupsen/logrus"
 
 	"github.com/tenantpool/tenantpool/model"
 )
@@ -281,17 +281,17 @@ func (s *Server) drainPool() {
 		again := ctx.Err() != nil // it goes on draining
 		stop()
 		s.snapshots.forget()
-		log := s.log.WithField("took", time.Since(began).Round(time.Millisecond).String())
+		log := s.log.With("took", time.Since(began).Round(time.Millisecond).String())
 		switch {
 		case err == nil:
 			log.Info("Drained")
 			close(s.drained)
 			return
 		case !again:
-			log.WithField("error", err.Error()).Error("The drain failed")
+			log.Error("The drain failed", "error", err.Error())
 			return
 		}
-		log.WithField("error", err.Error()).Warn("Not drained yet")
+		log.Warn("Not drained yet", "error", err.Error())
 	}
 }
 
@@ -300,19 +300,14 @@ func (s *Server) drainPool() {
 // stands there.
 func (s *Server) audit(c echo.Context, action string, workspace model.WorkspaceID, result string, err error) {
 	who := s.identity(c)
-	fields := logrus.Fields{
-		"audit":      action,
-		"role":       who.Role,
-		"result":     result,
-		"request_id": requestID(c),
-	}
-	s.logIdentity(c, fields)
+	attrs := append(s.identityAttrs(c), slog.String("audit", action), slog.String("role", string(who.Role)), slog.String("request_id", requestID(c)))
 	if workspace != "" {
-		fields["workspace_id"] = workspace
+		attrs = append(attrs, slog.String("workspace_id", string(workspace)))
 	}
 	if err != nil {
-		fields["result"] = "failed"
-		fields["error"] = loggedError(err)
+		result = "failed"
+		attrs = append(attrs, slog.String("error", loggedError(err)))
 	}
-	s.log.WithFields(fields).Info("Operator's action")
+	attrs = append(attrs, slog.String("result", result))
+	s.log.LogAttrs(c.Request().Context(), slog.LevelInfo, "Operator's action", attrs...)
 }

@@ -144,7 +144,7 @@ func (o *eventStream) event(e model.Event) {
 	o.last++
 	data, err := json.Marshal(newEventAnswer(e))
 	if err != nil { // a time far out of range
-		o.server.log.WithField("error", err.Error()).Error("Event could not be encoded")
+		o.server.log.Error("Event could not be encoded", "error", err.Error())
 		return
 	}
 	fmt.Fprintf(&o.buffer, "id: %d\nevent: %s\ndata: %s\n\n", o.last, e.Kind, data)

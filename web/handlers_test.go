@@ -11,8 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/sirupsen/logrus"
-
 	"github.com/tenantpool/tenantpool/model"
 )
 
@@ -34,11 +32,8 @@ var served = []model.WorkspaceID{"ws_001", "ws_002"}
 func newHandlersRig(t *testing.T, change ...func(*Options)) *handlersRig {
 	t.Helper()
 	key := NewPrivateKey()
-	rig := &handlersRig{t: t, pool: newFakePool(), log: &logBook{}, tokens: map[Role]string{}}
-	log := logrus.New()
-	log.SetOutput(rig.log)
-	log.SetLevel(logrus.DebugLevel)
-	log.SetFormatter(jsonLines)
+	written, log := newLogBook()
+	rig := &handlersRig{t: t, pool: newFakePool(), log: written, tokens: map[Role]string{}}
 	o := Options{Keys: []PublicKey{key.Public()}, Log: log}
 	for _, f := range change {
 		f(&o)

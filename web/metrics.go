@@ -2,13 +2,15 @@ package web
 
 import (
 	"context"
+	"fmt"
+	"log/slog"
 	"net/http"
+	"strings"
 
 	"github.com/labstack/echo/v4"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
-	"github.com/sirupsen/logrus"
 
 	"github.com/tenantpool/tenantpool/model"
 	"github.com/tenantpool/tenantpool/model/build"
@@ -77,9 +79,9 @@ func buildInfo() prometheus.Collector {
 	}, func() float64 { return 1 })
 }
 
-type scrapeLog struct{ log logrus.FieldLogger }
+type scrapeLog struct{ log *slog.Logger }
 
-func (l scrapeLog) Println(v ...any) { l.log.Warn(append([]any{"Metrics: "}, v...)...) }
+func (l scrapeLog) Println(v ...any) { l.log.Warn("Metrics: " + strings.TrimSpace(fmt.Sprintln(v...))) }
 
 func one(yes bool) float64 {
 	if yes {

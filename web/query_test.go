@@ -183,10 +183,10 @@ func TestALostConnectionIsA503AndAWarning(t *testing.T) {
 	}
 	rig.refused(Service, queryPath, `{"workspaceId":"ws_001","sql":"insert ..."}`, http.StatusServiceUnavailable, "may have run")
 	lost := rig.log.with(t, "Request lost its database connection")
-	if len(lost) != 1 || lost[0]["level"] != "warning" || lost[0]["request_id"] == nil || lost[0]["path"] != queryPath {
+	if len(lost) != 1 || lost[0]["level"] != "WARN" || lost[0]["request_id"] == nil || lost[0]["path"] != queryPath {
 		t.Errorf("logged %v", lost)
 	}
-	if strings.Contains(rig.log.String(), `"level":"error"`) {
+	if strings.Contains(rig.log.String(), `"level":"ERROR"`) {
 		t.Errorf("an error is logged: %s", rig.log)
 	}
 }
@@ -235,7 +235,7 @@ func TestAClientThatLeavesInTheMiddleOfItsAnswerIsNoError(t *testing.T) {
 	if line := rig.log.with(t, "Request")[0]; line["status"] != 499.0 || response.StatusCode != http.StatusOK {
 		t.Errorf("%d %v", response.StatusCode, line)
 	}
-	if strings.Contains(rig.log.String(), `"level":"error"`) {
+	if strings.Contains(rig.log.String(), `"level":"ERROR"`) {
 		t.Errorf("an error is logged: %s", rig.log)
 	}
 }

@@ -1,16 +1,15 @@
 package web
 
 import (
+	"log/slog"
 	"time"
-
-	"github.com/sirupsen/logrus"
 )
 
 // readyLog logs what becomes of /readyz. Balancers ask every few seconds, for as long as
 // an outage lasts; so what is logged is that it began, a reminder a minute with how many
 // were left out, and that it is over. Where it comes and goes, that is a pair a minute.
 type readyLog struct {
-	to logrus.FieldLogger
+	to *slog.Logger
 	// turn holds the outage. Whoever has received it may read and change it, and sends
 	// it back at once.
 	turn chan unready
@@ -26,7 +25,7 @@ type unready struct {
 
 const remindEvery = time.Minute
 
-func newReadyLog(to logrus.FieldLogger) *readyLog {
+func newReadyLog(to *slog.Logger) *readyLog {
 	l := &readyLog{to, make(chan unready, 1)}
 	l.turn <- unready{}
 	return l
@@ -44,16 +43,16 @@ func (l *readyLog) notReady(part string, err error) {
 		l.turn <- u
 		return
 	}
-	entry := l.to.WithFields(logrus.Fields{"part": part, "error": err.Error()})
+	log := l.to.With("part", part, "error", err.Error())
 	if !begins {
-		entry = entry.WithField("since", u.since.UTC().Format(time.RFC3339))
+		log = log.With("since", u.since.UTC().Format(time.RFC3339))
 	}
 	if u.suppressed > 0 {
-		entry = entry.WithField("suppressed", u.suppressed)
+		log = log.With("suppressed", u.suppressed)
 	}
 	u.told, u.last, u.suppressed = true, now, 0
 	l.turn <- u
-	entry.Warn("Not ready")
+	log.Warn("Not ready")
 }
 
 // ready is told of each check that did not fail.
@@ -63,6 +62,6 @@ func (l *readyLog) ready() {
 	u.since, u.told = time.Time{}, false
 	l.turn <- u
 	if over.told {
-		l.to.WithField("took", time.Since(over.since).Round(time.Millisecond).String()).Info("Ready again")
+		l.to.Info("Ready again", "took", time.Since(over.since).Round(time.Millisecond).String())
 	}
 }

@@ -7,14 +7,13 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"maps"
 	"os"
 	"regexp"
 	"strings"
 	"sync/atomic"
 	"time"
-
-	"github.com/sirupsen/logrus"
 )
 
 // Revocations are the tokens that are refused before they expire. They stand in a
@@ -147,7 +146,7 @@ func (r *Revocations) read() (now revoked, seen fs.FileInfo, err error) {
 }
 
 // look reads the file if it has changed, at most once in revocationsLook.
-func (r *Revocations) look(log logrus.FieldLogger) {
+func (r *Revocations) look(log *slog.Logger) {
 	now, next := time.Now(), r.next.Load()
 	if now.UnixNano() < next || !r.next.CompareAndSwap(next, now.Add(revocationsLook).UnixNano()) {
 		return
@@ -164,18 +163,16 @@ func (r *Revocations) look(log logrus.FieldLogger) {
 	if err != nil {
 		r.state.Store(&revocationState{revoked: old.revoked, seen: seen, problem: err})
 		if old.problem == nil || err.Error() != old.problem.Error() {
-			log.WithField("error", err.Error()).Error("Revocations cannot be read: those from before stay in force")
+			log.Error("Revocations cannot be read: those from before stay in force", "error", err.Error())
 		}
 		return
 	}
 	r.state.Store(&revocationState{revoked: says.and(old.revoked), next: &says, seen: seen})
-	log.WithFields(logrus.Fields{
-		"tokens": len(says.tokens), "subjects": len(says.subjects), "all": !says.all.IsZero(),
-	}).Info("Revocations read")
+	log.Info("Revocations read", "tokens", len(says.tokens), "subjects", len(says.subjects), "all", !says.all.IsZero())
 }
 
 // holds tells whether the token is revoked; nil revokes none.
-func (r *Revocations) holds(who identity, log logrus.FieldLogger) bool {
+func (r *Revocations) holds(who identity, log *slog.Logger) bool {
 	if r == nil {
 		return false
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -16,7 +17,6 @@ import (
 	"time"
 
 	"github.com/labstack/echo/v4"
-	"github.com/sirupsen/logrus"
 )
 
 // Options change how New makes a Server. Only Keys must be given.
@@ -33,7 +33,7 @@ type Options struct {
 	Revocations *Revocations
 	// Log gets the access log, the audit log and what goes wrong. nil: JSON lines
 	// on standard error.
-	Log logrus.FieldLogger
+	Log *slog.Logger
 	// MetricsToken is accepted at /metrics besides viewers' tokens. Empty: none;
 	// else at least MinMetricsToken bytes.
 	MetricsToken string
@@ -59,7 +59,7 @@ func (o Options) withDefaults() Options {
 	o.Audience = cmp.Or(o.Audience, DefaultAudience)
 	o.MaxTokenTTL = cmp.Or(o.MaxTokenTTL, DefaultMaxTokenTTL)
 	if o.Log == nil {
-		o.Log = defaultLog()
+		o.Log = jsonLines(os.Stderr, slog.LevelInfo)
 	}
 	q := &o.Query
 	q.Timeout = cmp.Or(q.Timeout, 30*time.Second)
@@ -103,7 +103,7 @@ const (
 type Server struct {
 	pool    Pool
 	options Options
-	log     logrus.FieldLogger
+	log     *slog.Logger
 	access  atomic.Pointer[access]
 	routes  []route
 	// leaving: Serve is to end, and clients are to go elsewhere.
@@ -186,14 +186,15 @@ func newServer(pool Pool, o Options, routes []route) (*Server, error) {
 	return s, nil
 }
 
-// jsonLines are as those of pools by default; neither knows the other.
-var jsonLines = &logrus.JSONFormatter{FieldMap: logrus.FieldMap{logrus.FieldKeyMsg: "message"}}
-
-func defaultLog() logrus.FieldLogger {
-	l := logrus.New()
-	l.SetOutput(os.Stderr)
-	l.SetFormatter(jsonLines)
-	return l
+// jsonLines writes as pools does by default; neither knows the other.
+func jsonLines(to io.Writer, level slog.Level) *slog.Logger {
+	named := func(groups []string, a slog.Attr) slog.Attr {
+		if len(groups) == 0 && a.Key == slog.MessageKey {
+			a.Key = "message"
+		}
+		return a
+	}
+	return slog.New(slog.NewJSONHandler(to, &slog.HandlerOptions{Level: level, ReplaceAttr: named}))
 }
 
 // Mount puts the routes on e, under the prefix ("" or one as "/admin"). It adds
@@ -266,7 +267,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	}
 	s.leaving.Store(true)
 	if delay := s.options.ShutdownDelay; delay > 0 && s.ending.Err() == nil {
-		s.log.WithField("delay", delay.String()).Info("Not ready any more, but still serving")
+		s.log.Info("Not ready any more, but still serving", "delay", delay.String())
 		select {
 		case err := <-ended:
 			s.Close()
@@ -303,18 +304,18 @@ func (s *Server) alone() *echo.Echo {
 
 // complaints are net/http's. What a client does is its own business; the rest, as a
 // process without a file descriptor left, is the operator's.
-type complaints struct{ log logrus.FieldLogger }
+type complaints struct{ log *slog.Logger }
 
 func (w complaints) Write(p []byte) (int, error) {
 	complaint := strings.TrimSpace(string(p))
-	entry := w.log.WithField("error", complaint)
+	log := w.log.With("error", complaint)
 	switch {
 	case strings.Contains(complaint, ": panic serving "):
-		entry.Error("HTTP connection failed")
+		log.Error("HTTP connection failed")
 	case strings.HasPrefix(complaint, "http: TLS handshake error"), strings.HasPrefix(complaint, "http2: "):
-		entry.Debug("HTTP connection failed")
+		log.Debug("HTTP connection failed")
 	default:
-		entry.Warn("HTTP server in trouble")
+		log.Warn("HTTP server in trouble")
 	}
 	return len(p), nil
 }

@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"regexp"
 	"runtime/debug"
@@ -11,7 +12,6 @@ import (
 	"time"
 
 	"github.com/labstack/echo/v4"
-	"github.com/sirupsen/logrus"
 
 	"github.com/tenantpool/tenantpool/model"
 )
@@ -69,7 +69,7 @@ func (s *Server) finish(c echo.Context, began time.Time, err error) {
 			c.Set(sqlStateKey, r.code)
 		}
 		if r.warn {
-			s.log.WithFields(logrus.Fields{"request_id": requestID(c), "path": loggedPath(c), "error": loggedError(err)}).Warn("Request lost its database connection")
+			s.log.WarnContext(c.Request().Context(), "Request lost its database connection", "request_id", requestID(c), "path", loggedPath(c), "error", loggedError(err))
 		}
 		message := r.message
 		if who := s.identity(c); r.detail != "" && (who.Role == Viewer || who.Role == Operator) {
@@ -79,62 +79,65 @@ func (s *Server) finish(c echo.Context, began time.Time, err error) {
 			status = r.status
 		}
 		if err := writeReply(c, r, message, requestID(c)); err != nil {
-			s.log.WithFields(logrus.Fields{"request_id": requestID(c), "error": err.Error()}).Debug("The answer did not go out")
+			s.log.DebugContext(c.Request().Context(), "The answer did not go out", "request_id", requestID(c), "error", err.Error())
 		}
 	}
 	s.logAccess(c, began, status, err)
 }
 
 func (s *Server) logUnknown(c echo.Context, err error) {
-	fields := logrus.Fields{"request_id": requestID(c), "path": loggedPath(c), "error": err.Error()}
+	log := s.log.With("request_id", requestID(c), "path", loggedPath(c), "error", err.Error())
 	var panicked *crash
 	if errors.As(err, &panicked) {
-		fields["stack"] = string(panicked.stack)
+		log = log.With("stack", string(panicked.stack))
 	}
-	s.log.WithFields(fields).Error("Request failed")
+	log.ErrorContext(c.Request().Context(), "Request failed")
 }
 
 // logAccess leaves out what may hold a secret: query strings, headers, bodies.
 func (s *Server) logAccess(c echo.Context, began time.Time, status int, err error) {
-	fields := logrus.Fields{
-		"method":     c.Request().Method,
-		"path":       loggedPath(c),
-		"status":     status,
-		"bytes":      c.Response().Size,
-		"ms":         float64(time.Since(began).Microseconds()) / 1000,
-		"remote":     c.RealIP(),
-		"request_id": requestID(c),
+	level := slog.LevelInfo
+	if path, _ := c.Get(routeKey).(string); quiet[path] && status < http.StatusBadRequest {
+		level = slog.LevelDebug
 	}
-	s.logIdentity(c, fields)
-	for name, key := range map[string]string{"workspace_id": workspaceKey, "sqlstate": sqlStateKey} {
-		if value, _ := c.Get(key).(string); value != "" {
-			fields[name] = value
+	ctx := c.Request().Context()
+	if !s.log.Enabled(ctx, level) {
+		return
+	}
+	attrs := append(s.identityAttrs(c),
+		slog.String("method", c.Request().Method),
+		slog.String("path", loggedPath(c)),
+		slog.Int("status", status),
+		slog.Int64("bytes", c.Response().Size),
+		slog.Float64("ms", float64(time.Since(began).Microseconds())/1000),
+		slog.String("remote", c.RealIP()),
+		slog.String("request_id", requestID(c)),
+	)
+	for _, from := range []struct{ name, key string }{{"workspace_id", workspaceKey}, {"sqlstate", sqlStateKey}} {
+		if value, _ := c.Get(from.key).(string); value != "" {
+			attrs = append(attrs, slog.String(from.name, value))
 		}
 	}
 	if err != nil {
-		fields["error"] = loggedError(err)
+		attrs = append(attrs, slog.String("error", loggedError(err)))
 	}
-	entry := s.log.WithFields(fields)
-	if path, _ := c.Get(routeKey).(string); quiet[path] && status < http.StatusBadRequest {
-		entry.Debug("Request")
-		return
-	}
-	entry.Info("Request")
+	s.log.LogAttrs(ctx, level, "Request", attrs...)
 }
 
-// logIdentity adds whose token it is, and which: its id is what revokes it. It may be one
+// identityAttrs are whose token it is, and which: its id is what revokes it. It may be one
 // that opens nothing more.
-func (s *Server) logIdentity(c echo.Context, fields logrus.Fields) {
+func (s *Server) identityAttrs(c echo.Context) (attrs []slog.Attr) {
 	who, refused := c.Get(refusedKey).(identity)
 	if !refused {
 		who = s.identity(c)
 	}
 	if who.Subject != "" {
-		fields["subject"] = who.Subject
+		attrs = append(attrs, slog.String("subject", who.Subject))
 	}
 	if who.TokenID != "" {
-		fields["token_id"] = who.TokenID
+		attrs = append(attrs, slog.String("token_id", who.TokenID))
 	}
+	return attrs
 }
 
 // loggedError is the error's text, but of an SQL error only its code: the text

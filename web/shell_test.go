@@ -2,6 +2,7 @@ package web
 
 import (
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -9,18 +10,13 @@ import (
 	"time"
 
 	"github.com/labstack/echo/v4"
-	"github.com/sirupsen/logrus"
 
 	"github.com/tenantpool/tenantpool/model"
 )
 
-func newLogBook() (*logBook, logrus.FieldLogger) {
+func newLogBook() (*logBook, *slog.Logger) {
 	written := &logBook{}
-	log := logrus.New()
-	log.SetOutput(written)
-	log.SetLevel(logrus.DebugLevel)
-	log.SetFormatter(jsonLines)
-	return written, log
+	return written, jsonLines(written, slog.LevelDebug)
 }
 
 // shellTest is a server with a few routes of the test's own.
@@ -34,7 +30,7 @@ type shellTest struct {
 func startShell(t *testing.T, own ...route) *shellTest {
 	t.Helper()
 	s := &shellTest{key: NewPrivateKey()}
-	var log logrus.FieldLogger
+	var log *slog.Logger
 	s.log, log = newLogBook()
 	var err error
 	s.Server, err = newServer(newFakePool(), Options{Keys: []PublicKey{s.key.Public()}, Log: log, MetricsToken: "scrape-scrape-scrape"}, append(own, routes...))
@@ -203,7 +199,7 @@ func TestAnAuditLineSaysWhoDidWhat(t *testing.T) {
 		t.Fatalf("%v", got)
 	}
 	for name, value := range map[string]any{
-		"audit": "evict", "workspace_id": "shop", "result": "2 closed", "subject": "anna", "role": "operator", "request_id": "r1", "level": "info",
+		"audit": "evict", "workspace_id": "shop", "result": "2 closed", "subject": "anna", "role": "operator", "request_id": "r1", "level": "INFO",
 	} {
 		if got[0][name] != value {
 			t.Errorf("%s is %v", name, got[0][name])

@@ -32,6 +32,7 @@ type connectionStats struct {
 	WorkspacesFound          int                  `json:"workspacesFound"`
 	WorkspaceBudget          int                  `json:"workspaceBudget"`
 	EffectiveWorkspaceBudget int                  `json:"effectiveWorkspaceBudget"`
+	BatchWork                batchStats           `json:"batchWork"`
 	LongestWaitMs            float64              `json:"longestWaitMs"`
 	LongestLease             *leaseStats          `json:"longestLease"`
 	HitRatio                 float64              `json:"hitRatio"`
@@ -45,6 +46,15 @@ type connectionStats struct {
 	At                       string               `json:"at"`
 	// Missing says which parts could not be had, and why.
 	Missing []string `json:"missing,omitempty"`
+}
+
+// batchStats are those of work over many workspaces, which is part of the totals.
+type batchStats struct {
+	// OpenConnections are dialed for it, lent to it, or closing after it.
+	OpenConnections int `json:"openConnections"`
+	Waiting         int `json:"waiting"`
+	// MaxOpen is its share of the workspaces' budget.
+	MaxOpen int `json:"maxOpen"`
 }
 
 type poolStats struct {
@@ -136,6 +146,7 @@ func newConnectionStats(st model.Stats, page statsPage) connectionStats {
 		WorkspacesFound:          found,
 		WorkspaceBudget:          ws.Budget,
 		EffectiveWorkspaceBudget: ws.EffectiveBudget,
+		BatchWork:                batchStats{ws.Batch.Open(), ws.Batch.Waiting, ws.BatchBudget},
 		LongestWaitMs:            milliseconds(max(ws.LongestWait, sys.LongestWait)),
 		LongestLease:             newLeaseStats(ws, sys),
 		HitRatio:                 hitRatio(ws.Counters),

@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"reflect"
 	"slices"
 	"strings"
@@ -17,7 +18,6 @@ import (
 
 	"aidanwoods.dev/go-paseto"
 	jsonv2 "github.com/go-json-experiment/json"
-	"github.com/sirupsen/logrus"
 
 	"github.com/tenantpool/tenantpool/model"
 )
@@ -233,7 +233,7 @@ type verifier struct {
 	issuer, audience string
 	maxTTL           time.Duration
 	revocations      *Revocations
-	log              logrus.FieldLogger
+	log              *slog.Logger
 	now              func() time.Time
 	known            *knownTokens
 }

@@ -136,7 +136,7 @@ func setUp(ctx context.Context, o demoOptions, con *stage.Console) (_ *show, err
 		return nil, err
 	}
 	s.filler = inBackground(func(running context.Context) { keepFull(running, s.manager, share) })
-	return s, s.admin.serve(s.manager, con.Logrus(), con)
+	return s, s.admin.serve(s.manager, con.Logger(), con)
 }
 
 // drainWithin bounds the manager's Close, when all leases have been released.

@@ -4,11 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"syscall"
 	"time"
-
-	"github.com/sirupsen/logrus"
 
 	"github.com/tenantpool/tenantpool/cmd/internal/stage"
 	"github.com/tenantpool/tenantpool/pools"
@@ -49,7 +48,7 @@ func listenAdmin(o demoOptions, con *stage.Console) (*admin, error) {
 }
 
 // serve answers from now on, and says how to ask.
-func (a *admin) serve(manager *pools.Manager, log logrus.FieldLogger, con *stage.Console) error {
+func (a *admin) serve(manager *pools.Manager, log *slog.Logger, con *stage.Console) error {
 	if a == nil {
 		return nil
 	}

@@ -116,13 +116,14 @@ func serveUntil(ctx context.Context, addr string, stderr io.Writer) error {
 }
 
 func runServer(ctx context.Context, addr string, set serveSettings, log *logrus.Logger, hangUps <-chan os.Signal) error {
-	set.web.Log = log
+	structured := slog.New(logrusslog.NewHandler(log, nil))
+	set.web.Log = structured
 	listener, err := net.Listen("tcp", addr) // before anything is dialed: this is told at once
 	if err != nil {
 		return err
 	}
 	defer func() { _ = listener.Close() }() // Serve has closed it, where it came that far
-	manager, err := pools.Open(ctx, set.pool, append(set.dumps, pools.WithLogger(slog.New(logrusslog.NewHandler(log, nil))), pools.WithLateServer(), pools.WithInstance(instance(listener.Addr())))...)
+	manager, err := pools.Open(ctx, set.pool, append(set.dumps, pools.WithLogger(structured), pools.WithLateServer(), pools.WithInstance(instance(listener.Addr())))...)
 	if err != nil {
 		return err
 	}

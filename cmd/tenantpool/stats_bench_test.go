@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"slices"
 	"strconv"
@@ -14,7 +15,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/sirupsen/logrus"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/tenantpool/tenantpool/cmd/internal/stage"
@@ -85,9 +85,7 @@ func median(of []float64) float64 {
 
 func startStatistics(b *testing.B, st *show) (address, token string) {
 	b.Helper()
-	log := logrus.New()
-	log.SetOutput(io.Discard)
-	log.SetFormatter(&logrus.JSONFormatter{})
+	log := slog.New(slog.NewJSONHandler(io.Discard, nil))
 	pair := web.NewPrivateKey()
 	server, err := web.New(st.manager, web.Options{Keys: []web.PublicKey{pair.Public()}, Log: log})
 	if err != nil {

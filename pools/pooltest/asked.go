@@ -2,6 +2,8 @@ package pooltest
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -32,8 +34,8 @@ func (f *Fake) asked(s *session, q Query) (result *Result, err error) {
 		return f.databasesOf(q)
 	case has("FROM pg_catalog.pg_database WHERE datname = $1"):
 		return f.databaseNamed(q)
-	case has("FROM pg_catalog.pg_database") && has("starts_with(datname, $1)"):
-		return f.databasesWith(s, q)
+	case has("SELECT pg_catalog.substr(datname::pg_catalog.text, $5) FROM pg_catalog.pg_database"):
+		return f.listed(s, q)
 	case has("pg_catalog.pg_terminate_backend(pid)"):
 		return f.terminated(q)
 	case has("FROM pg_catalog.pg_stat_activity"):
@@ -69,16 +71,22 @@ func (f *Fake) databasesOf(q Query) (*Result, error) {
 	return result, nil
 }
 
-func (f *Fake) databasesWith(s *session, q Query) (*Result, error) {
-	var prefix string
-	if err := q.Scan(&prefix); err != nil {
+// listed is a page of the workspaces: what is left of the databases' names between two
+// bounds without what all begin with.
+func (f *Fake) listed(s *session, q Query) (*Result, error) {
+	var after, from, before string
+	var limit *int
+	var begin int
+	if err := q.Scan(&after, &from, &before, &limit, &begin); err != nil {
 		return nil, err
 	}
-	result := Rows("datname")
+	result := Rows("substr")
 	f.with(func(all *state) {
-		for name := range all.databases {
-			if strings.HasPrefix(name, prefix) && name != s.database {
-				result.Row(name)
+		n := 0
+		for _, name := range slices.Sorted(maps.Keys(all.databases)) {
+			if name > after && name >= from && name < before && name != s.database && (limit == nil || n < *limit) {
+				result.Row(name[begin-1:])
+				n++
 			}
 		}
 	})

@@ -67,6 +67,8 @@ function showWaiters(stats) {
 const facts = [
   ['Active workspaces', (s) => integer(s.activeWorkspaceDatabases)],
   ['System database', (s) => `${integer(s.systemConnections.openConnections)} of ${integer(s.systemConnections.maxOpen)} open`],
+  ['Batch work', (s) => (s.batchWork.openConnections + s.batchWork.waiting
+    ? `${integer(s.batchWork.openConnections)} of ${integer(s.batchWork.maxOpen)} open, ${integer(s.batchWork.waiting)} waiting` : '–')],
   ['Longest lease', (s) => (s.longestLease ? `${age(s.longestLease.ageMs)} · ${s.longestLease.system ? 'system database' : s.longestLease.workspaceId}` : '–')],
   ['Hit ratio since start', (s) => (s.counters.acquires ? percent(s.hitRatio) : '–')],
   ['Refused at the limit', (s) => integer(s.counters.limitErrors)],

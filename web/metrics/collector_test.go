@@ -43,6 +43,19 @@ func TestAClosedPoolIsDownAndHasNothingElse(t *testing.T) {
 	}
 }
 
+func TestBatchWorkHasItsOwnSeries(t *testing.T) {
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(metrics.NewCollector(manager{stats: model.Stats{
+		Workspaces: model.BudgetStats{BatchBudget: 5, Batch: model.Counts{Dialing: 1, InUse: 2, Closing: 1, Waiting: 7}},
+	}}))
+	got := gathered(t, registry)
+	for name, want := range map[string]float64{"budget_connections": 5, "connections": 4, "waiting_acquires": 7} {
+		if v, ok := got["tenantpool_batch_"+name]; !ok || v != want {
+			t.Errorf("batch_%s is %v, want %v", name, v, want)
+		}
+	}
+}
+
 func TestTwoPoolsShareARegistry(t *testing.T) {
 	registry := prometheus.NewRegistry()
 	for name, budget := range map[string]int{"a": 10, "b": 20} {

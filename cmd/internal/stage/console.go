@@ -154,13 +154,10 @@ func (c *Console) Log(line string) {
 func (c *Console) KeepLine() { c.send(output{keep: true}) }
 
 // Logger prints warnings and errors.
-func (c *Console) Logger() *slog.Logger { return slog.New(logrusslog.NewHandler(c.Logrus(), nil)) }
-
-// Logrus is Logger for package web.
-func (c *Console) Logrus() *logrus.Logger {
+func (c *Console) Logger() *slog.Logger {
 	log := logrus.New()
 	log.SetOutput(c)
 	log.SetLevel(logrus.WarnLevel)
 	log.SetFormatter(&logrus.TextFormatter{DisableColors: true, DisableTimestamp: true})
-	return log
+	return slog.New(logrusslog.NewHandler(log, nil))
 }
