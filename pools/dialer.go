@@ -50,6 +50,8 @@ type dialer struct {
 	// mayBeReadOnly: Config.TargetSessionAttrs asks for a server that may be read-only,
 	// so becoming read-only is no reason to close a connection.
 	mayBeReadOnly bool
+	// readWrite: it asks for a server that is not, and the login has seen to that.
+	readWrite bool
 }
 
 // connConfig turns a Config into pgx's. The passwords are set apart, so that no
@@ -200,7 +202,7 @@ func (d *dialer) login(calledOff context.Context, id model.WorkspaceID, at place
 	if err := b.connect(ctx, config); err != nil {
 		return b, err
 	}
-	b.dialedReadOnly, b.mayBeReadOnly = b.readOnly(), d.mayBeReadOnly
+	b.dialedReadOnly, b.mayBeReadOnly = b.readOnly() && !d.readWrite, d.mayBeReadOnly
 	d.provider.took(login)
 	if b.managersOwn {
 		return b, nil

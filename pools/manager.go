@@ -199,6 +199,7 @@ func Open(ctx context.Context, cfg model.Config, opts ...Option) (*Manager, erro
 
 			permit:        m.shared.permit(),
 			leftovers:     &m.leftovers,
+			readWrite:     cfg.TargetSessionAttrs == "read-write",
 			mayBeReadOnly: slices.Contains([]string{"read-only", "standby", "prefer-standby"}, cfg.TargetSessionAttrs),
 		})}
 	}

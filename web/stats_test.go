@@ -68,6 +68,7 @@ func busyStats() model.Stats {
 	st.Workspaces = model.BudgetStats{
 		Budget: 180, EffectiveBudget: 170, PerWorkspace: 4,
 		Counts: model.Counts{Dialing: 1, Idle: 20, InUse: 300, Closing: 4000, Waiting: 5},
+		Batch:  model.Counts{Dialing: 1, InUse: 2, Closing: 4, Waiting: 8}, BatchBudget: 45,
 		Counters: model.Counters{
 			Acquires: 100, Hits: 60, HandOffs: 15, FreshGrants: 5, Dials: 7, DialFailures: 2, ServerRefusals: 1,
 			LimitErrors: 8, Rejects: 9, StaleMessages: 3,
@@ -118,6 +119,7 @@ func TestEveryFigureOfTheStatisticsIsInItsPlace(t *testing.T) {
 		"systemConnections":{"openConnections":5432,"inUse":400,"idle":30,"dialing":2,"closing":5000,"waiting":6,"maxOpen":20,"lastUsedMs":3,"dials":77,"evictions":0,"paused":false},
 		"workspacePools":{"slow":{"openConnections":4321,"inUse":300,"idle":20,"dialing":1,"closing":4000,"waiting":5,"maxOpen":4,"lastUsedMs":40,"dials":11,"evictions":12,"paused":true}},
 		"workspaceBudget":180,"effectiveWorkspaceBudget":170,
+		"batchWork":{"openConnections":7,"waiting":8,"maxOpen":45},
 		"longestWaitMs":1.5,"longestLease":{"workspaceId":"slow","ageMs":2000},
 		"hitRatio":0.75,
 		"counters":{"acquires":100,"hits":60,"handOffs":15,"freshGrants":5,"dials":7,"dialFailures":2,"serverRefusals":1,"evictions":201,"limitErrors":8,"rejects":9,"staleMessages":3},

@@ -204,6 +204,7 @@ func (s *Session) run() {
 	every := time.NewTicker(s.options.Every)
 	defer every.Stop()
 	var leave context.Context // not nil: it has begun
+	s.look(false)             // Join's caller waits for its floor
 	for {
 		var left <-chan struct{}
 		if leave != nil {
