@@ -135,6 +135,13 @@ func client(t testing.TB, w *pools.Workspace, cfg river.Config) (*river.Client[p
 	if err := c.Start(ctx); err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { // or the next tests would find its connections
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		if err := c.StopAndCancel(ctx); err != nil {
+			t.Error(err)
+		}
+	})
 	return c, func(jobs int) {
 		t.Helper()
 		timeout := time.After(patience)
@@ -199,7 +206,7 @@ func TestWorkersAreWokenByNotifications(t *testing.T) {
 func TestAJobIsPartOfTheTransactionThatInsertsIt(t *testing.T) {
 	ctx := context.Background()
 	w := workspace(t, "transaction")
-	c, completed := client(t, w, river.Config{FetchPollInterval: 24 * time.Hour})
+	c, completed := client(t, w, river.Config{FetchPollInterval: 10 * time.Millisecond})
 	changedMind := errors.New("changed my mind")
 	for _, end := range []error{changedMind, nil} {
 		err := pgx.BeginFunc(ctx, w, func(tx pgx.Tx) error {
