@@ -96,6 +96,7 @@ func TestAListOfHostsHasNoEmptyOne(t *testing.T) {
 	for host, good := range map[string]bool{
 		"a": true, "a,b": true, "/run/postgresql": true, "::1": true, ",": false, "a,": false, ",a": false, "a,,b": false,
 		":5432": false, "a:": false, "a:0": false, "a:65536": false, "a:b": false, "a:5432,b": true, "[::1]:x": false, "[]": false,
+		"a]:2": false, "[a": false, "[a]b:1": false, "[[::1]]:2": false, "/run/[x]": true,
 	} {
 		cfg := model.DefaultConfig()
 		cfg.Host = host

@@ -34,6 +34,9 @@ func (c Config) addresses() ([]Address, error) {
 			}
 			a.Port = n
 		}
+		if strings.ContainsAny(a.Host, "[]") && !isPath(a.Host) {
+			return nil, &ConfigError{"DB_HOST", fmt.Sprintf("%q", c.Host), "brackets around an IPv6 address only, as in [::1] or [::1]:5432"}
+		}
 		// An empty one would silently mean the socket, or the server, of this machine.
 		if a.Host == "" {
 			return nil, &ConfigError{"DB_HOST", fmt.Sprintf("%q", c.Host), "one host, or several with a single comma between each two"}
@@ -52,7 +55,7 @@ func cutPort(element string) (host, port string, own bool) {
 			return host, "", false
 		}
 		host, port, own = strings.Cut(inner, "]:")
-	} else if strings.Count(element, ":") == 1 && !strings.ContainsAny(element, `/\`) {
+	} else if strings.Count(element, ":") == 1 && !isPath(element) {
 		host, port, own = strings.Cut(element, ":")
 	}
 	if !own {
@@ -60,3 +63,6 @@ func cutPort(element string) (host, port string, own bool) {
 	}
 	return host, port, true
 }
+
+// isPath tells whether the host is the folder of a Unix socket.
+func isPath(host string) bool { return strings.ContainsAny(host, `/\`) }

@@ -107,6 +107,7 @@ func FuzzConnectionSettings(f *testing.F) {
 	f.Add("a,b", 5432, " ", "\\", "require", "postgres://u:p@h/d")
 	f.Add("a:1,[::1]:2,::1,b", 3, "u", "", "verify-full", "postgres")
 	f.Add("a,[::1]", 3, "u", "", "verify-full", "postgres")
+	f.Add("a,b]:2", 3, "u", "", "verify-full", "postgres")
 	f.Add("a,", 5432, "ä\xff", "\t", "allow", "new\nline")
 	f.Add("10.0.0.1", 5432, `\`, `\'`, "verify-ca", `\\'`)
 	f.Fuzz(func(t *testing.T, host string, port int, user, password, sslMode, system string) {
