@@ -105,7 +105,7 @@ func (s *Server) logAccess(c echo.Context, began time.Time, status int, err erro
 		return
 	}
 	attrs := append(s.identityAttrs(c),
-		slog.String("method", c.Request().Method),
+		slog.String("method", shortened(c.Request().Method)),
 		slog.String("path", loggedPath(c)),
 		slog.Int("status", status),
 		slog.Int64("bytes", c.Response().Size),
