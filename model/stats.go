@@ -14,6 +14,9 @@ type Stats struct {
 	// Workspaces is the workspaces' share of MaxConnections, System that of the
 	// system database.
 	Workspaces, System BudgetStats
+	// Shared is this process's part, if MaxConnections is a budget for several processes.
+	// Then Workspaces and System have what it may hold now, and not all of it.
+	Shared ReplicaStats
 	// Saturation is which part of its time the supervisor was busy since the
 	// last time it was asked, from 0 to 1.
 	Saturation float64

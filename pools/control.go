@@ -2,7 +2,6 @@ package pools
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -128,18 +127,27 @@ func (m *Manager) Events(ctx context.Context, buffer int) (<-chan model.Event, e
 // connections that are lent stay until they are released, and nothing is dialed
 // until there is room.
 //
+// With a shared budget maxConnections is the group's, which changes for all of its
+// processes within a second, and maxConnectionsPerDB this process's. A budget that is too
+// small for the processes that there are is refused with a *model.ConfigError.
+//
 // It returns how many connections the server grants the role, or 0 if the server did not
 // say so, and warns in the log when that is less, as Open does. The error is a joined list
 // of *model.ConfigError, and then nothing has changed; it wraps model.ErrClosed after
 // Close.
 func (m *Manager) SetLimits(ctx context.Context, maxConnections, maxConnectionsPerDB int) (granted int, err error) {
-	if m.shared != nil {
-		return 0, fmt.Errorf("set limits: %w: the budget is that of the group %q, for all of its processes", errors.ErrUnsupported, m.config.SharedBudget)
-	}
 	cfg := m.config
 	cfg.MaxConnections, cfg.MaxConnectionsPerDB = maxConnections, maxConnectionsPerDB
 	if err := cfg.Validate(); err != nil {
 		return 0, fmt.Errorf("set limits: %w", err)
+	}
+	if m.shared != nil {
+		granted, err := m.shared.setLimits(ctx, cfg)
+		if err != nil {
+			return 0, fmt.Errorf("set limits: %w", err)
+		}
+		m.log.Info("Connection limits changed", aboutLimits(cfg)...)
+		return granted, nil
 	}
 	workspaces, system := cfg.WorkspaceLimits(), cfg.SystemLimits()
 	err = m.supervisor.SetLimits(ctx,

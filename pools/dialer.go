@@ -34,9 +34,9 @@ type dialer struct {
 	traced  bool // see backend
 	// leftovers are those of an earlier run, if there are any.
 	leftovers *atomic.Pointer[leftovers]
-	// permit tells whether another connection fits a budget that is shared, and until when
-	// it must be open; nil: it is not shared.
-	permit func(context.Context) (time.Time, error)
+	// shared is asked whether another connection fits a budget that is shared; nil: it is
+	// not.
+	shared *sharedBudget
 	// failed is told of a database that cannot be dialed.
 	failed func(database string)
 	// unanswered is told of each dial that was not called off.
@@ -131,7 +131,7 @@ func (d *dialer) Dial(calledOff context.Context, id model.WorkspaceID) (actor.Co
 	if d.provider != nil {
 		failure.maybeOutdated()
 	}
-	if d.permit != nil {
+	if d.shared != nil {
 		failure.ofSharedBudget()
 	}
 	if d.forgetCheckInterval(err) {
@@ -191,15 +191,23 @@ func (d *dialer) login(calledOff context.Context, id model.WorkspaceID, at place
 	}
 	ctx, stop = context.WithTimeout(calledOff, left)
 	defer stop()
-	if d.permit != nil {
-		until, err := d.permit(ctx)
+	if d.shared != nil {
+		until, err := d.shared.permit(ctx)
 		if err != nil {
 			return b, err
 		}
 		ctx, stop = context.WithDeadline(ctx, until)
 		defer stop()
 	}
-	if err := b.connect(ctx, config); err != nil {
+	err = b.connect(ctx, config)
+	if d.shared.refused(ctx, err) {
+		err = b.connect(ctx, config)
+		d.shared.refused(ctx, err)
+	}
+	if err == nil && d.shared != nil {
+		err = d.shared.sameServer(ctx, b.pgx)
+	}
+	if err != nil {
 		return b, err
 	}
 	b.dialedReadOnly, b.mayBeReadOnly = b.readOnly() && !d.readWrite, d.mayBeReadOnly

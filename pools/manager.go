@@ -197,7 +197,7 @@ func Open(ctx context.Context, cfg model.Config, opts ...Option) (*Manager, erro
 			settingsOf: settingsOf,
 			identity:   self,
 
-			permit:        m.shared.permit(),
+			shared:        m.shared,
 			leftovers:     &m.leftovers,
 			readWrite:     cfg.TargetSessionAttrs == "read-write",
 			mayBeReadOnly: slices.Contains([]string{"read-only", "standby", "prefer-standby"}, cfg.TargetSessionAttrs),
@@ -463,13 +463,18 @@ func (m *Manager) Stats(ctx context.Context) (model.Stats, error) {
 	}
 	workspaces, system := st.Shares[workspaceShare], st.Shares[systemShare]
 	workspaces.Active, system.Active = m.onlyWorkspaces(workspaces.Active), m.onlyWorkspaces(system.Active)
-	return model.Stats{
+	all := model.Stats{
 		MaxConnections:      workspaces.Budget + system.Budget,
 		MaxConnectionsPerDB: workspaces.PerWorkspace,
 		Workspaces:          workspaces,
 		System:              system,
 		Saturation:          st.Saturation,
-	}, nil
+	}
+	if m.shared != nil {
+		all.Shared = m.shared.stats()
+		all.MaxConnections = all.Shared.Budget
+	}
+	return all, nil
 }
 
 // Usage returns what each workspace has had since Open: acquires, waits, dials, and how long

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -20,8 +21,14 @@ import (
 type sharedBudget struct {
 	m       *Manager
 	session atomic.Pointer[replicas.Session] // nil until join
-	// limit is what was set last; only the session's goroutine touches it.
-	limit int
+	// part is what the session said last, and cap what one workspace may have.
+	part atomic.Pointer[replicas.Part]
+	cap  atomic.Int64
+	// started is when the server of the control session did.
+	started  atomic.Pointer[time.Time]
+	refusals atomic.Uint64
+	// set is what the supervisor was told last; only the session's goroutine touches it.
+	set struct{ limit, cap int }
 }
 
 // maxDial bounds a dial of a shared budget, from the permit on.
@@ -32,7 +39,10 @@ func newSharedBudget(m *Manager) *sharedBudget {
 	if m.config.SharedBudget == "" {
 		return nil
 	}
-	return &sharedBudget{m: m}
+	b := &sharedBudget{m: m}
+	b.part.Store(&replicas.Part{})
+	b.cap.Store(int64(m.config.MaxConnectionsPerDB))
+	return b
 }
 
 // join opens the control session, unless there is one.
@@ -55,7 +65,80 @@ func (b *sharedBudget) join(ctx context.Context, deadline time.Time) error {
 		return &model.DialError{Kind: model.ServerDown, Err: fmt.Errorf("shared budget %q: %w", cfg.SharedBudget, briefly(err))}
 	}
 	b.session.Store(session)
+	b.checkFence(ctx)
 	return nil
+}
+
+// checkFence warns when the role's limit is not the budget. It is part of the protocol, and
+// only a superuser or the like can set it.
+func (b *sharedBudget) checkFence(ctx context.Context) {
+	all, err := b.show(ctx)
+	if err != nil || all.RoleLimit == all.Budget {
+		return // a lost session is logged
+	}
+	b.m.log.Warn("The role's CONNECTION LIMIT is not the shared budget: nothing keeps its connections within that "+
+		"when a machine stops between asking and connecting, or somebody else logs in as it (tenantpool fence sets it)",
+		"group", all.Group, "budget", all.Budget, "role_connection_limit", all.RoleLimit)
+}
+
+// show is the group as people see it.
+func (b *sharedBudget) show(ctx context.Context) (model.SharedBudget, error) {
+	session := b.session.Load()
+	if session == nil {
+		return model.SharedBudget{}, replicas.ErrNoControlSession
+	}
+	return session.Show(ctx)
+}
+
+// SharedBudget returns the budget that this process shares with others, and who has what
+// of it. It blocks for a few round trips to the server, at most until ctx is done. The error
+// wraps errors.ErrUnsupported if the budget is not shared, ctx.Err(), or model.ErrClosed
+// after Close; else the group cannot be read now.
+func (m *Manager) SharedBudget(ctx context.Context) (model.SharedBudget, error) {
+	if m.shared == nil {
+		return model.SharedBudget{}, fmt.Errorf("shared budget: %w: DB_SHARED_BUDGET is not set, so this process has a budget of its own", errors.ErrUnsupported)
+	}
+	if within(m.closing, 0) {
+		return model.SharedBudget{}, fmt.Errorf("shared budget: %w", model.ErrClosed)
+	}
+	all, err := m.shared.show(ctx)
+	if err != nil {
+		return model.SharedBudget{}, fmt.Errorf("shared budget %q: %w", m.config.SharedBudget, briefly(err))
+	}
+	return all, nil
+}
+
+// stats is this process's part.
+func (b *sharedBudget) stats() model.ReplicaStats {
+	part := b.part.Load()
+	return model.ReplicaStats{
+		Group: b.m.config.SharedBudget, Connected: part.Connected, Budget: part.Budget, Limit: part.Limit, Refusals: b.refusals.Load(),
+	}
+}
+
+// setLimits changes the group's budget and the process's own cap.
+func (b *sharedBudget) setLimits(ctx context.Context, cfg model.Config) (granted int, err error) {
+	session := b.session.Load()
+	if session == nil {
+		return 0, replicas.ErrNoControlSession
+	}
+	if cfg.MaxConnections != b.part.Load().Budget {
+		var small *replicas.BudgetError
+		if err := session.SetBudget(ctx, cfg.MaxConnections); errors.As(err, &small) {
+			return 0, &model.ConfigError{Variable: "DB_MAX_CONNECTIONS", Value: strconv.Itoa(cfg.MaxConnections), Want: "enough for the group: " + small.Error()}
+		} else if err != nil {
+			return 0, briefly(err)
+		}
+	}
+	b.cap.Store(int64(cfg.MaxConnectionsPerDB))
+	if err := session.HoldAgain(ctx); err != nil {
+		return 0, briefly(err)
+	}
+	b.checkFence(ctx)
+	if all, err := session.Show(ctx); err == nil && all.RoleLimit >= 0 {
+		granted = all.RoleLimit
+	}
+	return granted, nil
 }
 
 // leave is called when nothing is open any more.
@@ -73,18 +156,60 @@ func (b *sharedBudget) leave(ctx context.Context) error {
 	return nil
 }
 
-// permit is the dialers'.
-func (b *sharedBudget) permit() func(context.Context) (time.Time, error) {
-	if b == nil {
-		return nil
+// permit waits until another connection fits. It must be open by the time returned.
+func (b *sharedBudget) permit(ctx context.Context) (until time.Time, err error) {
+	session := b.session.Load()
+	if session == nil {
+		return time.Time{}, replicas.ErrNoControlSession
 	}
-	return func(ctx context.Context) (time.Time, error) {
-		session := b.session.Load()
-		if session == nil {
-			return time.Time{}, replicas.ErrNoControlSession
-		}
-		return session.Permit(ctx)
+	return session.Permit(ctx)
+}
+
+// refused counts a connection that the server had no room for although it fits, and waits a
+// moment before it is tried again: a session's slot is free microseconds after its end of
+// file.
+func (b *sharedBudget) refused(ctx context.Context, err error) bool {
+	if b == nil || err == nil || newDialFailure(err, true).kind != model.ServerFull {
+		return false
 	}
+	b.refusals.Add(1)
+	const moment = 10 * time.Millisecond
+	select {
+	case <-time.After(moment):
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// sameServer finds out a connection that is not to the server that divides the budget, or
+// goes through a pooler.
+func (b *sharedBudget) sameServer(ctx context.Context, conn *pgx.Conn) error {
+	started, err := whose(ctx, conn)
+	if err != nil {
+		return err
+	}
+	if !started.Equal(*b.started.Load()) {
+		return errOtherServer
+	}
+	return nil
+}
+
+var (
+	errPooler      = errors.New("there is a pooler between this process and the server, and a shared budget needs sessions of its own: connect directly")
+	errOtherServer = errors.New("this is not the server of the control session, or it has started again since: with a shared budget all connections must be to one server")
+)
+
+// whose says when the server started, which tells it from others, unless a pooler is between.
+func whose(ctx context.Context, conn *pgx.Conn) (started time.Time, err error) {
+	var pid uint32
+	if err := conn.QueryRow(ctx, `SELECT pg_catalog.pg_backend_pid(), pg_catalog.pg_postmaster_start_time()`, pgx.QueryExecModeExec).Scan(&pid, &started); err != nil {
+		return time.Time{}, err
+	}
+	if pid != conn.PgConn().PID() {
+		return time.Time{}, errPooler
+	}
+	return started, nil
 }
 
 // ofSharedBudget: that the server is full says nothing about this process's part. It waits
@@ -100,37 +225,42 @@ func (e *dialFailure) ofSharedBudget() {
 	}
 }
 
-// Limit is replicas.Pool's. The system database's share goes first.
-func (b *sharedBudget) Limit(n int) {
-	if n == b.limit {
+// Hold is replicas.Pool's. The system database's share goes first.
+func (b *sharedBudget) Hold(p replicas.Part) {
+	b.part.Store(&p)
+	limit, perWorkspace := p.Limit, int(b.cap.Load())
+	if limit == b.set.limit && perWorkspace == b.set.cap {
 		return
 	}
 	cfg := b.m.config
-	system := min(n, cfg.SystemShare())
+	system := min(limit, cfg.SystemShare())
 	err := b.m.supervisor.SetLimits(context.Background(),
-		core.SetLimits{Budget: n - system, PerWorkspace: cfg.MaxConnectionsPerDB},
+		core.SetLimits{Budget: limit - system, PerWorkspace: perWorkspace},
 		core.SetLimits{Budget: system, PerWorkspace: cfg.SystemLimits().PerWorkspace})
 	if err == nil { // else it is draining: nothing is dialed any more
-		b.limit = n
+		b.set.limit, b.set.cap = limit, perWorkspace
 	}
 }
 
 // Use is replicas.Pool's. Who waits at his own cap has no use for more.
-func (b *sharedBudget) Use() (open, wants, renamed int) {
+func (b *sharedBudget) Use() (u replicas.Use) {
 	st, err := b.m.supervisor.Stats(context.Background())
 	if err != nil {
-		return 0, 0, 0
+		return u
 	}
+	u.Wants = b.m.config.SystemShare()
 	for i, share := range st.Shares {
-		open += share.Open()
+		u.Open += share.Open()
+		u.InUse += share.InUse
+		u.Waiting += share.Waiting
 		if i == int(systemShare) {
 			continue
 		}
 		for _, w := range share.Active {
-			wants += min(w.InUse+w.Closing+max(w.Waiting, w.Dialing), w.Cap)
+			u.Wants += min(w.InUse+w.Closing+max(w.Waiting, w.Dialing), w.Cap)
 		}
 	}
-	return open, wants + b.m.config.SystemShare(), 0
+	return u
 }
 
 // connect opens the control session: directly, with short keep-alives, and statements that
@@ -145,15 +275,16 @@ func (b *sharedBudget) connect(ctx context.Context) (*pgx.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	var pid uint32
-	err = conn.QueryRow(ctx, `
-SELECT pg_catalog.pg_backend_pid(), count(pg_catalog.set_config(name, value, false))
+	_, err = conn.Exec(ctx, `
+SELECT pg_catalog.set_config(name, value, false)
 FROM (VALUES ('lock_timeout', '1s'), ('statement_timeout', '2s'), ('idle_session_timeout', '0')) AS v (name, value)
-WHERE EXISTS (SELECT FROM pg_catalog.pg_settings s WHERE s.name = v.name)`).Scan(&pid, nil)
-	if err == nil && pid != conn.PgConn().PID() {
-		err = errors.New("there is a pooler between this process and the server, and a shared budget needs a session of its own: connect directly")
+WHERE EXISTS (SELECT FROM pg_catalog.pg_settings s WHERE s.name = v.name)`)
+	var started time.Time
+	if err == nil {
+		started, err = whose(ctx, conn)
 	}
 	if err == nil {
+		b.started.Store(&started)
 		err = makeTables(ctx, conn)
 	}
 	if err != nil {

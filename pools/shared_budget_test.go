@@ -73,13 +73,49 @@ func TestThreeManagersShareOneBudget(t *testing.T) {
 		t.Errorf("%d connections with a budget of %d", n, budget)
 	}
 	for _, m := range managers {
-		if st := stats(t, m); st.Workspaces.Counters.ServerRefusals+st.System.Counters.ServerRefusals > 0 {
+		if st := stats(t, m); st.Shared.Refusals > 0 || st.Shared.Group != "shop" || !st.Shared.Connected {
 			t.Errorf("%+v", st)
 		}
 	}
 	t.Logf("at most %d of %d connections", most.Load(), budget)
-	if _, err := managers[0].SetLimits(t.Context(), 10, 1); !errors.Is(err, errors.ErrUnsupported) {
-		t.Errorf("limits of its own: %v", err)
+}
+
+func TestTheBudgetOfAGroupIsChangedForAllByOne(t *testing.T) {
+	watch := grant(t, 40)
+	cfg := config(30)
+	one := open(t, cfg, pools.WithSharedBudget("shop"))
+	other := open(t, cfg, pools.WithSharedBudget("shop"))
+	if _, err := one.SetLimits(t.Context(), 40, 2); err != nil {
+		t.Fatal(err)
+	}
+	if n := stats(t, one).MaxConnectionsPerDB; n != 2 {
+		t.Errorf("the cap is %d", n)
+	}
+	eventually(t, "the other one knows", func() bool { return stats(t, other).MaxConnections == 40 })
+	all, err := other.SharedBudget(t.Context())
+	if err != nil || all.Group != "shop" || all.Budget != 40 || all.Floor != 3 || all.Reserve != 4 || len(all.Replicas) != 2 || all.RoleLimit != -1 {
+		t.Fatalf("%+v, %v", all, err)
+	}
+	for i, r := range all.Replicas {
+		if r.Self != (i == 1) || r.State != model.ReplicaPresent || r.Share < 3 || r.Granted != r.Share || r.Label == "" || r.Age <= 0 {
+			t.Errorf("%+v", r)
+		}
+	}
+	if sum := 2 + all.Replicas[0].Share + all.Replicas[1].Share + all.Free + all.Strangers; sum != 40 {
+		t.Errorf("%d of 40: %+v", sum, all)
+	}
+	var refused *model.ConfigError
+	if _, err := one.SetLimits(t.Context(), 11, 2); !errors.As(err, &refused) || !contains(err, "2 replicas need 12 connections") {
+		t.Errorf("too small: %v", err)
+	}
+	if _, err := one.SetLimits(t.Context(), 0, 2); !errors.As(err, &refused) {
+		t.Errorf("nothing: %v", err)
+	}
+	if n := backends(t, watch); n > 40 {
+		t.Errorf("%d connections", n)
+	}
+	if _, err := open(t, cfg).SharedBudget(t.Context()); !errors.Is(err, errors.ErrUnsupported) {
+		t.Errorf("not shared: %v", err)
 	}
 }
 

@@ -28,8 +28,19 @@ func (g Group) Fits(replicas int) error {
 	if need <= g.Budget {
 		return nil
 	}
-	return fmt.Errorf("%d replicas need %d connections: a control session and a floor of %d each, and the same in reserve for a newcomer; the budget is %d, enough for %d replicas",
-		replicas, need, g.Floor, g.Budget, max(0, (g.Budget-g.reserve())/(1+g.Floor)))
+	return &BudgetError{Group: g, Replicas: replicas}
+}
+
+// BudgetError tells that a budget is too small for so many replicas.
+type BudgetError struct {
+	Group
+	Replicas int
+}
+
+func (e *BudgetError) Error() string {
+	each := 1 + e.Floor
+	return fmt.Sprintf("%d replicas need %d connections: a control session and a floor of %d each, and the same in reserve for a newcomer; the budget is %d, enough for %d replicas",
+		e.Replicas, e.Replicas*each+e.reserve(), e.Floor, e.Budget, max(0, (e.Budget-e.reserve())/each))
 }
 
 // Replica is one of them, by its row and by what the server says of it.

@@ -9,18 +9,34 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/tenantpool/tenantpool/model"
 )
 
 // Pool is what a replica holds to its limit. Its methods are called by one goroutine, and
 // must not wait for connections.
 type Pool interface {
-	// Limit sets how many connections may be open, those being dialed and closed included.
-	// What is beyond it closes at once if it is idle, or else when it comes free.
-	Limit(n int)
-	// Use is how many are open, how many there is a use for, and how many of them have an
-	// application_name of their own.
-	Use() (open, wants, renamed int)
+	// Hold tells what the replica has of the group's budget. What is open beyond the limit
+	// closes at once if it is idle, or else when it comes free.
+	Hold(p Part)
+	// Use is what the connections are doing.
+	Use() Use
 }
+
+// Part is what a replica has of the group's budget.
+type Part struct {
+	// Limit is how many connections may be open, those being dialed and closed included.
+	Limit int
+	// Budget is the group's.
+	Budget int
+	// Connected: there is a control session.
+	Connected bool
+}
+
+// Use is what a replica's connections are doing: how many are open, those being dialed and
+// closed included; how many there is a use for; how many of them are lent, and how many
+// acquires wait. The last two are for people.
+type Use struct{ Open, Wants, InUse, Waiting int }
 
 // Options are those of Join.
 type Options struct {
@@ -52,6 +68,7 @@ type Session struct {
 	options Options
 	pool    Pool
 	permits chan chan permit
+	asked   chan question
 	leaving chan context.Context
 	left    chan error
 	done    chan struct{}
@@ -59,24 +76,37 @@ type Session struct {
 	abandoned chan struct{}
 
 	// Only the goroutine touches what follows.
-	store    Store
-	member   Member
-	said     needs
-	tried    int       // decisions since the last that changed something
-	decideAt time.Time // not before
-	retry    time.Duration
-	silent   bool // the loss was logged
+	store  Store
+	member Member
+	group  Group
+	said   said
+	saidAt time.Time
+	// again: a decision was not written, because somebody else had decided.
+	again bool
+	// hurry is until when it looks more often: somebody waits for what it will read or
+	// report next.
+	hurry  time.Time
+	viewed time.Time // when it looked at the whole group last
+	retry  time.Duration
+	lostAt time.Time // when to try to connect again
+	silent bool      // the loss was logged
 }
 
-// needs is what the row says the replica needs.
-type needs struct {
-	wants, renamed int
-	draining       bool
+// said is what the row says of the replica.
+type said struct {
+	Use
+	draining bool
 }
 
 type permit struct {
 	until time.Time
 	err   error
+}
+
+// question is something to do on the control session.
+type question struct {
+	do   func(ctx context.Context, s *Store) error
+	done chan error // has room for the answer
 }
 
 // ErrNoControlSession is why nothing may be dialed.
@@ -96,7 +126,7 @@ func Join(ctx context.Context, o Options, pool Pool) (*Session, error) {
 	}
 	s := &Session{
 		options: o, pool: pool,
-		permits: make(chan chan permit), leaving: make(chan context.Context), left: make(chan error, 1), done: make(chan struct{}), abandoned: make(chan struct{}),
+		permits: make(chan chan permit), asked: make(chan question), leaving: make(chan context.Context), left: make(chan error, 1), done: make(chan struct{}), abandoned: make(chan struct{}),
 		store: Store{Group: o.Group, MaxDialing: o.MaxDialing, Settle: o.MaxDial + settleMore},
 	}
 	if err := s.connect(ctx); err != nil {
@@ -125,6 +155,48 @@ func (s *Session) Permit(ctx context.Context) (until time.Time, err error) {
 	}
 }
 
+// Show is the group as people see it. It blocks for a few round trips, or until ctx is done.
+func (s *Session) Show(ctx context.Context) (b model.SharedBudget, err error) {
+	err = s.ask(ctx, func(ctx context.Context, store *Store) error {
+		var err error
+		b, err = store.Show(ctx, s.options.ID)
+		return err
+	})
+	return b, err
+}
+
+// SetBudget changes the group's budget, for all replicas. It is refused with a
+// *BudgetError if the replicas that there are do not fit. It blocks as Show does.
+func (s *Session) SetBudget(ctx context.Context, budget int) error {
+	return s.ask(ctx, func(ctx context.Context, store *Store) error { return store.SetBudget(ctx, budget) })
+}
+
+// HoldAgain has the pool told again what it has, by the goroutine that does so.
+func (s *Session) HoldAgain(ctx context.Context) error {
+	return s.ask(ctx, func(context.Context, *Store) error {
+		s.hold()
+		return nil
+	})
+}
+
+// ask has it done on the control session, by the goroutine that owns that.
+func (s *Session) ask(ctx context.Context, do func(context.Context, *Store) error) error {
+	q := question{do: do, done: make(chan error, 1)}
+	select {
+	case s.asked <- q:
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-s.done:
+		return ErrNoControlSession
+	}
+	select {
+	case err := <-q.done:
+		return err
+	case <-ctx.Done(): // it is done all the same
+		return ctx.Err()
+	}
+}
+
 // Leave takes the replica out of the group, once nothing is open any more or ctx is done;
 // then the others wait for what the server shows. It is called once.
 func (s *Session) Leave(ctx context.Context) error {
@@ -144,7 +216,7 @@ func (s *Session) connect(ctx context.Context) error {
 		_ = conn.Close(ctx)
 		return fmt.Errorf("register in the group %q: %w", s.options.Group, err)
 	}
-	s.said, s.decideAt = needs{}, time.Time{}
+	s.said, s.saidAt, s.hurry = said{}, time.Time{}, time.Now().Add(hurryFor)
 	return nil
 }
 
@@ -153,6 +225,7 @@ func (s *Session) register(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	s.group = g
 	if g.Budget != s.options.Budget || g.Floor != s.options.Floor {
 		s.options.Log.Warn("The group has another budget than this replica's configuration says: the group's holds",
 			"group", s.options.Group, "budget", g.Budget, "floor", g.Floor, "configured_budget", s.options.Budget, "configured_floor", s.options.Floor)
@@ -201,10 +274,9 @@ func pause(ctx context.Context, d time.Duration) error {
 
 func (s *Session) run() {
 	defer close(s.done)
-	every := time.NewTicker(s.options.Every)
-	defer every.Stop()
+	next := time.NewTimer(0) // Join's caller waits for its floor
+	defer next.Stop()
 	var leave context.Context // not nil: it has begun
-	s.look(false)             // Join's caller waits for its floor
 	for {
 		var left <-chan struct{}
 		if leave != nil {
@@ -213,18 +285,25 @@ func (s *Session) run() {
 		select {
 		case first := <-s.permits:
 			s.answer(first)
+		case q := <-s.asked:
+			q.done <- s.try(func(ctx context.Context) error { return q.do(ctx, &s.store) })
 		case <-s.abandoned:
 			_ = s.store.Conn.PgConn().Conn().Close()
 			return
 		case leave = <-s.leaving:
 		case <-left:
-		case <-every.C:
+		case <-next.C:
 			s.look(leave != nil)
+			pause := s.options.Every
+			if time.Now().Before(s.hurry) || leave != nil {
+				pause /= 5
+			}
+			next.Reset(pause)
 		}
 		if leave == nil {
 			continue
 		}
-		if open, _, _ := s.pool.Use(); open == 0 || leave.Err() != nil {
+		if open := s.pool.Use().Open; open == 0 || leave.Err() != nil {
 			s.left <- s.leave(open)
 			return
 		}
@@ -235,13 +314,18 @@ func (s *Session) run() {
 func (s *Session) leave(open int) error {
 	ctx, stop := context.WithTimeout(context.Background(), roundTrip)
 	defer stop()
-	s.pool.Limit(0)
+	s.pool.Hold(Part{Budget: s.group.Budget})
 	if s.store.Conn == nil {
 		return ErrNoControlSession
 	}
 	var err error
 	if open == 0 {
-		err = s.store.Leave(ctx, s.options.ID)
+		if err = s.store.Leave(ctx, s.options.ID); err == nil {
+			s.decide() // somebody may need what it had
+		}
+	}
+	if s.store.Conn == nil {
+		return err
 	}
 	return errors.Join(err, s.store.Conn.Close(ctx))
 }
@@ -261,9 +345,8 @@ func (s *Session) answer(first chan permit) {
 		}
 	}
 	began := time.Now()
-	err := s.read()
-	open, _, _ := s.pool.Use() // those that ask are dialing
-	beyond := open - s.member.Limit()
+	_, err := s.read()
+	beyond := s.pool.Use().Open - s.member.Limit() // those that ask are dialing
 	for i, each := range waiting {
 		p := permit{until: began.Add(s.options.MaxDial), err: err}
 		if err == nil && i < beyond {
@@ -273,8 +356,8 @@ func (s *Session) answer(first chan permit) {
 	}
 }
 
-// try runs one statement of the control session. An error that is not about the statement
-// ends the session.
+// try does something on the control session. An error that is not about what was asked ends
+// the session.
 func (s *Session) try(do func(ctx context.Context) error) error {
 	if s.store.Conn == nil {
 		return ErrNoControlSession
@@ -282,14 +365,14 @@ func (s *Session) try(do func(ctx context.Context) error) error {
 	ctx, stop := context.WithTimeout(context.Background(), roundTrip)
 	defer stop()
 	err := do(ctx)
-	if err == nil || errors.Is(err, ErrOutdated) {
+	var small *BudgetError
+	if err == nil || errors.Is(err, ErrOutdated) || errors.As(err, &small) {
 		return err
 	}
 	_ = s.store.Conn.Close(ctx)
 	s.store.Conn = nil
-	open, _, _ := s.pool.Use()
-	s.member.Lost(open)
-	s.pool.Limit(s.member.Limit())
+	s.member.Lost(s.pool.Use().Open)
+	s.hold()
 	if !s.silent {
 		s.options.Log.Warn("The control session is lost: nothing is dialed until there is another", "group", s.options.Group, "error", err.Error())
 		s.silent = true
@@ -297,81 +380,122 @@ func (s *Session) try(do func(ctx context.Context) error) error {
 	return fmt.Errorf("%w (%s)", ErrNoControlSession, err.Error())
 }
 
+// hold tells the pool what it has.
+func (s *Session) hold() {
+	s.pool.Hold(Part{Limit: s.member.Limit(), Budget: s.group.Budget, Connected: s.store.Conn != nil})
+}
+
 // read takes in the row.
-func (s *Session) read() error {
-	return s.try(func(ctx context.Context) error {
-		row, err := s.store.Row(ctx, s.options.ID)
-		if err != nil {
+func (s *Session) read() (row Row, err error) {
+	err = s.try(func(ctx context.Context) error {
+		var err error
+		if row, err = s.store.Row(ctx, s.options.ID); err != nil {
 			return err
 		}
-		s.member.Read(row)
-		s.pool.Limit(s.member.Limit())
+		before := s.member.Limit()
+		s.member.Read(row.Replica)
+		if s.member.Limit() != before {
+			s.hurry = time.Now().Add(hurryFor)
+		}
+		if row.Budget != s.group.Budget {
+			s.options.Log.Info("The group has another budget", "group", s.options.Group, "budget", row.Budget, "before", s.group.Budget)
+		}
+		s.group.Budget, s.group.Floor = row.Budget, row.Floor
+		s.hold()
 		return nil
 	})
+	return row, err
 }
+
+const (
+	// hurryFor is how long after a change a replica looks more often.
+	hurryFor = time.Second
+	// sayEvery is how often it says at most what it is doing, but for a need that
+	// nobody knows, and while it is asked for something.
+	sayEvery = time.Second
+	// viewEvery is how often it looks at the whole group at least.
+	viewEvery = 30 * time.Second
+)
 
 // look does what is to be done every now and then.
 func (s *Session) look(draining bool) {
 	if s.store.Conn == nil && !s.reconnect() {
 		return
 	}
-	if s.read() != nil {
+	row, err := s.read()
+	if err != nil {
 		return
 	}
-	open, wants, renamed := s.pool.Use()
-	if promised, seq, due := s.member.Report(open); due {
-		s.decideAt = time.Time{} // somebody waits for it
+	use := s.pool.Use()
+	use.Wants = min(use.Wants, s.group.Budget)
+	decide := s.again
+	if promised, seq, due := s.member.Report(use.Open); due {
 		if s.try(func(ctx context.Context) error { return s.store.Report(ctx, s.options.ID, seq, promised) }) != nil {
 			return
 		}
+		decide = true // somebody waits for it
 	}
-	if now := (needs{wants, renamed, draining}); now != s.said {
-		if wants > s.said.wants {
-			s.decideAt = time.Time{}
+	if now := (said{use, draining}); now != s.said {
+		news, asked := s.news(now), row.Granted < row.Promised
+		if news || asked || time.Since(s.saidAt) >= sayEvery {
+			if s.try(func(ctx context.Context) error { return s.store.Say(ctx, s.options.ID, use, draining) }) != nil {
+				return
+			}
+			s.said, s.saidAt = now, time.Now()
 		}
-		if s.try(func(ctx context.Context) error { return s.store.Needs(ctx, s.options.ID, wants, renamed, draining) }) != nil {
+		if news {
+			s.hurry = time.Now().Add(hurryFor)
+			decide = true
+		}
+	}
+	if !decide && row.Due {
+		err := s.try(func(ctx context.Context) (err error) {
+			decide, err = s.store.Claim(ctx, row.LookedAt)
+			return err
+		})
+		if err != nil {
 			return
 		}
-		s.said = now
 	}
-	if time.Now().Before(s.decideAt) {
-		return
+	if decide || time.Since(s.viewed) >= viewEvery {
+		s.decide()
 	}
-	s.decide(wants > s.member.Limit())
 }
 
-// decide makes a decision, and says when the next one is due: soon while something is
-// needed and decisions help, else in about a second.
-func (s *Session) decide(needy bool) {
+// news tells whether the others should know it at once: a need that is not met and is
+// new, or has grown by half. What grows by less waits for a second, or the needs of busy
+// replicas, which change all the time, would keep the server busy.
+func (s *Session) news(now said) bool {
+	if now.draining != s.said.draining {
+		return true
+	}
+	return now.Wants > s.member.Limit() && (s.said.Wants <= s.member.Limit() || now.Wants*2 >= s.said.Wants*3)
+}
+
+// decide looks at the whole group, and makes a decision.
+func (s *Session) decide() {
 	changed := false
 	err := s.try(func(ctx context.Context) error {
 		v, version, now, err := s.store.View(ctx)
 		if err != nil {
 			return err
 		}
+		s.viewed = time.Now()
 		decision := Step(now, v)
-		changed = len(decision) > 0
-		if !changed {
+		if changed = len(decision) > 0; !changed {
 			return nil
 		}
 		return s.store.Decide(ctx, version, decision)
 	})
-	wait := time.Second/2 + rand.N(time.Second)
-	if changed || needy && s.tried < 3 || errors.Is(err, ErrOutdated) {
-		wait = 0
+	s.again = errors.Is(err, ErrOutdated)
+	if changed && err == nil {
+		_, _ = s.read()
 	}
-	if s.tried++; changed {
-		s.tried = 0
-		if s.read() != nil {
-			return
-		}
-	}
-	s.decideAt = time.Now().Add(wait)
 }
 
 // reconnect opens another control session, with pauses that grow to a second.
 func (s *Session) reconnect() bool {
-	if time.Now().Before(s.decideAt) {
+	if time.Now().Before(s.lostAt) {
 		return false
 	}
 	ctx, stop := context.WithTimeout(context.Background(), roundTrip)
@@ -379,7 +503,7 @@ func (s *Session) reconnect() bool {
 	if err := s.connect(ctx); err != nil {
 		s.store.Conn = nil
 		s.retry = min(max(2*s.retry, 50*time.Millisecond), time.Second)
-		s.decideAt = time.Now().Add(s.retry/2 + rand.N(s.retry))
+		s.lostAt = time.Now().Add(s.retry/2 + rand.N(s.retry))
 		return false
 	}
 	s.retry = 0

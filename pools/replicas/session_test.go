@@ -39,10 +39,10 @@ type holder struct {
 	stopped, ended chan struct{}
 }
 
-func (h *holder) Limit(n int) { h.limit.Store(int64(n)) }
+func (h *holder) Hold(p replicas.Part) { h.limit.Store(int64(p.Limit)) }
 
-func (h *holder) Use() (open, wants, renamed int) {
-	return int(h.open.Load()), int(h.wants.Load()), 0
+func (h *holder) Use() replicas.Use {
+	return replicas.Use{Open: int(h.open.Load()), Wants: int(h.wants.Load())}
 }
 
 const groupBudget = 40

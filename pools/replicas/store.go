@@ -7,32 +7,40 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/tenantpool/tenantpool/model"
 )
 
-// Schema makes the two tables, in the system database, where they are missing.
+// Schema makes the two tables, in the system database, where they are missing. Their pages
+// keep room, so that an update of a row stays on its page and touches no index.
 const Schema = `
 CREATE TABLE IF NOT EXISTS tenantpool_groups (
-	name    text   PRIMARY KEY,
-	version bigint NOT NULL DEFAULT 0, -- of the decision made last
-	budget  int    NOT NULL,
-	floor   int    NOT NULL
-);
+	name      text        PRIMARY KEY,
+	version   bigint      NOT NULL DEFAULT 0, -- of the decision made last
+	budget    int         NOT NULL,
+	floor     int         NOT NULL,
+	looked_at timestamptz NOT NULL DEFAULT now() -- when somebody last looked whether there is something to decide
+) WITH (fillfactor = 25);
 CREATE TABLE IF NOT EXISTS tenantpool_replicas (
-	"group"          text   NOT NULL REFERENCES tenantpool_groups ON DELETE CASCADE,
-	id               text   NOT NULL, -- of the process; never used again
-	label            text   NOT NULL, -- for people
-	application_name text   NOT NULL, -- of its connections, but the control session
-	seq              bigint NOT NULL,
-	pid              int    NOT NULL, -- of the control session
-	started          timestamptz NOT NULL,
-	granted          int    NOT NULL,
-	promised         int    NOT NULL CHECK (promised >= granted),
-	wants            int    NOT NULL DEFAULT 0,
-	renamed          int    NOT NULL DEFAULT 0, -- how many of its connections have another application_name
-	draining         bool   NOT NULL DEFAULT false,
+	"group"          text        NOT NULL REFERENCES tenantpool_groups ON DELETE CASCADE,
+	id               text        NOT NULL, -- of the process; never used again
+	label            text        NOT NULL, -- for people
+	application_name text        NOT NULL, -- of its connections, but the control session
+	joined           timestamptz NOT NULL DEFAULT now(),
+	seq              bigint      NOT NULL,
+	pid              int         NOT NULL, -- of the control session
+	started          timestamptz NOT NULL, -- with pid, the control session's name
+	granted          int         NOT NULL,
+	promised         int         NOT NULL CHECK (promised >= granted),
+	wants            int         NOT NULL DEFAULT 0, -- what follows is as the replica said it last
+	open             int         NOT NULL DEFAULT 0,
+	in_use           int         NOT NULL DEFAULT 0,
+	waiting          int         NOT NULL DEFAULT 0,
+	draining         bool        NOT NULL DEFAULT false,
 	gone_at          timestamptz,
 	PRIMARY KEY ("group", id)
-)`
+) WITH (fillfactor = 25)`
 
 // Store is the two tables, and the server's list of sessions, seen through one control
 // session. One goroutine owns it.
@@ -74,58 +82,134 @@ WITH sessions AS MATERIALIZED (
 	WHERE NOT l.granted AND l.classid = 'pg_catalog.pg_database'::pg_catalog.regclass
 		AND NOT EXISTS (SELECT FROM pg_catalog.pg_stat_activity a WHERE a.pid = l.pid)
 )
-SELECT g.version, g.budget, g.floor, (SELECT count(*) FROM sessions), (SELECT waiting FROM logins),
-	r.id, r.seq, r.granted, r.promised, r.wants, r.renamed, r.draining, r.gone_at,
+SELECT g.version, g.budget, g.floor, (SELECT count(*) FROM sessions), (SELECT waiting FROM logins), pg_catalog.clock_timestamp(),
+	r.id, r.label, r.joined, r.seq, r.granted, r.promised, r.wants, r.open, r.in_use, r.waiting, r.draining, r.gone_at,
 	EXISTS (SELECT FROM sessions s WHERE s.pid = r.pid AND s.backend_start = r.started),
-	(SELECT count(*) FROM sessions s WHERE s.application_name = r.application_name), pg_catalog.clock_timestamp()
+	(SELECT count(*) FROM sessions s WHERE s.application_name = r.application_name)
 FROM tenantpool_groups g LEFT JOIN tenantpool_replicas r ON r."group" = g.name
-WHERE g.name = $1`
+WHERE g.name = $1
+ORDER BY r.joined, r.id`
 
-// View reads the group, and the server's clock.
-func (s *Store) View(ctx context.Context) (v View, version Version, now time.Time, err error) {
+// member is a row as a View or a model.SharedBudget has it; nil: the group has none.
+type member struct {
+	id, label         *string
+	joined, goneAt    *time.Time
+	seq               *int64
+	granted, promised *int
+	wants, open       *int
+	inUse, waiting    *int
+	draining          *bool
+	present           bool
+	visible           int
+}
+
+// read reads the group, and calls each for its rows.
+func (s *Store) read(ctx context.Context, each func(r member, now time.Time)) (v View, version Version, now time.Time, err error) {
 	rows, err := s.Conn.Query(ctx, readView, s.Group)
 	if err != nil {
 		return View{}, 0, time.Time{}, err
 	}
 	v.MaxDialing, v.Settle = s.MaxDialing, s.Settle
 	var (
-		sessions, logins, owned           int
-		id                                *string
-		seq                               *int64
-		granted, promised, wants, renamed *int
-		draining                          *bool
-		goneAt                            *time.Time
-		present                           bool
-		visible                           int
+		sessions, logins, owned int
+		r                       member
 	)
-	_, err = pgx.ForEachRow(rows, []any{
-		&version, &v.Budget, &v.Floor, &sessions, &logins, &id, &seq, &granted, &promised, &wants, &renamed, &draining, &goneAt,
-		&present, &visible, &now,
+	found, err := pgx.ForEachRow(rows, []any{
+		&version, &v.Budget, &v.Floor, &sessions, &logins, &now,
+		&r.id, &r.label, &r.joined, &r.seq, &r.granted, &r.promised, &r.wants, &r.open, &r.inUse, &r.waiting, &r.draining, &r.goneAt,
+		&r.present, &r.visible,
 	}, func() error {
-		if id == nil { // there is no replica
+		if r.id == nil {
 			return nil
 		}
-		r := Replica{
-			ID: *id, Seq: *seq, Granted: *granted, Promised: *promised, Wants: *wants, Draining: *draining,
-			Present: present, Visible: visible,
+		one := Replica{
+			ID: *r.id, Seq: *r.seq, Granted: *r.granted, Promised: *r.promised, Wants: *r.wants, Draining: *r.draining,
+			Present: r.present, Visible: r.visible,
 		}
-		owned += visible
-		if present {
-			owned += 1 + *renamed
+		owned += r.visible
+		if r.present {
+			// Whoever renamed a connection is not a stranger: it lacks where it belongs.
+			owned += 1 + max(0, min(*r.open, *r.promised)-r.visible)
 		} else {
-			r.Visible += logins
+			one.Visible += logins
 		}
-		if goneAt != nil {
-			r.GoneAt = *goneAt
+		if r.goneAt != nil {
+			one.GoneAt = *r.goneAt
 		}
-		v.Replicas = append(v.Replicas, r)
+		v.Replicas = append(v.Replicas, one)
+		if each != nil {
+			each(r, now)
+		}
 		return nil
 	})
-	if err == nil && version == 0 && v.Budget == 0 {
-		err = fmt.Errorf("there is no group %q", s.Group)
+	if err == nil && found.RowsAffected() == 0 {
+		err = &NoGroupError{s.Group}
 	}
 	v.Strangers = max(0, sessions-owned)
 	return v, version, now, err
+}
+
+// NoGroupError tells that there is no such group.
+type NoGroupError struct{ Group string }
+
+func (e *NoGroupError) Error() string {
+	return fmt.Sprintf("there is no group %q: the first process that is started with DB_SHARED_BUDGET=%s makes it", e.Group, e.Group)
+}
+
+// View reads the group, and the server's clock.
+func (s *Store) View(ctx context.Context) (v View, version Version, now time.Time, err error) {
+	return s.read(ctx, nil)
+}
+
+// Show reads the group as people see it. self is the ID of the replica that asks, or "".
+func (s *Store) Show(ctx context.Context, self string) (model.SharedBudget, error) {
+	b := model.SharedBudget{Group: s.Group, RoleLimit: -1}
+	v, _, _, err := s.read(ctx, func(r member, now time.Time) {
+		one := model.Replica{
+			ID: *r.id, Label: *r.label, Self: *r.id == self, State: model.ReplicaPresent, Age: now.Sub(*r.joined),
+			Share: *r.promised, Granted: *r.granted, Wants: *r.wants, Open: r.visible, InUse: *r.inUse, Waiting: *r.waiting,
+		}
+		switch {
+		case !r.present:
+			one.State, one.InUse, one.Waiting, one.Wants = model.ReplicaGone, 0, 0, 0
+		case *r.draining:
+			one.State = model.ReplicaLeaving
+		}
+		b.Replicas = append(b.Replicas, one)
+	})
+	if err != nil {
+		return model.SharedBudget{}, err
+	}
+	b.Budget, b.Floor, b.Strangers = v.Budget, v.Floor, v.Strangers
+	b.Reserve, b.Free = v.reserve(), v.free()+v.reserve()
+	b.RoleLimit, err = s.Fence(ctx)
+	return b, err
+}
+
+// Fence is the role's CONNECTION LIMIT; -1: it has none, or none holds for it because it is
+// a superuser.
+func (s *Store) Fence(ctx context.Context) (limit int, err error) {
+	err = s.Conn.QueryRow(ctx, `SELECT CASE WHEN rolsuper THEN -1 ELSE rolconnlimit END FROM pg_catalog.pg_roles WHERE rolname = session_user`).Scan(&limit)
+	return limit, err
+}
+
+// SetBudget changes the group's budget. One that is too small for the replicas that there
+// are is refused.
+func (s *Store) SetBudget(ctx context.Context, budget int) error {
+	for {
+		v, version, _, err := s.View(ctx)
+		if err != nil {
+			return err
+		}
+		v.Budget = budget
+		if err := v.Fits(max(1, len(v.Replicas))); err != nil {
+			return err
+		}
+		tag, err := s.Conn.Exec(ctx, `UPDATE tenantpool_groups SET budget = $3, version = version + 1 WHERE name = $1 AND version = $2`, s.Group, version, budget)
+		if err != nil || tag.RowsAffected() > 0 {
+			return err
+		}
+	}
 }
 
 // bump is the only way to raise anything: it succeeds once for each version (rule 1).
@@ -189,22 +273,28 @@ SELECT count(*) FROM bump`, s.Group, version, ids, granted, promised, seqs, gone
 // Report lowers what the replica is promised, if the seq is still that one. That it may be
 // lost in a crash of the server errs on the safe side, so it does not wait for the disk.
 func (s *Store) Report(ctx context.Context, id string, seq int64, promised int) error {
-	return s.unsynced(ctx, `UPDATE tenantpool_replicas SET promised = least(promised, $4) WHERE "group" = $1 AND id = $2 AND seq = $3`,
+	_, err := s.unsynced(ctx, `UPDATE tenantpool_replicas SET promised = least(promised, $4) WHERE "group" = $1 AND id = $2 AND seq = $3`,
 		s.Group, id, seq, promised)
+	return err
 }
 
-// Needs says what the replica has a use for, and how many of its connections are renamed.
-func (s *Store) Needs(ctx context.Context, id string, wants, renamed int, draining bool) error {
-	return s.unsynced(ctx, `UPDATE tenantpool_replicas SET wants = $3, renamed = $4, draining = $5 WHERE "group" = $1 AND id = $2`,
-		s.Group, id, wants, renamed, draining)
+// Say writes what the replica is doing.
+func (s *Store) Say(ctx context.Context, id string, u Use, draining bool) error {
+	_, err := s.unsynced(ctx, `
+UPDATE tenantpool_replicas SET wants = $3, open = $4, in_use = $5, waiting = $6, draining = $7 WHERE "group" = $1 AND id = $2`,
+		s.Group, id, u.Wants, u.Open, u.InUse, u.Waiting, draining)
+	return err
 }
 
 // unsynced carries out a statement whose loss would do no harm, in one round trip.
-func (s *Store) unsynced(ctx context.Context, sql string, args ...any) error {
+func (s *Store) unsynced(ctx context.Context, sql string, args ...any) (changed int64, err error) {
 	var batch pgx.Batch
 	batch.Queue("SET LOCAL synchronous_commit = off") // until the end of the batch's transaction
-	batch.Queue(sql, args...)
-	return s.Conn.SendBatch(ctx, &batch).Close()
+	batch.Queue(sql, args...).Exec(func(tag pgconn.CommandTag) error {
+		changed = tag.RowsAffected()
+		return nil
+	})
+	return changed, s.Conn.SendBatch(ctx, &batch).Close()
 }
 
 // Leave deletes the row of a replica that has nothing open any more.
@@ -217,10 +307,31 @@ DELETE FROM tenantpool_replicas r USING bump WHERE r."group" = bump.name AND r.i
 	return err
 }
 
-// Row reads what a replica must know of its own row. It is also the round trip that a dial
-// needs (rule 3).
-func (s *Store) Row(ctx context.Context, id string) (r Replica, err error) {
-	err = s.Conn.QueryRow(ctx, `SELECT id, seq, granted, promised FROM tenantpool_replicas WHERE "group" = $1 AND id = $2`, s.Group, id).
-		Scan(&r.ID, &r.Seq, &r.Granted, &r.Promised)
+// Row is what a replica must know.
+type Row struct {
+	Replica
+	Group
+	// LookedAt is when somebody last looked whether there is something to decide.
+	LookedAt time.Time
+	// Due: that was a while ago.
+	Due bool
+}
+
+// lookEvery is how often somebody in the group looks whether there is something to decide
+// that nobody has asked for: a replica that is gone, a stranger, a need that grew.
+const lookEvery = "1s"
+
+// Row reads it. It is also the round trip that a dial needs (rule 3).
+func (s *Store) Row(ctx context.Context, id string) (r Row, err error) {
+	err = s.Conn.QueryRow(ctx, `
+SELECT r.id, r.seq, r.granted, r.promised, g.budget, g.floor, g.looked_at, pg_catalog.clock_timestamp() - g.looked_at > '`+lookEvery+`'
+FROM tenantpool_groups g JOIN tenantpool_replicas r ON r."group" = g.name WHERE g.name = $1 AND r.id = $2`, s.Group, id).
+		Scan(&r.ID, &r.Seq, &r.Granted, &r.Promised, &r.Budget, &r.Floor, &r.LookedAt, &r.Due)
 	return r, err
+}
+
+// Claim takes the turn to look that is due since lookedAt. One of all who try has it.
+func (s *Store) Claim(ctx context.Context, lookedAt time.Time) (mine bool, err error) {
+	n, err := s.unsynced(ctx, `UPDATE tenantpool_groups SET looked_at = pg_catalog.clock_timestamp() WHERE name = $1 AND looked_at = $2`, s.Group, lookedAt)
+	return n > 0, err
 }

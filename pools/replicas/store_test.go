@@ -121,7 +121,7 @@ func TestADecisionOfAnOldViewIsNotWritten(t *testing.T) {
 	if _, _, err := store(t, pg).Register(t.Context(), version, "b", "web", "app/b"); !errors.Is(err, replicas.ErrOutdated) {
 		t.Errorf("a registration of the old version: %v", err)
 	}
-	if err := s.Needs(t.Context(), "a", 5, 0, false); err != nil {
+	if err := s.Say(t.Context(), "a", replicas.Use{Wants: 5}, false); err != nil {
 		t.Fatal(err)
 	}
 	v, version := view(t, s)
@@ -191,7 +191,7 @@ func TestManyWhoDecideAtOncePromiseNoMoreThanTheBudget(t *testing.T) {
 					return
 				default:
 				}
-				if err := s.Needs(t.Context(), id, round*7%20, 0, false); err != nil {
+				if err := s.Say(t.Context(), id, replicas.Use{Wants: round * 7 % 20}, false); err != nil {
 					t.Error(err)
 					return
 				}
