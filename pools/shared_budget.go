@@ -257,7 +257,7 @@ func (b *sharedBudget) Use() (u replicas.Use) {
 			continue
 		}
 		for _, w := range share.Active {
-			u.Wants += min(w.InUse+w.Closing+max(w.Waiting, w.Dialing), w.Cap)
+			u.Wants += min(w.InUse+max(w.Waiting, w.Dialing), w.Cap)
 		}
 	}
 	return u

@@ -56,7 +56,8 @@ type Options struct {
 	Connect func(ctx context.Context) (*pgx.Conn, error)
 	// Log is told what people should know; nil: nothing.
 	Log *slog.Logger
-	// Every is how often the replica looks at its row (0: 250 ms).
+	// Every is how often the replica looks at its row (0: 250 ms) in a small group; see
+	// pace.
 	Every time.Duration
 }
 
@@ -81,12 +82,14 @@ type Session struct {
 	group  Group
 	said   said
 	saidAt time.Time
-	// again: a decision was not written, because somebody else had decided.
-	again bool
+	// size is how many replicas the group had when it was viewed last.
+	size   int
+	viewed time.Time
+	// undecided: there is something that nobody may have decided about yet.
+	undecided bool
 	// hurry is until when it looks more often: somebody waits for what it will read or
 	// report next.
 	hurry  time.Time
-	viewed time.Time // when it looked at the whole group last
 	retry  time.Duration
 	lostAt time.Time // when to try to connect again
 	silent bool      // the loss was logged
@@ -235,6 +238,7 @@ func (s *Session) register(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		s.size, s.viewed = len(v.Replicas)+1, time.Now()
 		known := false
 		for _, r := range v.Replicas {
 			known = known || r.ID == s.options.ID
@@ -294,9 +298,9 @@ func (s *Session) run() {
 		case <-left:
 		case <-next.C:
 			s.look(leave != nil)
-			pause := s.options.Every
+			pause := s.pace()
 			if time.Now().Before(s.hurry) || leave != nil {
-				pause /= 5
+				pause /= hurried
 			}
 			next.Reset(pause)
 		}
@@ -310,7 +314,8 @@ func (s *Session) run() {
 	}
 }
 
-// leave ends the control session, and deletes the row if nothing is open.
+// leave ends the control session, and deletes the row if nothing is open. What it had is
+// divided by the next who looks at the group.
 func (s *Session) leave(open int) error {
 	ctx, stop := context.WithTimeout(context.Background(), roundTrip)
 	defer stop()
@@ -320,12 +325,7 @@ func (s *Session) leave(open int) error {
 	}
 	var err error
 	if open == 0 {
-		if err = s.store.Leave(ctx, s.options.ID); err == nil {
-			s.decide() // somebody may need what it had
-		}
-	}
-	if s.store.Conn == nil {
-		return err
+		err = s.store.Leave(ctx, s.options.ID)
 	}
 	return errors.Join(err, s.store.Conn.Close(ctx))
 }
@@ -407,15 +407,32 @@ func (s *Session) read() (row Row, err error) {
 	return row, err
 }
 
+// For hurryFor after a change a replica looks more often, hurried times.
 const (
-	// hurryFor is how long after a change a replica looks more often.
 	hurryFor = time.Second
-	// sayEvery is how often it says at most what it is doing, but for a need that
-	// nobody knows, and while it is asked for something.
-	sayEvery = time.Second
-	// viewEvery is how often it looks at the whole group at least.
+	hurried  = 5
+)
+
+// What a group costs the server must not grow with the number of its replicas. So each of
+// many looks, says and decides less often than each of a few, by this:
+const (
+	// perReplica times the number of replicas is how often each looks at its row.
+	perReplica = 20 * time.Millisecond
+	// sayEach times that is how often it says what it is doing, when that is no news.
+	sayEach = 4
+	// apart times the number of replicas is how far apart the looks at the whole group are.
+	apart = 10 * time.Millisecond
+	// lookEvery is how often somebody looks at the whole group although nobody has asked
+	// for it: for a replica that is gone, a stranger, a need that grew.
+	lookEvery = time.Second
+	// viewEvery is how often each does so at least.
 	viewEvery = 30 * time.Second
 )
+
+// pace is how often the replica looks at its row.
+func (s *Session) pace() time.Duration {
+	return max(s.options.Every, time.Duration(s.size)*perReplica)
+}
 
 // look does what is to be done every now and then.
 func (s *Session) look(draining bool) {
@@ -428,43 +445,38 @@ func (s *Session) look(draining bool) {
 	}
 	use := s.pool.Use()
 	use.Wants = min(use.Wants, s.group.Budget)
-	decide := s.again
 	if promised, seq, due := s.member.Report(use.Open); due {
 		if s.try(func(ctx context.Context) error { return s.store.Report(ctx, s.options.ID, seq, promised) }) != nil {
 			return
 		}
-		decide = true // somebody waits for it
+		s.undecided = true // somebody waits for it
 	}
 	if now := (said{use, draining}); now != s.said {
-		news, asked := s.news(now), row.Granted < row.Promised
-		if news || asked || time.Since(s.saidAt) >= sayEvery {
+		pace, news := s.pace(), s.news(now)
+		switch {
+		case row.Granted < row.Promised: // what it is asked for depends on what it says
+			pace /= hurried
+		case !news:
+			pace *= sayEach
+		}
+		if time.Since(s.saidAt) >= pace {
 			if s.try(func(ctx context.Context) error { return s.store.Say(ctx, s.options.ID, use, draining) }) != nil {
 				return
 			}
 			s.said, s.saidAt = now, time.Now()
-		}
-		if news {
-			s.hurry = time.Now().Add(hurryFor)
-			decide = true
-		}
-	}
-	if !decide && row.Due {
-		err := s.try(func(ctx context.Context) (err error) {
-			decide, err = s.store.Claim(ctx, row.LookedAt)
-			return err
-		})
-		if err != nil {
-			return
+			if news {
+				s.undecided, s.hurry = true, time.Now().Add(hurryFor)
+			}
 		}
 	}
-	if decide || time.Since(s.viewed) >= viewEvery {
-		s.decide()
+	if s.undecided && row.Ago >= time.Duration(s.size)*apart || row.Ago >= lookEvery || time.Since(s.viewed) >= viewEvery {
+		s.decide(row.LookedAt)
 	}
 }
 
 // news tells whether the others should know it at once: a need that is not met and is
-// new, or has grown by half. What grows by less waits for a second, or the needs of busy
-// replicas, which change all the time, would keep the server busy.
+// new, or has grown by half. What grows by less waits, or the needs of busy replicas, which
+// change all the time, would keep the server busy.
 func (s *Session) news(now said) bool {
 	if now.draining != s.said.draining {
 		return true
@@ -472,23 +484,30 @@ func (s *Session) news(now said) bool {
 	return now.Wants > s.member.Limit() && (s.said.Wants <= s.member.Limit() || now.Wants*2 >= s.said.Wants*3)
 }
 
-// decide looks at the whole group, and makes a decision.
-func (s *Session) decide() {
+// decide looks at the whole group and makes a decision, if nobody else has begun to since
+// lookedAt.
+func (s *Session) decide(lookedAt time.Time) {
 	changed := false
 	err := s.try(func(ctx context.Context) error {
+		mine, err := s.store.Claim(ctx, lookedAt)
+		if err != nil || !mine {
+			return err
+		}
 		v, version, now, err := s.store.View(ctx)
 		if err != nil {
 			return err
 		}
-		s.viewed = time.Now()
+		s.size, s.viewed, s.undecided = len(v.Replicas), time.Now(), false
 		decision := Step(now, v)
 		if changed = len(decision) > 0; !changed {
 			return nil
 		}
 		return s.store.Decide(ctx, version, decision)
 	})
-	s.again = errors.Is(err, ErrOutdated)
-	if changed && err == nil {
+	switch {
+	case errors.Is(err, ErrOutdated):
+		s.undecided = true
+	case err == nil && changed:
 		_, _ = s.read()
 	}
 }

@@ -311,26 +311,24 @@ DELETE FROM tenantpool_replicas r USING bump WHERE r."group" = bump.name AND r.i
 type Row struct {
 	Replica
 	Group
-	// LookedAt is when somebody last looked whether there is something to decide.
+	// LookedAt is when somebody last claimed to look at the whole group, and Ago how long
+	// ago that was.
 	LookedAt time.Time
-	// Due: that was a while ago.
-	Due bool
+	Ago      time.Duration
 }
-
-// lookEvery is how often somebody in the group looks whether there is something to decide
-// that nobody has asked for: a replica that is gone, a stranger, a need that grew.
-const lookEvery = "1s"
 
 // Row reads it. It is also the round trip that a dial needs (rule 3).
 func (s *Store) Row(ctx context.Context, id string) (r Row, err error) {
+	var ago int64
 	err = s.Conn.QueryRow(ctx, `
-SELECT r.id, r.seq, r.granted, r.promised, g.budget, g.floor, g.looked_at, pg_catalog.clock_timestamp() - g.looked_at > '`+lookEvery+`'
+SELECT r.id, r.seq, r.granted, r.promised, g.budget, g.floor, g.looked_at, (extract(epoch FROM pg_catalog.clock_timestamp() - g.looked_at) * 1000000)::bigint
 FROM tenantpool_groups g JOIN tenantpool_replicas r ON r."group" = g.name WHERE g.name = $1 AND r.id = $2`, s.Group, id).
-		Scan(&r.ID, &r.Seq, &r.Granted, &r.Promised, &r.Budget, &r.Floor, &r.LookedAt, &r.Due)
+		Scan(&r.ID, &r.Seq, &r.Granted, &r.Promised, &r.Budget, &r.Floor, &r.LookedAt, &ago)
+	r.Ago = time.Duration(ago) * time.Microsecond
 	return r, err
 }
 
-// Claim takes the turn to look that is due since lookedAt. One of all who try has it.
+// Claim takes the turn to look after the one of lookedAt. One of all who try has it.
 func (s *Store) Claim(ctx context.Context, lookedAt time.Time) (mine bool, err error) {
 	n, err := s.unsynced(ctx, `UPDATE tenantpool_groups SET looked_at = pg_catalog.clock_timestamp() WHERE name = $1 AND looked_at = $2`, s.Group, lookedAt)
 	return n > 0, err
