@@ -5,6 +5,7 @@
 //	go test ./pools/faults                          a fault of each kind, for a moment
 //	TENANTPOOL_TEST_LONG=1 go test ./pools/faults   all faults, five seconds each, and a soak
 //	... -report ../../docs/reliability.md           what it shows is written there
+//	... -run ThreeProcesses -replicas 60s           three processes on one budget, so long each
 //	... -run Soak -soak 30m -timeout 40m -soak-chart ../../docs/soak.svg
 //
 // A scene is one fault:
@@ -16,6 +17,11 @@
 //
 // A fault lasts until a request has failed because of it, so no test depends on how
 // fast the machine is.
+//
+// Where three processes share one budget, the test binary is their program, too: it obeys
+// orders on stdin (replicas_process_test.go). The server lets the role have exactly the
+// budget. Traffic wanders from one to the next, while they, their control sessions or the
+// server die; in the end each can have all that the others leave, so that no slot is lost.
 //
 // What must hold in each of them (a machine with slow dials has more time, and so has
 // the short form, because it runs beside other packages' tests; see slack):

@@ -42,6 +42,9 @@ var (
 )
 
 func TestMain(m *testing.M) {
+	if os.Getenv(asReplica) != "" {
+		os.Exit(beReplica(os.Stdin, os.Stdout))
+	}
 	flag.Parse()
 	os.Exit(run(m))
 }
