@@ -212,8 +212,9 @@ func whose(ctx context.Context, conn *pgx.Conn) (started time.Time, err error) {
 	return started, nil
 }
 
-// ofSharedBudget: that the server is full says nothing about this process's part. It waits
-// for others' connections to end.
+// ofSharedBudget says what follows from the failures that only a shared budget has. Where the
+// server stays full the core does as with a budget of its own: it closes an idle connection,
+// if there is one, and tries for more later.
 func (e *dialFailure) ofSharedBudget() {
 	switch {
 	case errors.Is(e.err, replicas.ErrNoControlSession):
@@ -221,7 +222,7 @@ func (e *dialFailure) ofSharedBudget() {
 	case errors.Is(e.err, replicas.ErrFull):
 		e.kind, e.remedy = model.Transient, ""
 	case e.kind == model.ServerFull:
-		e.kind, e.remedy = model.Transient, "the group's connections are fewer than its budget: look for others of the same role, and set the role's CONNECTION LIMIT to the budget"
+		e.remedy = "the group's connections are fewer than its budget: look for others of the same role, and set the role's CONNECTION LIMIT to the budget (tenantpool fence)"
 	}
 }
 

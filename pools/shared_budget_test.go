@@ -1,18 +1,32 @@
 package pools_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
+	"net"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/tenantpool/tenantpool/model"
 	"github.com/tenantpool/tenantpool/pools"
 )
+
+// newGroup is a name that no test before has left a budget for.
+func newGroup(t *testing.T) string {
+	groups++
+	return fmt.Sprintf("%s %d", t.Name(), groups)
+}
+
+var groups int
 
 // Three managers, as three processes would be, on one budget, which is also what the server
 // lets the role have: traffic that wanders from one to the next, and every refusal would
@@ -22,9 +36,10 @@ func TestThreeManagersShareOneBudget(t *testing.T) {
 	watch := grant(t, budget)
 	cfg := config(budget)
 	cfg.MaxConnectionsPerDB = 2
+	group := newGroup(t)
 	var managers []*manager
 	for range 3 {
-		managers = append(managers, open(t, cfg, pools.WithSharedBudget("shop")))
+		managers = append(managers, open(t, cfg, pools.WithSharedBudget(group)))
 	}
 	counting, stop := context.WithCancel(t.Context())
 	defer stop()
@@ -73,7 +88,7 @@ func TestThreeManagersShareOneBudget(t *testing.T) {
 		t.Errorf("%d connections with a budget of %d", n, budget)
 	}
 	for _, m := range managers {
-		if st := stats(t, m); st.Shared.Refusals > 0 || st.Shared.Group != "shop" || !st.Shared.Connected {
+		if st := stats(t, m); st.Shared.Refusals > 0 || st.Shared.Group != group || !st.Shared.Connected {
 			t.Errorf("%+v", st)
 		}
 	}
@@ -83,8 +98,9 @@ func TestThreeManagersShareOneBudget(t *testing.T) {
 func TestTheBudgetOfAGroupIsChangedForAllByOne(t *testing.T) {
 	watch := grant(t, 40)
 	cfg := config(30)
-	one := open(t, cfg, pools.WithSharedBudget("shop"))
-	other := open(t, cfg, pools.WithSharedBudget("shop"))
+	group := newGroup(t)
+	one := open(t, cfg, pools.WithSharedBudget(group))
+	other := open(t, cfg, pools.WithSharedBudget(group))
 	if _, err := one.SetLimits(t.Context(), 40, 2); err != nil {
 		t.Fatal(err)
 	}
@@ -93,7 +109,7 @@ func TestTheBudgetOfAGroupIsChangedForAllByOne(t *testing.T) {
 	}
 	eventually(t, "the other one knows", func() bool { return stats(t, other).MaxConnections == 40 })
 	all, err := other.SharedBudget(t.Context())
-	if err != nil || all.Group != "shop" || all.Budget != 40 || all.Floor != 3 || all.Reserve != 4 || len(all.Replicas) != 2 || all.RoleLimit != -1 {
+	if err != nil || all.Group != group || all.Budget != 40 || all.Floor != 3 || all.Reserve != 4 || len(all.Replicas) != 2 || all.RoleLimit != -1 {
 		t.Fatalf("%+v, %v", all, err)
 	}
 	for i, r := range all.Replicas {
@@ -121,8 +137,9 @@ func TestTheBudgetOfAGroupIsChangedForAllByOne(t *testing.T) {
 
 func TestAGroupWhoseFloorsDoNotFitRefusesTheNext(t *testing.T) {
 	cfg := config(11)
-	open(t, cfg, pools.WithSharedBudget("small"))
-	_, err := pools.Open(t.Context(), cfg, pools.WithSharedBudget("small"), pools.WithLogger(nil))
+	group := newGroup(t)
+	open(t, cfg, pools.WithSharedBudget(group))
+	_, err := pools.Open(t.Context(), cfg, pools.WithSharedBudget(group), pools.WithLogger(nil))
 	if err == nil {
 		t.Fatal("it was let in")
 	}
@@ -130,6 +147,135 @@ func TestAGroupWhoseFloorsDoNotFitRefusesTheNext(t *testing.T) {
 	if want := "2 replicas need 12 connections"; !errors.As(err, &dial) || !contains(err, want) {
 		t.Errorf("%v", err)
 	}
+}
+
+// All connections must be to the server that divides the budget.
+func TestAConnectionToAnotherServerThanTheControlSessionsIsRefused(t *testing.T) {
+	here := server
+	grant(t, 40)
+	statements(t, superuser(t), fmt.Sprintf("ALTER ROLE %s PASSWORD '%s'", pgx.Identifier{server.User}.Sanitize(), here.Password))
+	t.Cleanup(func() {
+		server = strict.Server // until grant's own cleanup
+		statements(t, superuser(t), fmt.Sprintf("ALTER ROLE %s PASSWORD '%s'", pgx.Identifier{strict.User}.Sanitize(), strict.Password))
+	})
+	elsewhere := net.JoinHostPort(server.Host, strconv.Itoa(server.Port))
+	server = here
+	p := startProxy(t)
+	cfg := config(30)
+	cfg.Host, cfg.Port, cfg.AcquireTimeout = "127.0.0.1", p.port(), time.Second/2
+	m := open(t, cfg, pools.WithSharedBudget(newGroup(t)))
+	right := *p.to.Load()
+	p.to.Store(&elsewhere)
+	_, err := m.Workspace("w0").Exec(t.Context(), "SELECT 1")
+	var dial *model.DialError
+	if !errors.As(err, &dial) || !contains(err, "not the server of the control session") {
+		t.Errorf("%v", err)
+	}
+	p.to.Store(&right)
+	eventually(t, "it is the right one again", func() bool {
+		_, err := m.Workspace("w0").Exec(t.Context(), "SELECT 1")
+		return err == nil
+	})
+}
+
+// A pooler between has the process's id of another session, or of none.
+func TestASharedBudgetThroughAPoolerIsRefused(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = listener.Close() })
+	to := net.JoinHostPort(server.Host, strconv.Itoa(server.Port))
+	go func() {
+		for {
+			client, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			behind, err := net.Dial("tcp", to)
+			if err != nil {
+				_ = client.Close()
+				continue
+			}
+			go forward(behind, client)
+			go func() {
+				defer func() { _, _ = client.Close(), behind.Close() }()
+				buf := make([]byte, 64<<10)
+				for {
+					n, err := behind.Read(buf)
+					if at := bytes.Index(buf[:n], []byte{'K', 0, 0, 0, 12}); at >= 0 && at+9 <= n {
+						buf[at+5] ^= 0x40 // another process id
+					}
+					if _, failed := client.Write(buf[:n]); err != nil || failed != nil {
+						return
+					}
+				}
+			}()
+		}
+	}()
+	cfg := config(30)
+	cfg.Host, cfg.Port, cfg.SSLMode = "127.0.0.1", listener.Addr().(*net.TCPAddr).Port, "disable"
+	_, err = pools.Open(t.Context(), cfg, pools.WithSharedBudget(newGroup(t)), pools.WithLogger(nil))
+	if !contains(err, "there is a pooler between") {
+		t.Errorf("%v", err)
+	}
+	open(t, cfg) // with a budget of its own nobody asks
+}
+
+// The role has fewer connections than the budget: what is refused waits, and is counted.
+func TestWhatTheFenceRefusesWaits(t *testing.T) {
+	grant(t, 40)
+	role := pgx.Identifier{server.User}.Sanitize()
+	statements(t, superuser(t), "ALTER ROLE "+role+" CONNECTION LIMIT 9")
+	t.Cleanup(func() { statements(t, superuser(t), "ALTER ROLE "+role+" CONNECTION LIMIT -1") })
+	var log logBuffer
+	m := open(t, config(30), pools.WithSharedBudget(newGroup(t)), pools.WithLogger(log.logger()))
+	log.line(t, "CONNECTION LIMIT is not the shared budget", `"role_connection_limit":9`, `"budget":30`)
+	var all sync.WaitGroup
+	for i := range 20 {
+		all.Go(func() {
+			for range 5 {
+				if _, err := m.Workspace(workspaceID(i)).Exec(t.Context(), "SELECT pg_sleep(0.005)"); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	all.Wait()
+	if st := stats(t, m); st.Shared.Refusals == 0 {
+		t.Errorf("%+v", st.Shared)
+	}
+}
+
+// A handler that renames its connection takes nothing from the group.
+func TestARenamedConnectionIsNoStranger(t *testing.T) {
+	m := open(t, config(30), pools.WithSharedBudget(newGroup(t)))
+	for i := range 3 {
+		conn, err := m.Acquire(t.Context(), workspaceID(i))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Release()
+		if _, err := conn.Exec(t.Context(), "SET application_name = 'report'"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	eventually(t, "they are all its own", func() bool {
+		all, err := m.SharedBudget(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return all.Strangers == 0 && all.Replicas[0].InUse >= 3
+	})
+	stranger, err := pgx.Connect(t.Context(), fmt.Sprintf("host=%s port=%d user=%s password=%s dbname=%s", server.Host, server.Port, server.User, server.Password, server.Database))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stranger.Close(context.Background())
+	eventually(t, "somebody else is one", func() bool {
+		all, err := m.SharedBudget(t.Context())
+		return err == nil && all.Strangers == 1
+	})
 }
 
 func contains(err error, words string) bool {

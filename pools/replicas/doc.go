@@ -12,7 +12,8 @@
 // to: granted <= limit <= promised, or less. Floor is what each may always have. The
 // reserve of 1 + floor slots, a control session and a floor, is kept free for a newcomer.
 // A row keeps the slot of its control session until it is deleted.
-// Strangers are connections of the role that no replica owns.
+// Strangers are connections of the role that no replica owns: neither do they have the
+// application_name of one, nor does one lack as many as it says it has open.
 //
 // # Rules
 //
@@ -36,6 +37,14 @@
 //     nobody needs stays where it is.
 //  8. While more is given than the budget has, as after it was lowered or the reserve
 //     used, the richest are asked for it.
+//
+// # Pace
+//
+// A replica looks at its own row a few times a second, which costs the server next to
+// nothing; more often for a second after something has changed. Somebody looks at the whole
+// group once a second, and at once when a replica has news: a need that is not met and that
+// nobody knows yet, or that it has given back what it was asked for. All this is slower the
+// more replicas there are, so that what a group costs the server does not grow with it.
 //
 // # Invariants
 //
