@@ -256,6 +256,7 @@ func execConfig(concurrency int) (model.Config, error) {
 	if err != nil {
 		return cfg, err
 	}
+	cfg.SharedBudget = "" // it is no replica: what it opens comes on top
 	cfg.MaxConnectionsPerDB = 1
 	cfg.BatchShare = 1     // nobody else has this budget
 	cfg.LeaseWarnAfter = 0 // --timeout bounds it

@@ -51,7 +51,13 @@ type Store struct {
 	// MaxDialing and Settle are those of the Views.
 	MaxDialing int
 	Settle     time.Duration
+	// Guest: Conn is no control session but a tool's, and those of its application_name are
+	// not counted.
+	Guest bool
 }
+
+// ControlName is the application_name of control sessions.
+const ControlName = "tenantpool control session"
 
 // Version is the state of the group that a View was read in.
 type Version int64
@@ -76,7 +82,7 @@ func (s *Store) Found(ctx context.Context, budget, floor int) (Group, error) {
 const readView = `
 WITH sessions AS MATERIALIZED (
 	SELECT pid, backend_start, application_name FROM pg_catalog.pg_stat_activity
-	WHERE usename = session_user AND backend_type = 'client backend'
+	WHERE usename = session_user AND backend_type = 'client backend' AND NOT ($2 AND application_name = current_setting('application_name'))
 ), logins AS (
 	SELECT count(DISTINCT l.pid) AS waiting FROM pg_catalog.pg_locks l
 	WHERE NOT l.granted AND l.classid = 'pg_catalog.pg_database'::pg_catalog.regclass
@@ -105,7 +111,7 @@ type member struct {
 
 // read reads the group, and calls each for its rows.
 func (s *Store) read(ctx context.Context, each func(r member, now time.Time)) (v View, version Version, now time.Time, err error) {
-	rows, err := s.Conn.Query(ctx, readView, s.Group)
+	rows, err := s.Conn.Query(ctx, readView, s.Group, s.Guest)
 	if err != nil {
 		return View{}, 0, time.Time{}, err
 	}
