@@ -271,7 +271,7 @@ func (b *sharedBudget) connect(ctx context.Context) (*pgx.Conn, error) {
 	if _, err := b.m.provider.logIn(ctx, config); err != nil {
 		return nil, err
 	}
-	config.RuntimeParams["application_name"] = replicas.ControlName
+	config.RuntimeParams["application_name"] = replicas.ControlName + b.m.identity.run
 	conn, err := pgx.ConnectConfig(ctx, config)
 	if err != nil {
 		return nil, err

@@ -116,7 +116,7 @@ func (s *stage) cutControl(then verdict) {
 	s.wire.update(func() {
 		s.wire.look = func(p *pair, to direction, data []byte) verdict {
 			if to == toServer && p.passed[toServer] == 0 {
-				s.controls[p] = bytes.Contains(data, []byte("application_name\x00tenantpool control session\x00"))
+				s.controls[p] = bytes.Contains(data, []byte("application_name\x00tenantpool control session "))
 			}
 			if !s.controls[p] {
 				return passOn

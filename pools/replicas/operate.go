@@ -39,9 +39,9 @@ SELECT rolname, rolconnlimit, rolsuper,
 		- coalesce(current_setting('reserved_connections', true)::int, 0),
 	ARRAY(SELECT DISTINCT a.usename::text
 		FROM tenantpool_replicas r JOIN pg_catalog.pg_stat_activity a ON a.pid = r.pid
-		WHERE r."group" = $1 AND a.usename <> session_user AND a.application_name = $2
+		WHERE r."group" = $1 AND a.usename <> session_user AND a.application_name = r.control
 		ORDER BY 1)
-FROM pg_catalog.pg_roles WHERE rolname = session_user`, s.Group, ControlName).Scan(&r.Name, &r.Limit, &r.Superuser, &r.Usable, &r.Others)
+FROM pg_catalog.pg_roles WHERE rolname = session_user`, s.Group).Scan(&r.Name, &r.Limit, &r.Superuser, &r.Usable, &r.Others)
 	return r, err
 }
 
@@ -58,7 +58,7 @@ SELECT a.application_name, count(*)
 FROM pg_catalog.pg_stat_activity a
 WHERE a.usename = session_user AND a.backend_type = 'client backend' AND NOT ($2 AND a.application_name = current_setting('application_name'))
 	AND NOT EXISTS (SELECT FROM tenantpool_replicas r
-		WHERE r."group" = $1 AND (r.application_name = a.application_name OR r.pid = a.pid AND r.started = a.backend_start))
+		WHERE r."group" = $1 AND (r.application_name = a.application_name OR r.pid = a.pid AND r.control = a.application_name))
 GROUP BY 1 ORDER BY 2 DESC, 1`, s.Group, s.Guest)
 	if err != nil {
 		return nil, err

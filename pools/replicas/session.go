@@ -52,7 +52,7 @@ type Options struct {
 	// permit on.
 	MaxDialing int
 	MaxDial    time.Duration
-	// Connect opens a control session.
+	// Connect opens a control session. Its application_name must be this replica's alone.
 	Connect func(ctx context.Context) (*pgx.Conn, error)
 	// Log is told what people should know; nil: nothing.
 	Log *slog.Logger

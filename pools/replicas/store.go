@@ -30,7 +30,7 @@ CREATE TABLE IF NOT EXISTS tenantpool_replicas (
 	joined           timestamptz NOT NULL DEFAULT now(),
 	seq              bigint      NOT NULL,
 	pid              int         NOT NULL, -- of the control session
-	started          timestamptz NOT NULL, -- with pid, the control session's name
+	control          text        NOT NULL, -- the control session's application_name, which is the replica's alone
 	granted          int         NOT NULL,
 	promised         int         NOT NULL CHECK (promised >= granted),
 	wants            int         NOT NULL DEFAULT 0, -- what follows is as the replica said it last
@@ -56,8 +56,8 @@ type Store struct {
 	Guest bool
 }
 
-// ControlName is the application_name of control sessions.
-const ControlName = "tenantpool control session"
+// ControlName is what the application_name of each control session begins with.
+const ControlName = "tenantpool control session "
 
 // Version is the state of the group that a View was read in.
 type Version int64
@@ -76,13 +76,18 @@ func (s *Store) Found(ctx context.Context, budget, floor int) (Group, error) {
 	return g, err
 }
 
+// Of another role's session, pid, usename and application_name are all that the server shows;
+// credentials that rotate may have several roles.
+//
 // The list of sessions is not read in one moment; what a decision takes back of it counts
 // only in a look that began after the one in which the replica was first missed (rule 5).
 // A login that waits for a lock of its database is in no list of sessions yet, and counts.
 const readView = `
 WITH sessions AS MATERIALIZED (
-	SELECT pid, backend_start, application_name FROM pg_catalog.pg_stat_activity
+	SELECT pid, application_name FROM pg_catalog.pg_stat_activity
 	WHERE usename = session_user AND backend_type = 'client backend' AND NOT ($2 AND application_name = current_setting('application_name'))
+		OR usename <> session_user AND application_name IN (
+			SELECT unnest(ARRAY[application_name, control]) FROM tenantpool_replicas WHERE "group" = $1)
 ), logins AS (
 	SELECT count(DISTINCT l.pid) AS waiting FROM pg_catalog.pg_locks l
 	WHERE NOT l.granted AND l.classid = 'pg_catalog.pg_database'::pg_catalog.regclass
@@ -90,7 +95,7 @@ WITH sessions AS MATERIALIZED (
 )
 SELECT g.version, g.budget, g.floor, (SELECT count(*) FROM sessions), (SELECT waiting FROM logins), pg_catalog.clock_timestamp(),
 	r.id, r.label, r.joined, r.seq, r.granted, r.promised, r.wants, r.open, r.in_use, r.waiting, r.draining, r.gone_at,
-	EXISTS (SELECT FROM sessions s WHERE s.pid = r.pid AND s.backend_start = r.started),
+	EXISTS (SELECT FROM sessions s WHERE s.pid = r.pid AND s.application_name = r.control),
 	(SELECT count(*) FROM sessions s WHERE s.application_name = r.application_name)
 FROM tenantpool_groups g LEFT JOIN tenantpool_replicas r ON r."group" = g.name
 WHERE g.name = $1
@@ -228,11 +233,11 @@ WITH bump AS (
 // has had. The View must be of that version, and admit a new one.
 func (s *Store) Register(ctx context.Context, version Version, id, label, applicationName string) (seq int64, promised int, err error) {
 	err = s.Conn.QueryRow(ctx, bump+`
-INSERT INTO tenantpool_replicas AS r ("group", id, label, application_name, seq, pid, started, granted, promised)
-SELECT name, $3, $4, $5, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint, pid, backend_start, 0, 0
+INSERT INTO tenantpool_replicas AS r ("group", id, label, application_name, seq, pid, control, granted, promised)
+SELECT name, $3, $4, $5, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint, pid, application_name, 0, 0
 FROM bump, pg_catalog.pg_stat_activity WHERE pid = pg_catalog.pg_backend_pid()
 ON CONFLICT ("group", id) DO UPDATE
-SET seq = r.seq + 1, pid = excluded.pid, started = excluded.started, granted = r.promised, gone_at = NULL
+SET seq = r.seq + 1, pid = excluded.pid, control = excluded.control, granted = r.promised, gone_at = NULL
 RETURNING seq, promised`, s.Group, version, id, label, applicationName).Scan(&seq, &promised)
 	if errors.Is(err, pgx.ErrNoRows) {
 		err = ErrOutdated

@@ -234,3 +234,40 @@ func TestManyWhoDecideAtOncePromiseNoMoreThanTheBudget(t *testing.T) {
 		t.Error("too little happened to show anything")
 	}
 }
+
+// Credentials that rotate may have several roles, and each sees little of another's sessions.
+func TestAReplicaOfAnotherRoleIsSeen(t *testing.T) {
+	pg := server(t)
+	s := store(t, pg)
+	if _, err := s.Found(t.Context(), 20, 1); err != nil {
+		t.Fatal(err)
+	}
+	super, err := pgx.Connect(t.Context(), pg.SuperuserDSN())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer super.Close(context.Background())
+	if _, err := super.Exec(t.Context(), fmt.Sprintf(`CREATE ROLE rotated LOGIN PASSWORD 'next'; GRANT CONNECT ON DATABASE %s TO rotated`,
+		pgx.Identifier{pg.Database}.Sanitize())); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Conn.Exec(t.Context(), `GRANT ALL ON tenantpool_groups, tenantpool_replicas TO rotated`); err != nil {
+		t.Fatal(err)
+	}
+	as := *pg
+	as.User, as.Password = "rotated", "next"
+	other := store(t, &as)
+	for i, each := range []*replicas.Store{s, other} {
+		_, version := view(t, each)
+		if _, _, err := each.Register(t.Context(), version, fmt.Sprint(i), "web", fmt.Sprint("app/", i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	connect(t, &as, "app/1")
+	for i, each := range []*replicas.Store{s, other} {
+		v, _ := view(t, each)
+		if len(v.Replicas) != 2 || !v.Replicas[0].Present || !v.Replicas[1].Present || v.Replicas[1].Visible != 1 {
+			t.Errorf("as %d: %+v", i, v)
+		}
+	}
+}
