@@ -18,6 +18,11 @@ func (m *Member) Limit() int { return m.limit }
 // control session that was begun for it is answered (rule 3).
 func (m *Member) MayDial(open int) bool { return m.connected && open < m.limit }
 
+// Beyond is how many of the dials that are among the open ones must not go on once the round
+// trip is answered: those beyond what is promised. That the limit was lowered meanwhile is no
+// reason, since they are open for the report (rule 2).
+func (m *Member) Beyond(open int) int { return max(0, open-m.promised) }
+
 // Registered takes over the row (rule 4).
 func (m *Member) Registered(seq int64, promised int) {
 	*m = Member{seq: seq, promised: promised, limit: promised, connected: true}

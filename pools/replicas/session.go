@@ -115,7 +115,8 @@ type question struct {
 // ErrNoControlSession is why nothing may be dialed.
 var ErrNoControlSession = errors.New("there is no control session to ask whether another connection fits the shared budget")
 
-// ErrFull is why a connection may not be dialed now: the limit was lowered meanwhile.
+// ErrFull is why a connection may not be dialed now: the replica has lost its session, and
+// then a part of what it was promised.
 var ErrFull = errors.New("the replica has as many connections as it may")
 
 // Join makes the process a replica of the group. It returns when the control session is
@@ -346,7 +347,7 @@ func (s *Session) answer(first chan permit) {
 	}
 	began := time.Now()
 	_, err := s.read()
-	beyond := s.pool.Use().Open - s.member.Limit() // those that ask are dialing
+	beyond := s.member.Beyond(s.pool.Use().Open) // those that ask are dialing
 	for i, each := range waiting {
 		p := permit{until: began.Add(s.options.MaxDial), err: err}
 		if err == nil && i < beyond {
