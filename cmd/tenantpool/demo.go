@@ -18,6 +18,7 @@ import (
 // demoOptions are the demo's flags.
 type demoOptions struct {
 	workspaces, budget, workers int
+	replicas                    int
 	zipf                        float64
 	length                      time.Duration
 	report                      string
@@ -32,7 +33,7 @@ const (
 )
 
 func newDemo() *cobra.Command {
-	o := demoOptions{workspaces: 60, budget: 40, workers: 32, zipf: 1.2, report: textReport, addr: defaultAddr}
+	o := demoOptions{workspaces: 60, budget: 40, workers: 32, replicas: 1, zipf: 1.2, report: textReport, addr: defaultAddr}
 	cmd := &cobra.Command{
 		Use:   "demo",
 		Short: "Run real traffic on many workspaces through few connections, on a throwaway PostgreSQL",
@@ -46,6 +47,10 @@ connection beyond the budget.
 Meanwhile the admin server shows and steers it all: its dashboard's address, a
 token for it and a curl line are printed before the traffic begins.
 
+With --replicas several processes share the budget, which is also the role's CONNECTION
+LIMIT (docs/replicas.md). One at a time is busy, for a few seconds: it has what the others
+leave. The admin server is that of the first, A.
+
 Ctrl-C ends the traffic, prints the summary and removes everything; a second
 one exits at once. A workspace takes about 8 MB in the folder for temporary
 files while the demo runs.
@@ -55,10 +60,17 @@ the budget, when a request reached another workspace's database, or when the dem
 could not run; 2 for a wrong command line; 130 when it was interrupted before the
 traffic began.`,
 		Example: `  tenantpool demo --for 30s
+  tenantpool demo --replicas 3
   tenantpool demo --workspaces 500 --budget 100 --zipf 0 --for 1m --report json`,
 		Args: flagsOnly,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			o.addrGiven = cmd.Flags().Changed("addr")
+			if err := o.checkReplicas(); err != nil {
+				return &usageError{cmd.CommandPath(), err}
+			}
+			if o.replicas > 1 {
+				return demoReplicas(cmd.Context(), o, cmd.OutOrStdout(), cmd.ErrOrStderr())
+			}
 			return demo(cmd.Context(), o, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
@@ -66,6 +78,7 @@ traffic began.`,
 	flags.Var(wholeNumber(&o.workspaces, 1, 10_000), "workspaces", "number of workspaces (1 to 10000)")
 	flags.Var(wholeNumber(&o.budget, 20, 10_000), "budget", "number of connections, the manager's DB_MAX_CONNECTIONS (20 to 10000)")
 	flags.Var(wholeNumber(&o.workers, 1, 100_000), "workers", "number of concurrent requests (1 to 100000)")
+	flags.Var(wholeNumber(&o.replicas, 1, mostReplicas), "replicas", "number of processes that share the budget (1 to 8)")
 	flags.Var(exponent(&o.zipf), "zipf", "skew of the workspaces' popularity: the k-th gets a share of 1/k^zipf; 0 is uniform")
 	flags.Var(duration(&o.length, 0, endless, "0 (until interrupted) or a positive duration, such as 30s or 5m"), "for", "how long to run; 0: until interrupted")
 	flags.Var(choice(&o.report, textReport, jsonReport), "report", "format of the summary on standard output")

@@ -58,6 +58,8 @@ type report struct {
 	ServerRefusals     uint64 `json:"serverRefusals"`
 	ServerSamples      int    `json:"serverSamples"`
 	BackendsAfterClose int    `json:"serverBackendsAfterClose"`
+	// Replicas are the processes, where there are several.
+	Replicas []replicaReport `json:"replicas,omitempty"`
 	// LimitsChanged, Drained: by an operator, on the way. Then the server may have
 	// refused what it grants no more than the budget of.
 	LimitsChanged bool `json:"limitsChanged,omitempty"`
@@ -112,7 +114,9 @@ func (r *report) write(out io.Writer, format string) error {
 // verdict is an error when what the demo is to show is not so.
 func (r *report) verdict() error {
 	var found []string
-	if r.ServerRefusals > 0 && !r.LimitsChanged {
+	// What a killed process was about to open, or had open, may be there for a while.
+	lost := r.lost()
+	if r.ServerRefusals > 0 && !r.LimitsChanged && !lost {
 		found = append(found, fmt.Sprintf("the server refused %s connections for lack of room", stage.Grouped(r.ServerRefusals)))
 	}
 	if r.PeakServerBackends > r.Budget && !r.LimitsChanged {
@@ -121,7 +125,7 @@ func (r *report) verdict() error {
 	if n := r.Errors[stage.WrongWorkspace]; n > 0 {
 		found = append(found, fmt.Sprintf("another workspace's database was reached by %s requests", stage.Grouped(n)))
 	}
-	if r.BackendsAfterClose > 0 {
+	if r.BackendsAfterClose > 0 && !lost {
 		found = append(found, fmt.Sprintf("%d connections were left on the server after the manager was closed", r.BackendsAfterClose))
 	}
 	if len(found) > 0 {
@@ -130,12 +134,28 @@ func (r *report) verdict() error {
 	return nil
 }
 
+// lost tells whether a process was killed.
+func (r *report) lost() bool {
+	return slices.ContainsFunc(r.Replicas, func(p replicaReport) bool { return p.Lost })
+}
+
 // writeText writes the report for people.
 func (r *report) writeText(out io.Writer) error {
 	s := &summary{}
 	s.line("")
-	s.line("%s workspaces shared %s connections, at most %d each, for %.1f s", stage.Grouped(r.Workspaces), stage.Grouped(r.WorkspaceBudget), r.WorkspaceCap, r.Seconds)
-
+	if len(r.Replicas) == 0 {
+		s.line("%s workspaces shared %s connections, at most %d each, for %.1f s", stage.Grouped(r.Workspaces), stage.Grouped(r.WorkspaceBudget), r.WorkspaceCap, r.Seconds)
+	} else {
+		s.line("%d processes shared %s connections to %s workspaces, for %.1f s", len(r.Replicas), stage.Grouped(r.Budget), stage.Grouped(r.Workspaces), r.Seconds)
+		s.section("Processes")
+		for _, p := range r.Replicas {
+			lost := ""
+			if p.Lost {
+				lost = "; it was lost, and is in no sum"
+			}
+			s.figure(p.Process, p.Requests, "requests, %d failed; it had up to %d connections%s", p.Failed, p.MostConnections, lost)
+		}
+	}
 	s.section("Requests")
 	s.figure("sent", r.Requests, "%s requests/s from %s workers", stage.Grouped(uint64(r.RequestsPerSecond)), stage.Grouped(r.Workers))
 	s.figure("ok", r.OK, "")
@@ -154,7 +174,11 @@ func (r *report) writeText(out io.Writer) error {
 	s.figure("evictions", r.Evictions, "closed for another workspace's sake")
 
 	s.section("What the server saw")
-	s.figure("budget", uint64(r.Budget), "%d for workspaces, %d for the system database", r.WorkspaceBudget, r.Budget-r.WorkspaceBudget)
+	if len(r.Replicas) == 0 {
+		s.figure("budget", uint64(r.Budget), "%d for workspaces, %d for the system database", r.WorkspaceBudget, r.Budget-r.WorkspaceBudget)
+	} else {
+		s.figure("budget", uint64(r.Budget), "of all processes, %d control sessions included", len(r.Replicas))
+	}
 	s.figure("peak", uint64(r.PeakServerBackends), "connections at once, in %s looks at pg_stat_activity", stage.Grouped(r.ServerSamples))
 	s.figure("refused", r.ServerRefusals, "logins for lack of room")
 	s.figure("left over", uint64(r.BackendsAfterClose), "after the manager was closed")
@@ -163,6 +187,8 @@ func (r *report) writeText(out io.Writer) error {
 	case r.verdict() != nil: // is the error
 	case r.Drained:
 		s.line("An operator drained the manager. Every request reached its own workspace's database.")
+	case r.lost():
+		s.line("A process was lost, and the others went on. Every request of theirs reached its own workspace's database.")
 	case r.LimitsChanged:
 		s.line("An operator changed the limits, so nothing follows from the server's count. Every request reached its own workspace's database.")
 	default:

@@ -2,6 +2,7 @@ package stage
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -64,6 +65,21 @@ func (h Histogram) Add(d time.Duration) {
 // Milliseconds is the time that so many percent did not exceed; 0 for none.
 func (h Histogram) Milliseconds(percent float64) float64 {
 	return float64(h.counts.ValueAtPercentile(percent)) / 1000
+}
+
+func (h Histogram) merge(other Histogram) { h.counts.Merge(other.counts) }
+
+// MarshalJSON has all that UnmarshalJSON needs.
+func (h Histogram) MarshalJSON() ([]byte, error) { return json.Marshal(h.counts.Export()) }
+
+// UnmarshalJSON reads what another process has counted.
+func (h *Histogram) UnmarshalJSON(text []byte) error {
+	var all hdrhistogram.Snapshot
+	if err := json.Unmarshal(text, &all); err != nil {
+		return err
+	}
+	h.counts = hdrhistogram.Import(&all)
+	return nil
 }
 
 // ErrWrongWorkspace is what must never happen.

@@ -25,6 +25,7 @@ import (
 	"github.com/tenantpool/tenantpool/model"
 	"github.com/tenantpool/tenantpool/pools"
 	"github.com/tenantpool/tenantpool/pools/localpg"
+	"github.com/tenantpool/tenantpool/pools/replicas"
 	"github.com/tenantpool/tenantpool/pools/serverview"
 )
 
@@ -199,16 +200,8 @@ func (s *Stage) createDatabases(ctx context.Context, o Options, con *Console) er
 	if s.local == nil {
 		s.Config.Prefix = "tenantpool_bench_" + strings.ToLower(rand.Text()[:8])
 	}
-	name := pools.PrefixNaming(s.Config.Prefix)
-	digits := max(2, len(strconv.Itoa(o.Workspaces)))
-	for i := range o.Workspaces {
-		id := model.WorkspaceID(fmt.Sprintf("customer-%0*d", digits, i+1))
-		database, err := name(id)
-		if err != nil {
-			return err
-		}
-		s.Workspaces = append(s.Workspaces, id)
-		s.Databases = append(s.Databases, database)
+	if err := s.name(o.Workspaces); err != nil {
+		return err
 	}
 	from, err := s.template(ctx, o.Tables)
 	if err != nil {
@@ -225,6 +218,38 @@ func (s *Stage) createDatabases(ctx context.Context, o Options, con *Console) er
 		return nil
 	})
 	return err
+}
+
+// name names the workspaces and their databases.
+func (s *Stage) name(workspaces int) error {
+	name := pools.PrefixNaming(s.Config.Prefix)
+	digits := max(2, len(strconv.Itoa(workspaces)))
+	for i := range workspaces {
+		id := model.WorkspaceID(fmt.Sprintf("customer-%0*d", digits, i+1))
+		database, err := name(id)
+		if err != nil {
+			return err
+		}
+		s.Workspaces = append(s.Workspaces, id)
+		s.Databases = append(s.Databases, database)
+	}
+	return nil
+}
+
+// Enter is the stage that another process has set, for traffic of one's own.
+func Enter(cfg model.Config, workspaces int) (*Stage, error) {
+	s := &Stage{Config: cfg}
+	return s, s.name(workspaces)
+}
+
+// Fence sets the CONNECTION LIMIT of a throwaway server's role to the budget.
+func (s *Stage) Fence(ctx context.Context) error {
+	conn, err := pgx.Connect(ctx, s.Observer)
+	if err != nil {
+		return err
+	}
+	defer HangUp(conn)
+	return replicas.SetFence(ctx, conn, s.Login.User, s.Config.MaxConnections)
 }
 
 // template is the clause that copies a database with the tables: template0 without

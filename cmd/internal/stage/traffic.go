@@ -46,6 +46,20 @@ type Tally struct {
 // Failed counts what should not have been.
 func (t Tally) Failed() uint64 { return t.Total() - t.Errors[Cancelled] }
 
+// Add counts those of another one, too.
+func (t *Tally) Add(other Tally) {
+	t.Requests += other.Requests
+	t.OK += other.OK
+	t.Failures.Add(other.Failures)
+	t.Request.merge(other.Request)
+	t.Acquire.merge(other.Acquire)
+}
+
+// NewTally is of no requests.
+func NewTally() Tally {
+	return Tally{Failures: NewFailures(), Request: NewHistogram(), Acquire: NewHistogram()}
+}
+
 // outcome is how one request went.
 type outcome struct {
 	lent     bool          // it got a connection
@@ -84,7 +98,7 @@ func (t *Traffic) SoFar() (sent, failed uint64) { return t.sent.Load(), t.failed
 // count owns the tally, because there are too many workers to give each a histogram
 // of its own.
 func (t *Traffic) count() {
-	tally := Tally{Failures: NewFailures(), Request: NewHistogram(), Acquire: NewHistogram()}
+	tally := NewTally()
 	for o := range t.outcomes {
 		tally.add(o)
 		t.sent.Store(tally.Requests)
