@@ -235,22 +235,32 @@ func (s *Session) register(ctx context.Context) error {
 			"group", s.options.Group, "budget", g.Budget, "floor", g.Floor, "configured_budget", s.options.Budget, "configured_floor", s.options.Floor)
 	}
 	for {
-		v, version, _, err := s.store.View(ctx)
+		v, version, now, err := s.store.View(ctx)
 		if err != nil {
 			return err
 		}
 		s.size, s.viewed = len(v.Replicas)+1, time.Now()
-		known := false
+		known, present := false, 0
 		for _, r := range v.Replicas {
 			known = known || r.ID == s.options.ID
+			if r.Present {
+				present++
+			}
 		}
 		if !known {
-			if err := v.Fits(len(v.Replicas) + 1); err != nil {
+			if err := v.Fits(present + 1); err != nil {
 				return err
 			}
-			if !v.Admits() { // the reserve is used; it is refilled before anything else
+			// Those that are gone keep their places for a while, and another newcomer may have
+			// the reserve. There may be nobody else to decide.
+			if v.Fits(len(v.Replicas)+1) != nil || !v.Admits() {
+				if decision := Step(now, v); len(decision) > 0 {
+					if err := s.store.Decide(ctx, version, decision); err != nil && !errors.Is(err, ErrOutdated) {
+						return err
+					}
+				}
 				if err := pause(ctx, s.options.Every); err != nil {
-					return err
+					return fmt.Errorf("wait for a place that is free: %w", err)
 				}
 				continue
 			}

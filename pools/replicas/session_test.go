@@ -2,6 +2,7 @@ package replicas_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync/atomic"
 	"testing"
@@ -196,5 +197,48 @@ func TestABusyReplicaTakesWhatTheOthersLeaveAndWhatTheDeadHad(t *testing.T) {
 		if n := h.refused.Load(); n > 0 {
 			t.Errorf("the server refused %d connections of replica %s", n, h.id)
 		}
+	}
+}
+
+// A process that was killed keeps its place until it is certain what it has; who is started
+// in its stead waits for that.
+func TestWhoReplacesTheDeadWaitsForItsPlace(t *testing.T) {
+	pg := server(t) // whose connection is a stranger
+	join := func(id string, pool replicas.Pool) (*replicas.Session, error) {
+		return replicas.Join(t.Context(), replicas.Options{
+			Group: "full", Budget: 7, Floor: 1, ID: id, Label: "web", ApplicationName: "app/" + id, MaxDialing: 1, MaxDial: 10 * time.Millisecond,
+			Connect: func(ctx context.Context) (*pgx.Conn, error) { return dial(ctx, pg, "control/"+id) },
+			Every:   20 * time.Millisecond,
+		}, pool)
+	}
+	var sessions []*replicas.Session
+	for _, id := range []string{"0", "1"} {
+		h := &holder{}
+		s, err := join(id, h)
+		if err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "it has its floor", func() bool { return h.limit.Load() == 1 })
+		sessions = append(sessions, s)
+	}
+	var full *replicas.BudgetError
+	if _, err := join("2", &holder{}); !errors.As(err, &full) {
+		t.Errorf("one too many: %v", err)
+	}
+	for _, s := range sessions { // nobody is left to decide
+		s.Abandon()
+	}
+	var gone bool
+	eventually(t, "the server has ended the control sessions", func() bool {
+		conn := connect(t, pg, "")
+		defer conn.Close(context.Background())
+		return conn.QueryRow(t.Context(), `SELECT count(*) = 0 FROM pg_stat_activity WHERE application_name LIKE 'control/%'`).Scan(&gone) == nil && gone
+	})
+	for _, id := range []string{"2", "3"} {
+		s, err := join(id, &holder{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Abandon()
 	}
 }
