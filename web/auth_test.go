@@ -23,6 +23,7 @@ var permitted = map[string][]Role{
 	"GET /api/admin.connectionStats":  {Viewer, Operator},
 	"GET /api/admin.events":           {Viewer, Operator},
 	"GET /api/admin.usage":            {Viewer, Operator},
+	"GET /api/admin.replicas":         {Viewer, Operator},
 	"POST /api/admin.evictWorkspace":  {Operator},
 	"POST /api/admin.renewWorkspace":  {Operator},
 	"POST /api/admin.renewAll":        {Operator},

@@ -105,7 +105,10 @@ type brokenPool struct {
 }
 
 func (p brokenPool) Stats(ctx context.Context) (model.Stats, error) { return model.Stats{}, p.err(ctx) }
-func (p brokenPool) Ping(ctx context.Context) error                 { return p.err(ctx) }
+func (p brokenPool) SharedBudget(ctx context.Context) (model.SharedBudget, error) {
+	return model.SharedBudget{}, p.err(ctx)
+}
+func (p brokenPool) Ping(ctx context.Context) error { return p.err(ctx) }
 func (p brokenPool) Events(ctx context.Context, _ int) (<-chan model.Event, error) {
 	return nil, p.err(ctx)
 }
@@ -160,8 +163,9 @@ type provocation struct {
 	panics  bool   // the handler
 	// fails is the error of all that the pool is asked.
 	fails func(context.Context) error
-	// before changes the server.
+	// before changes the server, unless it is a HEAD; pool changes the pool.
 	before func(*Server)
+	pool   func(*fakePool)
 }
 
 func failing(err error) provocation {
@@ -216,6 +220,8 @@ var ownProvocations = map[string]provocation{
 	"/api/workspace.list 400":       {query: "?limit=0"},
 	"/api/admin.usage 200":          {query: "?limit=1"},
 	"/api/admin.usage 400":          {query: "?limit=0"},
+	"/api/admin.replicas 200":       {pool: func(p *fakePool) { p.share(exampleGroup()) }},
+	"/api/admin.replicas 409":       failing(errors.ErrUnsupported),
 	eventsPath + " 200":             {before: (*Server).Close},         // it ends at once
 	"/api/admin.pauseWorkspace 504": failing(context.DeadlineExceeded), // its own, and not that the leases are not home
 	dumpPath + " 409":               {before: func(s *Server) { s.dumping <- struct{}{} }},
@@ -242,6 +248,9 @@ func provoke(t *testing.T, r route, status int) (a given) {
 	inOwnTime(t, nil, func(t *testing.T, s *shellTest, dial func() net.Conn) {
 		if p.fails != nil {
 			s.pool = brokenPool{s.pool.(*fakePool), p.fails}
+		}
+		if p.pool != nil {
+			p.pool(s.pool.(*fakePool))
 		}
 		if p.before != nil && r.method != http.MethodHead {
 			p.before(s.Server)

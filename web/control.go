@@ -208,9 +208,13 @@ func (s *Server) changeLimits(ctx context.Context, r limitsRequest) (limitsAnswe
 		limits.MaxConnectionsPerDB = *r.MaxConnectionsPerDB
 	}
 	granted, err := s.pool.SetLimits(ctx, limits.MaxConnections, limits.MaxConnectionsPerDB)
+	s.group.forget()
 	switch {
 	case err != nil:
 		return limits, namingFields(err)
+	case st.Shared.Group != "" && granted == limits.MaxConnections:
+	case st.Shared.Group != "":
+		limits.Warning = fmt.Sprintf("the role's CONNECTION LIMIT is not the shared budget, %d: set it, with tenantpool fence or ALTER ROLE", limits.MaxConnections)
 	case granted == 0:
 		limits.Warning = "the database server did not say how many connections it grants"
 	case granted < limits.MaxConnections:

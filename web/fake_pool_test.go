@@ -2,11 +2,13 @@ package web
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/tenantpool/tenantpool/model"
 )
@@ -27,6 +29,12 @@ type fakePool struct {
 	dump  func(context.Context, io.Writer) error
 	close func(context.Context) error
 	query func(context.Context, model.Query) (model.QueryResult, error)
+
+	// group is the budget that it shares; nil: it has one of its own. looks is how often it
+	// was asked for that.
+	group    *model.SharedBudget
+	groupErr error
+	looks    int
 
 	used    model.Usage
 	inUse   bool // the databases, by other processes
@@ -333,6 +341,49 @@ func (p *fakePool) Usage(ctx context.Context) (model.Usage, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.used, ctx.Err()
+}
+
+// exampleGroup is a shared budget of 100: app-1 has the most of it, app-2 is the one that
+// is asked and has too little, app-3 is gone.
+func exampleGroup() model.SharedBudget {
+	return model.SharedBudget{
+		Group: "shop", Budget: 100, Floor: 3, Reserve: 4, Free: 5, Strangers: 2, RoleLimit: 100,
+		Replicas: []model.Replica{
+			{ID: "a1", Label: "app-1:311", State: model.ReplicaPresent, Age: 5 * time.Hour, Share: 60, Granted: 57, Wants: 60, Open: 55, InUse: 50},
+			{ID: "b2", Label: "app-2:2077", Self: true, State: model.ReplicaPresent, Age: 90 * time.Second, Share: 20, Granted: 20, Wants: 31, Open: 20, InUse: 20, Waiting: 14},
+			{ID: "c3", Label: "app-3:8", State: model.ReplicaGone, Age: time.Hour, Share: 10, Open: 10},
+		},
+	}
+}
+
+// share makes the pool one of the group.
+func (p *fakePool) share(group model.SharedBudget) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.group = &group
+	p.state.MaxConnections = group.Budget
+	p.state.Shared = model.ReplicaStats{Group: group.Group, Connected: true, Budget: group.Budget}
+	for _, r := range group.Replicas {
+		if r.Self {
+			p.state.Shared.Limit = r.Share
+		}
+	}
+}
+
+// SharedBudget: the budget is shared only if a test says so.
+func (p *fakePool) SharedBudget(ctx context.Context) (model.SharedBudget, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.looks++
+	switch {
+	case p.groupErr != nil:
+		return model.SharedBudget{}, p.groupErr
+	case p.group == nil:
+		return model.SharedBudget{}, errors.ErrUnsupported
+	}
+	group := *p.group
+	group.Replicas = slices.Clone(group.Replicas)
+	return group, ctx.Err()
 }
 
 func (p *fakePool) ListWorkspaces(ctx context.Context, opts model.ListOptions) ([]model.WorkspaceID, error) {

@@ -162,6 +162,7 @@ func TestWithoutThePoolTheMetricsSayThatItIsDown(t *testing.T) {
 
 func TestTheMetricsFollowTheConventions(t *testing.T) {
 	rig := newHandlersRig(t, func(o *Options) { o.WorkspaceMetrics = true })
+	rig.pool.share(exampleGroup())
 	problems, err := promlint.New(strings.NewReader(rig.scrape())).Lint()
 	if err != nil {
 		t.Fatal(err)

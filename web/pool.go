@@ -16,6 +16,10 @@ type Pool interface {
 	Stats(ctx context.Context) (model.Stats, error)
 	// Usage is what workspaces have had since the start.
 	Usage(ctx context.Context) (model.Usage, error)
+	// SharedBudget is the budget that several processes share, and who has what of it. The
+	// error wraps errors.ErrUnsupported if the budget is not shared, or model.ErrClosed;
+	// else the group cannot be read now.
+	SharedBudget(ctx context.Context) (model.SharedBudget, error)
 	// Ping asks the server something, over the system database.
 	Ping(ctx context.Context) error
 	// Events tells what happens from now on, until ctx is done or the pool is
@@ -35,7 +39,8 @@ type Pool interface {
 	Pause(ctx context.Context, id model.WorkspaceID) (closed int, err error)
 	Resume(ctx context.Context, id model.WorkspaceID) error
 	// SetLimits changes the budget and the cap of each workspace, and returns how many
-	// connections the server grants; 0: it did not say. The error is a joined list of
+	// connections the server grants; 0: it did not say. A shared budget is changed for all
+	// of its processes, the cap for this one, and the role's limit is returned. The error is a joined list of
 	// *model.ConfigError.
 	SetLimits(ctx context.Context, maxConnections, maxConnectionsPerDB int) (granted int, err error)
 	// WorkspaceSettings are those of one workspace that are in force, and zero if it has

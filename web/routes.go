@@ -45,6 +45,7 @@ var routes = []route{
 	{http.MethodGet, statsPath, viewers, (*Server).connectionStats},
 	{http.MethodGet, eventsPath, viewers, (*Server).events},
 	{http.MethodGet, "/api/admin.usage", viewers, (*Server).usage},
+	{http.MethodGet, "/api/admin.replicas", viewers, (*Server).replicas},
 	{http.MethodPost, "/api/admin.evictWorkspace", operators, (*Server).evictWorkspace},
 	{http.MethodPost, "/api/admin.renewWorkspace", operators, (*Server).renewWorkspace},
 	{http.MethodPost, "/api/admin.renewAll", operators, (*Server).renewAll},

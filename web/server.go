@@ -118,7 +118,8 @@ type Server struct {
 	readiness   shared[healthAnswer]
 	readyLog    *readyLog
 	snapshots   *snapshots
-	exporter    http.Handler // of the metrics
+	group       shared[*groupLook] // of processes that share a budget
+	exporter    http.Handler       // of the metrics
 	// limitsTurn holds one token while a request changes the limits.
 	limitsTurn chan struct{}
 	// dumping holds one token while a dump is made and sent.

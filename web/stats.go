@@ -43,7 +43,9 @@ type connectionStats struct {
 	SupervisorSaturation     float64              `json:"supervisorSaturation"`
 	Draining                 bool                 `json:"draining"`
 	ServerDown               string               `json:"serverDown,omitempty"`
-	At                       string               `json:"at"`
+	// Shared is there if MaxConnections is a budget for several processes.
+	Shared *sharedStats `json:"shared,omitempty"`
+	At     string       `json:"at"`
 	// Missing says which parts could not be had, and why.
 	Missing []string `json:"missing,omitempty"`
 }
@@ -157,6 +159,7 @@ func newConnectionStats(st model.Stats, page statsPage) connectionStats {
 		SupervisorSaturation:     st.Saturation,
 		Draining:                 ws.Draining || sys.Draining,
 		ServerDown:               serverDown(ws, sys),
+		Shared:                   newSharedStats(st.Shared),
 	}
 	for _, w := range shown {
 		a.WorkspacePools[string(w.ID)] = newPoolStats(w, cmp.Or(w.Cap, ws.PerWorkspace))

@@ -75,6 +75,9 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	to.gauge("batch_connections", "How many it holds: dialing, lent or closing.", float64(st.Workspaces.Batch.Open()))
 	to.gauge("batch_waiting_acquires", "Its acquires that wait for a connection.", float64(st.Workspaces.Batch.Waiting))
 	to.gauge("draining", "1 while the process is about to end, from the beginning of its shutdown delay on, and once nothing is lent any more.", one(st.Workspaces.Draining || st.System.Draining))
+	if st.Shared.Group != "" {
+		to.with("group", strings.ToValidUTF8(st.Shared.Group, "?")).shared(st.Shared)
+	}
 	to.with("share", "workspaces").share(st.Workspaces)
 	to.with("share", "system").share(st.System)
 	if c.workspaces {
@@ -98,6 +101,14 @@ func (to series) with(label, value string) series {
 	labels := prometheus.Labels{label: value}
 	maps.Copy(labels, to.labels)
 	return series{to.out, labels}
+}
+
+// shared is the process's own part: Prometheus adds those of the group's processes up.
+func (to series) shared(r model.ReplicaStats) {
+	to.gauge("shared_budget_connections", "How many connections the group's processes may hold together, control sessions included: the same in each of them.", float64(r.Budget))
+	to.gauge("shared_limit_connections", "How many of them this process may hold now, besides its control session.", float64(r.Limit))
+	to.gauge("shared_connected", "1 if this process has a control session; while it has none it dials nothing.", one(r.Connected))
+	to.counter("shared_refusals_total", "Dials within the limit that the server had no connection for all the same (SQLSTATE 53300).", r.Refusals)
 }
 
 // share is "workspaces" or "system".

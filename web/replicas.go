@@ -1,0 +1,115 @@
+package web
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/tenantpool/tenantpool/model"
+)
+
+// replicasReuse is for how long one look at the group serves all who ask: many dashboards
+// cost the server no more than one.
+const replicasReuse = time.Second
+
+// replicasAnswer is a budget that several processes share. The shares of the replicas, a
+// control session for each of them, the strangers and what is free make the budget.
+type replicasAnswer struct {
+	Group   string `json:"group"`
+	Budget  int    `json:"budget"`
+	Floor   int    `json:"floor"`
+	Reserve int    `json:"reserve"`
+	// Free has the reserve in it. It is negative while more is promised than there is.
+	Free      int `json:"free"`
+	Strangers int `json:"strangers"`
+	// RoleLimit is the role's CONNECTION LIMIT; null: none holds for it.
+	RoleLimit *int            `json:"roleLimit"`
+	Replicas  []replicaAnswer `json:"replicas"`
+	At        string          `json:"at"`
+}
+
+type replicaAnswer struct {
+	ID      string  `json:"id"`
+	Label   string  `json:"label"`
+	Self    bool    `json:"self"`
+	State   string  `json:"state"`
+	AgeMs   float64 `json:"ageMs"`
+	Share   int     `json:"share"`
+	Granted int     `json:"granted"`
+	Wants   int     `json:"wants"`
+	Open    int     `json:"open"`
+	InUse   int     `json:"inUse"`
+	Idle    int     `json:"idle"`
+	Waiting int     `json:"waiting"`
+}
+
+// sharedStats is a process's own part in a shared budget.
+type sharedStats struct {
+	Group     string `json:"group"`
+	Connected bool   `json:"connected"`
+	Budget    int    `json:"budget"`
+	Limit     int    `json:"limit"`
+	Refusals  uint64 `json:"refusals"`
+}
+
+// newSharedStats is nil if the budget is not shared.
+func newSharedStats(r model.ReplicaStats) *sharedStats {
+	if r.Group == "" {
+		return nil
+	}
+	return &sharedStats{r.Group, r.Connected, r.Budget, r.Limit, r.Refusals}
+}
+
+// groupLook is a look at the group. It is never changed.
+type groupLook struct {
+	answer replicasAnswer
+	err    error
+}
+
+func (s *Server) replicas(c echo.Context) error {
+	look, err := s.group.get(c.Request().Context(), s.lookAtGroup)
+	if err != nil {
+		return err // the client has gone
+	}
+	if look.err != nil {
+		return look.err
+	}
+	c.Response().Header().Set(echo.HeaderCacheControl, "no-store")
+	return c.JSON(http.StatusOK, look.answer)
+}
+
+// lookAtGroup reads the group, and says until when that serves.
+func (s *Server) lookAtGroup() (*groupLook, time.Time) {
+	began := time.Now()
+	ctx, stop := context.WithTimeout(context.Background(), snapshotTimeout)
+	defer stop()
+	b, err := s.pool.SharedBudget(ctx)
+	look := &groupLook{newReplicasAnswer(b, time.Now()), err}
+	if err != nil && !errors.Is(err, errors.ErrUnsupported) && !errors.Is(err, model.ErrClosed) {
+		look.err = &failure{
+			status: http.StatusServiceUnavailable, retryAfter: retrySoon, detail: "the group cannot be read now: " + err.Error(),
+			message: "the group cannot be read now: try again", cause: err,
+		}
+	}
+	return look, began.Add(replicasReuse)
+}
+
+func newReplicasAnswer(b model.SharedBudget, at time.Time) replicasAnswer {
+	a := replicasAnswer{
+		Group: b.Group, Budget: b.Budget, Floor: b.Floor, Reserve: b.Reserve, Free: b.Free, Strangers: b.Strangers,
+		Replicas: make([]replicaAnswer, 0, len(b.Replicas)), At: at.UTC().Format(time.RFC3339Nano),
+	}
+	if b.RoleLimit >= 0 {
+		a.RoleLimit = &b.RoleLimit
+	}
+	for _, r := range b.Replicas {
+		a.Replicas = append(a.Replicas, replicaAnswer{
+			ID: r.ID, Label: r.Label, Self: r.Self, State: string(r.State), AgeMs: milliseconds(r.Age),
+			Share: r.Share, Granted: r.Granted, Wants: r.Wants, Open: r.Open, InUse: r.InUse, Idle: r.Idle(), Waiting: r.Waiting,
+		})
+	}
+	return a
+}
