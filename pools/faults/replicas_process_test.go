@@ -32,6 +32,7 @@ type replicaConfig struct {
 	Workspaces int
 	Zipf       float64
 	Work       time.Duration // of each request, on the server
+	System     float64       // the part of the requests that is to the system database
 }
 
 // order is any further line. The end of the input is the order to drain and leave.
@@ -210,9 +211,9 @@ func (r *replica) request() (waited time.Duration, err error) {
 	return waited, err
 }
 
-// acquire lends a connection of a workspace, or, one time in twenty, to the system database.
+// acquire lends a connection of a workspace, or to the system database.
 func (r *replica) acquire(ctx context.Context) (conn *pools.Conn, name string, err error) {
-	if rand.IntN(20) == 0 {
+	if rand.Float64() < r.config.System {
 		conn, err = r.manager.System().Acquire(ctx)
 		return conn, r.config.Config.SystemDatabase, err
 	}
@@ -258,7 +259,7 @@ func (r *replica) says() said {
 	now := r.now
 	if err == nil {
 		now.Budget, now.Open, now.Waiting = st.Workspaces.Budget, st.Workspaces.Open(), st.Workspaces.Waiting
-		now.ServerRefusals = st.Workspaces.Counters.ServerRefusals + st.System.Counters.ServerRefusals
+		now.ServerRefusals = st.Workspaces.Counters.ServerRefusals + st.System.Counters.ServerRefusals + st.Shared.Refusals
 	}
 	now.Failed, now.FirstErrors, now.Times = maps.Clone(now.Failed), maps.Clone(now.FirstErrors), maps.Clone(now.Times)
 	return now

@@ -64,7 +64,10 @@ func newStage(t *testing.T, budget int) *stage {
 	cfg.AcquireTimeout = acquireTimeout
 	s := &stage{
 		t: t, view: watchServer(),
-		config: replicaConfig{Config: cfg, Password: cfg.Password, Group: "shop", Workspaces: 20, Zipf: 1, Work: 10 * time.Millisecond},
+		config: replicaConfig{
+			Config: cfg, Password: cfg.Password, Group: "shop",
+			Workspaces: 20, Zipf: 1, Work: 10 * time.Millisecond, System: 0.05,
+		},
 	}
 	s.logAt = int64(len(s.log(0)))
 	t.Cleanup(func() {
