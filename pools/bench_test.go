@@ -21,8 +21,9 @@ const benchConnections = 10
 
 // BenchmarkAcquireRelease compares what it costs to borrow a connection and give
 // it back, with nothing done in between: by the supervisor alone, by the manager
-// on a PostgreSQL, with and without a flight recorder, and by pgxpool on the same one. All have benchConnections
-// connections to one database, and open them before the clock runs.
+// on a PostgreSQL, with and without a flight recorder, with a part of a shared budget, and
+// by pgxpool on the same one. All have benchConnections connections to one database, and
+// open them before the clock runs.
 //
 //	go test ./pools -run '^$' -bench AcquireRelease -count 5
 func BenchmarkAcquireRelease(b *testing.B) {
@@ -34,6 +35,9 @@ func BenchmarkAcquireRelease(b *testing.B) {
 		{"manager", func(b *testing.B) func() error { return openManager(b) }},
 		{"manager-with-dumps", func(b *testing.B) func() error {
 			return openManager(b, pools.WithDumps(b.TempDir(), time.Second))
+		}},
+		{"manager-of-a-shared-budget", func(b *testing.B) func() error {
+			return openManager(b, pools.WithSharedBudget("bench"))
 		}},
 		{"pgxpool", openPgxpool},
 	} {

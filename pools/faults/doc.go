@@ -5,7 +5,7 @@
 //	go test ./pools/faults                          a fault of each kind, for a moment
 //	TENANTPOOL_TEST_LONG=1 go test ./pools/faults   all faults, five seconds each, and a soak
 //	... -report ../../docs/reliability.md           what it shows is written there
-//	... -run ThreeProcesses -replicas 60s           three processes on one budget, so long each
+//	... -run ThreeProcessesShare -replicas 60s      three processes on one budget, so long each
 //	... -run Soak -soak 30m -timeout 40m -soak-chart ../../docs/soak.svg
 //
 // A scene is one fault:

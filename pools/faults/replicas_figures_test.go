@@ -42,7 +42,7 @@ func figuresStage(t *testing.T) *stage {
 // figuresFor is how long one of them is measured.
 func figuresFor() time.Duration {
 	if *replicaFigures != "" {
-		return 20 * time.Second
+		return 10 * time.Second
 	}
 	return 4 * time.Second
 }
@@ -197,7 +197,7 @@ func howFair(t *testing.T) {
 	for i, p := range three {
 		before[i] = p.now().Served
 	}
-	within(nil, min(10*time.Second, 2*figuresFor()))
+	within(nil, figuresFor())
 	sum, squares := 0.0, 0.0
 	var each []string
 	for i, p := range three {
@@ -207,7 +207,7 @@ func howFair(t *testing.T) {
 	}
 	index := sum * sum / (3 * squares)
 	s.judge(nil)
-	figure("Jain's index of the requests that three equally busy ones served in ten seconds", fmt.Sprintf("%.4f (%s)", index, strings.Join(each, ", ")), "0.98")
+	figure("Jain's index of the requests that three equally busy ones served", fmt.Sprintf("%.4f (%s)", index, strings.Join(each, ", ")), "0.98")
 	if index < 0.9 {
 		t.Errorf("Jain's index is %.3f: %v", index, each)
 	}
@@ -303,7 +303,7 @@ func whatFiftyCost(t *testing.T) {
 	}
 	within(nil, 5*time.Second) // or what is measured is the joining
 	spent, commits, began := s.spent(), s.commits(), time.Now()
-	within(nil, figuresFor())
+	within(nil, 2*figuresFor())
 	took := time.Since(began)
 	part := float64(s.spent()-spent) / float64(took)
 	statements := float64(s.commits()-commits) / took.Seconds()
