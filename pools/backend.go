@@ -52,9 +52,9 @@ type backend struct {
 	traced   bool
 	acquired atomic.Pointer[callers]
 	closer   *closer
-	// overrun is closed when the hook has returned that did not in time; nil: there is
+	// overrun is ready when the hook has returned that did not in time; nil: there is
 	// none. Until then the connection is the hook's, and may only be closed.
-	overrun chan struct{}
+	overrun <-chan error
 	// hijacked: somebody else's for good.
 	hijacked bool
 	hooks    *hooks // nil until the dial has ended, and for the manager's own

@@ -212,14 +212,14 @@ func (n *network) dial(ctx context.Context, protocol, address string) (net.Conn,
 
 // open calls connect, which may be a hook's.
 func (n *network) open(ctx context.Context, protocol, address string) (raw net.Conn, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			raw, err = nil, fmt.Errorf("DialFunc panicked: %v", p)
+	err = recovered(func() (err error) {
+		if raw, err = n.connect(ctx, protocol, address); raw == nil && err == nil {
+			err = errors.New("DialFunc returned neither a connection nor an error")
 		}
-	}()
-	raw, err = n.connect(ctx, protocol, address)
-	if raw == nil && err == nil {
-		err = errors.New("DialFunc returned neither a connection nor an error")
+		return err
+	})
+	if errors.As(err, new(*PanicError)) {
+		raw, err = nil, fmt.Errorf("DialFunc: %w", err)
 	}
 	return raw, tunnelled(err)
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime/debug"
 	"slices"
 	"time"
 
@@ -39,20 +38,6 @@ type WorkspaceResult struct {
 	Err error
 	// Duration is how long the work took, its waiting for connections included.
 	Duration time.Duration
-}
-
-// PanicError is a panic of the function that ForEach was given.
-type PanicError struct {
-	Value any
-	Stack []byte // of the goroutine that panicked
-}
-
-func (e *PanicError) Error() string { return fmt.Sprintf("panic: %v", e.Value) }
-
-// Unwrap returns the Value if that is an error.
-func (e *PanicError) Unwrap() error {
-	err, _ := e.Value.(error)
-	return err
 }
 
 // What ended a ForEach before its time; the Cause of a *ForEachError.
@@ -247,18 +232,4 @@ func (m *Manager) work(ctx context.Context, id model.WorkspaceID, timeout time.D
 	defer class.release()
 	ctx = context.WithValue(ctx, batchKey{}, class)
 	return recovered(func() error { return f(ctx, m.Workspace(id)) })
-}
-
-// recovered turns a panic of f into an error.
-func recovered(f func() error) (err error) {
-	returned := false
-	defer func() {
-		if returned {
-			return
-		}
-		err = &PanicError{Value: recover(), Stack: debug.Stack()}
-	}()
-	err = f()
-	returned = true
-	return err
 }

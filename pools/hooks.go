@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"runtime/debug"
 	"strings"
 	"time"
 
@@ -127,7 +126,6 @@ const hookGrace = time.Second
 
 var (
 	errHookRuns = errors.New("it has not returned in time")
-	errHookExit = errors.New("it ended its goroutine instead of returning")
 	errHookLeft = errors.New("it left the connection closed, in a transaction or in the middle of a result")
 )
 
@@ -155,23 +153,7 @@ func (e *hookError) failure() *dialFailure {
 func (h *hooks) call(ctx context.Context, b *backend, name string, hook func(context.Context) error) error {
 	ctx, stop := context.WithTimeout(ctx, h.Timeout)
 	defer stop()
-	returned, over := make(chan error, 1), make(chan struct{})
-	go func() {
-		defer close(over)
-		err := errHookExit
-		defer func() {
-			if p := recover(); p != nil {
-				err = fmt.Errorf("it panicked: %v", p)
-				if cause, ok := p.(error); ok {
-					err = fmt.Errorf("it panicked: %w", cause)
-				}
-				stack := string(debug.Stack())
-				h.log.warn("A hook panicked", func() []any { return []any{"hook", name, "stack", stack} })
-			}
-			returned <- err
-		}()
-		err = hook(ctx)
-	}()
+	returned := apart(func() error { return hook(ctx) })
 	var err error
 	select {
 	case err = <-returned:
@@ -181,11 +163,14 @@ func (h *hooks) call(ctx context.Context, b *backend, name string, hook func(con
 		select {
 		case err = <-returned:
 		case <-timer.C:
-			b.overrun, err = over, errHookRuns
+			b.overrun, err = returned, errHookRuns
 		}
 	}
 	if err == nil {
 		return nil
+	}
+	if panicked, ok := errors.AsType[*PanicError](err); ok {
+		h.log.warn("A hook panicked", func() []any { return []any{"hook", name, "stack", string(panicked.Stack)} })
 	}
 	return &hookError{name, b.withoutPassword(err.Error()), err}
 }

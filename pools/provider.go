@@ -97,24 +97,14 @@ func (p *provider) logIn(ctx context.Context, config *pgx.ConnConfig) (*login, e
 // answer asks on a goroutine of its own: what the user's function does is not the dial's
 // affair.
 func (p *provider) answer(ctx context.Context) (Credentials, error) {
-	type answer struct {
-		c   Credentials
-		err error
-	}
-	answered := make(chan answer, 1)
-	go func() {
-		a := answer{err: errors.New("the function ended its goroutine")}
-		defer func() {
-			if said := recover(); said != nil {
-				a = answer{err: fmt.Errorf("the function panicked: %v", said)}
-			}
-			answered <- a
-		}()
-		a.c, a.err = p.ask(ctx)
-	}()
+	var c Credentials
+	returned := apart(func() (err error) {
+		c, err = p.ask(ctx)
+		return err
+	})
 	select {
-	case a := <-answered:
-		return a.c, a.err
+	case err := <-returned:
+		return c, err
 	case <-ctx.Done():
 		return Credentials{}, fmt.Errorf("no answer: %w", ctx.Err())
 	}

@@ -165,7 +165,7 @@ func TestWhatGoesWrongInTheFunctionFailsADialAndNoMore(t *testing.T) {
 		{"an error", "vault sealed, and the former one was [hidden]", func(context.Context) (pools.Credentials, error) {
 			return pools.Credentials{}, fmt.Errorf("%w, and the former one was %s", errVault, secret)
 		}},
-		{"a panic", "the function panicked: [hidden]", func(context.Context) (pools.Credentials, error) { panic(secret) }},
+		{"a panic", "it panicked: [hidden]", func(context.Context) (pools.Credentials, error) { panic(secret) }},
 		{"a NUL", "a NUL byte", func(context.Context) (pools.Credentials, error) { return pools.Credentials{Password: "a\x00b"}, nil }},
 		{"a wrong password", "28P01", func(context.Context) (pools.Credentials, error) { return pools.Credentials{Password: "wrong"}, nil }},
 	} {

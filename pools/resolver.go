@@ -91,13 +91,12 @@ func startResolver(r *resolver) *resolver {
 
 // callResolver is the look of a Resolver, which is asked about one workspace at a time.
 func callResolver(resolve Resolver) func(context.Context, []model.WorkspaceID) (map[model.WorkspaceID]place, error) {
-	return func(ctx context.Context, ids []model.WorkspaceID) (places map[model.WorkspaceID]place, err error) {
-		defer func() {
-			if p := recover(); p != nil {
-				err = fmt.Errorf("the resolver has panicked: %v", p)
-			}
-		}()
-		database, err := resolve(ctx, ids[0])
+	return func(ctx context.Context, ids []model.WorkspaceID) (map[model.WorkspaceID]place, error) {
+		var database string
+		err := recovered(func() (err error) {
+			database, err = resolve(ctx, ids[0])
+			return err
+		})
 		switch {
 		case errors.Is(err, model.ErrNoWorkspace):
 			return nil, nil

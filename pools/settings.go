@@ -106,13 +106,12 @@ func (d *dialer) openingAsk(ctx context.Context, id model.WorkspaceID) (s openin
 	if d.settingsOf == nil {
 		return opening{}, nil
 	}
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("its settings: the callback has panicked: %v", p)
-		}
-	}()
-	own, err := d.settingsOf(ctx, id)
-	return openingOf(own), err
+	err = recovered(func() error {
+		own, err := d.settingsOf(ctx, id)
+		s = openingOf(own)
+		return err
+	})
+	return s, err
 }
 
 // begunAs tells whether the connection's session began as it should: as wanted, or as the

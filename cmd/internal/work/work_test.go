@@ -366,7 +366,7 @@ func TestTheServerAndThePanicOfATask(t *testing.T) {
 		t.Error(err)
 	}
 	results, summary := s.run(panics{}, "", nil)
-	is(t, results, "w0", Failed, "panic: on purpose")
+	is(t, results, "w0", Failed, "it panicked: on purpose")
 	if summary.Failed != 2 {
 		t.Errorf("%+v", summary)
 	}
