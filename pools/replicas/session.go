@@ -486,13 +486,19 @@ func (s *Session) look(draining bool) {
 }
 
 // news tells whether the others should know it at once: a need that is not met and is
-// new, or has grown by half. What grows by less waits, or the needs of busy replicas, which
-// change all the time, would keep the server busy.
+// new, or has grown by half; or that most of what it has, and much of the budget, is no
+// longer needed, for which somebody may wait. What changes by less waits, or the needs of
+// busy replicas, which change all the time, would keep the server busy.
 func (s *Session) news(now said) bool {
-	if now.draining != s.said.draining {
+	limit := s.member.Limit()
+	switch {
+	case now.draining != s.said.draining:
 		return true
+	case now.Wants > limit:
+		return s.said.Wants <= limit || now.Wants*2 >= s.said.Wants*3
 	}
-	return now.Wants > s.member.Limit() && (s.said.Wants <= s.member.Limit() || now.Wants*2 >= s.said.Wants*3)
+	const much = 20 // a twentieth
+	return s.said.Wants >= limit && now.Wants <= limit/2 && limit-now.Wants >= s.group.Budget/much
 }
 
 // decide looks at the whole group and makes a decision, if nobody else has begun to since
