@@ -151,6 +151,7 @@ func (s sharedView) who() string {
 }
 
 // sharedJSON is for programs to read: fields may be added, but keep their names and meaning.
+// Those that admin.replicas has are called the same there.
 type sharedJSON struct {
 	Group  string `json:"group"`
 	Budget int    `json:"budget"`
@@ -161,36 +162,39 @@ type sharedJSON struct {
 	Free      int    `json:"free"`
 	Strangers int    `json:"strangers"`
 	Role      string `json:"role"`
-	// RoleLimit is its CONNECTION LIMIT; -1: there is none that holds.
-	RoleLimit int           `json:"roleLimit"`
+	// RoleLimit is its CONNECTION LIMIT; null: there is none that holds.
+	RoleLimit *int          `json:"roleLimit"`
 	Usable    int           `json:"serverUsable"`
 	Replicas  []replicaJSON `json:"replicas"`
 	Warnings  []string      `json:"warnings"`
 }
 
 type replicaJSON struct {
-	ID         string             `json:"id"`
-	Label      string             `json:"label"`
-	State      model.ReplicaState `json:"state"`
-	AgeSeconds float64            `json:"ageSeconds"`
-	Share      int                `json:"share"`
-	Granted    int                `json:"granted"`
-	Wants      int                `json:"wants"`
-	Open       int                `json:"open"`
-	InUse      int                `json:"inUse"`
-	Idle       int                `json:"idle"`
-	Waiting    int                `json:"waiting"`
+	ID      string             `json:"id"`
+	Label   string             `json:"label"`
+	State   model.ReplicaState `json:"state"`
+	AgeMs   float64            `json:"ageMs"`
+	Share   int                `json:"share"`
+	Granted int                `json:"granted"`
+	Wants   int                `json:"wants"`
+	Open    int                `json:"open"`
+	InUse   int                `json:"inUse"`
+	Idle    int                `json:"idle"`
+	Waiting int                `json:"waiting"`
 }
 
 func (s sharedView) writeJSON(out io.Writer) error {
 	line := sharedJSON{
 		Group: s.Group, Budget: s.Budget, Floor: s.Floor, Reserve: s.Reserve, Free: s.Free, Strangers: s.Strangers,
-		Role: s.role.Name, RoleLimit: s.RoleLimit, Usable: s.role.Usable,
+		Role: s.role.Name, Usable: s.role.Usable,
 		Replicas: []replicaJSON{}, Warnings: append([]string{}, s.disagreements()...),
+	}
+	if s.RoleLimit >= 0 {
+		line.RoleLimit = &s.RoleLimit
 	}
 	for _, r := range s.Replicas {
 		line.Replicas = append(line.Replicas, replicaJSON{
-			ID: r.ID, Label: r.Label, State: r.State, AgeSeconds: rounded(r.Age.Seconds(), 3), Share: r.Share, Granted: r.Granted,
+			ID: r.ID, Label: r.Label, State: r.State, AgeMs: rounded(r.Age.Seconds()*1000, 3), Share: r.Share, Granted: r.Granted,
 			Wants: r.Wants, Open: r.Open, InUse: r.InUse, Idle: r.Idle(), Waiting: r.Waiting,
 		})
 	}

@@ -119,7 +119,7 @@ func TestReplicasShowsWhoHasWhat(t *testing.T) {
 		return len(s.Replicas) == 2 && s.Replicas[0].InUse == 1 && s.Strangers == 0
 	})
 	s := g.json()
-	if s.Group != "shop" || s.Budget != 40 || s.Floor != 3 || s.Reserve != 4 || s.Role != "app" || s.RoleLimit != -1 || s.Usable != 57 || s.Budget != 2+s.Replicas[0].Share+s.Replicas[1].Share+s.Free {
+	if s.Group != "shop" || s.Budget != 40 || s.Floor != 3 || s.Reserve != 4 || s.Role != "app" || s.RoleLimit != nil || s.Usable != 57 || s.Budget != 2+s.Replicas[0].Share+s.Replicas[1].Share+s.Free {
 		t.Errorf("%+v", s)
 	}
 	g.do(0, "replicas", "present", "budget 40 = 2 control sessions + 6 of shares + 0 strangers + 32 free", "WARNING: the role app has no CONNECTION LIMIT")
