@@ -108,10 +108,11 @@ func (d *division) settle(now time.Time) {
 		switch r := &d.Replicas[i]; {
 		case r.Present:
 			r.GoneAt = time.Time{}
-		case r.GoneAt.IsZero():
-			r.GoneAt = now
-			r.Granted, r.Promised = 0, min(r.Promised, r.Visible+d.MaxDialing)
-		case now.Sub(r.GoneAt) >= d.Settle:
+		case r.GoneAt.IsZero(): // what the look saw before that may have grown since
+			r.GoneAt, r.Granted = now, 0
+		case now.Sub(r.GoneAt) < d.Settle:
+			r.Promised = min(r.Promised, r.Visible+d.MaxDialing)
+		default:
 			r.Promised = min(r.Promised, r.Visible)
 		}
 	}
@@ -122,7 +123,9 @@ func (d *division) settle(now time.Time) {
 func (v View) free() int {
 	free := v.Budget - v.Strangers - v.reserve()
 	for _, r := range v.Replicas {
-		free -= 1 + r.Promised // one for its control session, which may come back
+		// One for its control session, which may come back. That it has more than it is
+		// promised is not foreseen, but true.
+		free -= 1 + max(r.Promised, r.Visible)
 	}
 	return free
 }

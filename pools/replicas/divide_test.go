@@ -150,6 +150,7 @@ func TestALowerBudgetIsTakenFromTheRichest(t *testing.T) {
 		for _, r := range Step(time.Unix(1, 0), s.View) {
 			i := slices.IndexFunc(s.Replicas, func(old Replica) bool { return old.ID == r.ID })
 			r.Promised = min(r.Promised, r.Granted)
+			r.Visible = r.Promised
 			s.Replicas[i] = r
 		}
 	}
@@ -173,14 +174,17 @@ func TestWhatIsGoneComesBackByWhatTheServerShows(t *testing.T) {
 		}
 		return rows
 	}
-	if a := at(0)["a"]; a.Promised != 7 || a.GoneAt != now {
-		t.Errorf("at once it is %+v", a)
+	if a := at(0)["a"]; a.Promised != 9 || a.GoneAt != now {
+		t.Errorf("in the look that misses it, it is %+v", a)
+	}
+	if a := at(time.Millisecond)["a"]; a.Promised != 7 {
+		t.Errorf("in the next look it is %+v", a)
 	}
 	if b := v.Replicas[1]; b.Promised != 20-2-2-7 {
 		t.Errorf("the other one has %+v", b)
 	}
 	v.Replicas[0].Visible = 1
-	if a, changed := at(3 * time.Second)["a"]; changed {
+	if a := at(3 * time.Second)["a"]; a.Promised != 3 {
 		t.Errorf("before Settle it is %+v", a)
 	}
 	if a := at(4 * time.Second)["a"]; a.Promised != 1 || a.Over() {
