@@ -136,7 +136,8 @@ func (v View) Admits() bool { return v.free()+v.reserve() > 0 }
 
 // raise is rule 6.
 func (d *division) raise() {
-	for free := d.free(); ; free-- {
+	for {
+		free := d.free()
 		var poorest *Replica
 		for i := range d.Replicas {
 			r := &d.Replicas[i]

@@ -28,15 +28,17 @@
 //  4. When it loses its control session it dials no more and keeps its limit down to what
 //     is open. When it registers anew it takes over its row: its limit is what the row
 //     promises, never more. A newcomer's row begins with nothing, if there is room for it.
-//  5. Of a replica that is gone, at once no more counts than what the server shows of it
-//     and MaxDialing, which may be on their way; after Settle, what the server shows.
+//  5. Of a replica that is gone, in the looks after the one that missed it no more counts
+//     than what the server shows of it and MaxDialing, which may be on their way; after
+//     Settle, what the server shows. A look is not one moment.
 //  6. Free slots go to the poorest replica that needs one, one by one; a replica below its
 //     floor may use the reserve.
 //  7. For what is then still needed, each replica is asked for what it does not need, or
 //     for half of what it has more than the poorest, but for no more than is needed. What
 //     nobody needs stays where it is.
 //  8. While more is given than the budget has, as after it was lowered or the reserve
-//     used, the richest are asked for it.
+//     used, the richest are asked for it. Neither here nor by rule 7 is anybody asked for
+//     its floor, but one that is about to leave, which needs nothing.
 //
 // # Pace
 //

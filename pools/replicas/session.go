@@ -516,6 +516,9 @@ func (s *Session) decide(lookedAt time.Time) {
 		}
 		s.size, s.viewed, s.undecided = len(v.Replicas), time.Now(), false
 		decision := Step(now, v)
+		for _, r := range decision { // of one that is missed only the next look takes something back
+			s.undecided = s.undecided || r.GoneAt.Equal(now)
+		}
 		if changed = len(decision) > 0; !changed {
 			return nil
 		}
