@@ -44,6 +44,10 @@ func TestTheDashboard(t *testing.T) {
 		"works under a prefix":                                    worksUnderAPrefix,
 		"takes what the server says for text, never for markup":   takesTextForText,
 		"shows what happened in the last five minutes, in charts": showsCharts,
+		"shows who has what of a shared budget":                   showsTheSharedBudget,
+		"says loudly when a shared budget is not kept":            saysWhatIsWrongWithTheGroup,
+		"keeps fifty replicas readable":                           keepsFiftyReplicasReadable,
+		"asks for no group where there is none":                   asksForNoGroup,
 	} {
 		t.Run(name, func(t *testing.T) {
 			rig := newDashboardRig(t, browser)

@@ -1,5 +1,5 @@
 // The budget as one bar: each connection that the server may hold is in exactly
-// one of its parts.
+// one of its parts. A process that shares its budget has a part of it at the moment.
 import { $, el, setAttribute, setText } from './dom.js';
 import { age, duration, integer, percent, reasonWords } from './format.js';
 
@@ -10,11 +10,14 @@ const parts = [
   { name: 'closing', label: 'Closing', of: (s) => s.totalClosingConnections },
   // What the server refuses at the moment although the budget has it.
   { name: 'withheld', label: 'Withheld', of: withheld, onlyIfAny: true },
-  { name: 'free', label: 'Free', of: (s) => Math.max(0, s.maxConnections - s.totalOpenConnections - withheld(s)) },
+  { name: 'free', label: 'Free', of: (s) => Math.max(0, budgetOf(s) - s.totalOpenConnections - withheld(s)) },
 ];
 
+// budgetOf is how many connections this process may have.
+export const budgetOf = (s) => s.shared?.limit ?? s.maxConnections;
+
 function withheld(s) {
-  const free = Math.max(0, s.maxConnections - s.totalOpenConnections);
+  const free = Math.max(0, budgetOf(s) - s.totalOpenConnections);
   return Math.min(free, Math.max(0, s.workspaceBudget - s.effectiveWorkspaceBudget));
 }
 
@@ -35,7 +38,8 @@ function build() {
 export function showBudget(stats) {
   if (segments.size === 0) build();
   // Right after the limit was lowered more may be open than it allows.
-  const whole = Math.max(stats.maxConnections, stats.totalOpenConnections, 1);
+  const budget = budgetOf(stats);
+  const whole = Math.max(budget, stats.totalOpenConnections, 1);
   const spoken = [];
   for (const part of parts) {
     const { segment, count, number, entry } = segments.get(part.name);
@@ -49,9 +53,10 @@ export function showBudget(stats) {
     entry.hidden = Boolean(part.onlyIfAny) && n === 0;
     if (!entry.hidden) spoken.push(`${integer(n)} ${part.label.toLowerCase()}`);
   }
-  setAttribute($('budget-bar'), 'aria-label', `Of ${integer(stats.maxConnections)} connections: ${spoken.join(', ')}`);
+  setAttribute($('budget-bar'), 'aria-label', `Of ${integer(budget)} connections: ${spoken.join(', ')}`);
   setText($('budget-open'), integer(stats.totalOpenConnections));
-  setText($('budget-of'), `of ${integer(stats.maxConnections)} connections open`);
+  setText($('budget-title'), stats.shared ? 'This process’s part of the budget' : 'Connection budget');
+  setText($('budget-of'), `of ${integer(budget)} connections open`);
   setText($('budget-share'), `at most ${integer(stats.maxConnectionsPerDB)} per workspace`);
   showWaiters(stats);
   showFacts(stats);

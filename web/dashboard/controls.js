@@ -86,9 +86,11 @@ function askLimits() {
   const each = el('input', { id: 'limit-each', type: 'number', inputmode: 'numeric', min: 1, max: 50, step: 1, required: true, value: now.maxConnectionsPerDB });
   ask({
     title: 'Change the limits',
-    text: 'At once and without a restart. If they get lower, idle connections are closed and leases finish first. The setting lasts until the program ends: change its environment too.',
+    text: now.shared
+      ? `The connections are those of the group ${now.shared.group}, for all its replicas, and the change lasts. The role’s CONNECTION LIMIT goes with it: raise that before, lower it after (tenantpool fence). The limit per workspace is this process’s, until it ends.`
+      : 'At once and without a restart. If they get lower, idle connections are closed and leases finish first. The setting lasts until the program ends: change its environment too.',
     fields: [
-      el('label', { for: 'limit-all' }, 'Connections, in all'), most,
+      el('label', { for: 'limit-all' }, now.shared ? 'Connections of all replicas together' : 'Connections, in all'), most,
       el('label', { for: 'limit-each' }, 'Connections per workspace'), each],
     yes: 'Change',
     act: () => post('admin.setLimits', { maxConnections: most.valueAsNumber, maxConnectionsPerDB: each.valueAsNumber }),

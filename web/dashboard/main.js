@@ -1,13 +1,14 @@
 // The dashboard: from the token form to the live page and back.
 import { get, Refusal, unready } from './api.js';
 import { banner, clearBanners, statsBanners } from './banners.js';
-import { showBudget } from './budget.js';
+import { budgetOf, showBudget } from './budget.js';
 import { addPoint, buildCharts, clearCharts } from './charts.js';
 import { buildControls, removeControls } from './controls.js';
 import { $, setText } from './dom.js';
 import { addEvent, feedState, listenToFeed, resetFeed } from './feed.js';
 import { clock, duration } from './format.js';
 import { between } from './rates.js';
+import { hideShared, showShared } from './shared.js';
 import { follow } from './sse.js';
 import { claimsOf, cleanToken, forgetToken, keepToken, keptToken } from './token.js';
 import { buildWorkspaces, listenToTable, showWorkspaces, wantedPage } from './workspaces.js';
@@ -16,7 +17,8 @@ const pollMs = 1000, pollHiddenMs = 10_000, pollFailingMs = 15_000, pollSlowMs =
 const typingMs = 100; // between two searches
 
 // {stop: AbortController, claims, stats, failures, timer}; unready is what /readyz said
-// last, live whether the last answer had figures.
+// last, live whether the last answer had figures. group is the shared budget as it was read
+// last, and groupProblem why it cannot be read now.
 let session = null;
 
 function signIn(token) {
@@ -26,7 +28,7 @@ function signIn(token) {
     return;
   }
   keepToken(token);
-  session = { stop: new AbortController(), claims, stats: null, failures: 0, timer: 0, polling: false, again: false, asking: false, unready: [], live: false };
+  session = { stop: new AbortController(), claims, stats: null, failures: 0, timer: 0, polling: false, again: false, asking: false, unready: [], live: false, asksGroup: false, group: null, groupProblem: '' };
   $('sign-in').hidden = true;
   $('page').hidden = false;
   $('token').value = '';
@@ -35,7 +37,7 @@ function signIn(token) {
   const operator = claims.role === 'operator';
   const current = session;
   buildWorkspaces(operator ? buildControls({
-    limits: () => ({ maxConnections: current.stats?.maxConnections, maxConnectionsPerDB: current.stats?.maxConnectionsPerDB }),
+    limits: () => ({ maxConnections: current.stats?.maxConnections, maxConnectionsPerDB: current.stats?.maxConnectionsPerDB, shared: current.stats?.shared }),
     onRefusal: (error) => refuse(current, error),
   }) : null);
   clearCharts();
@@ -51,6 +53,7 @@ function signOut(message = '') {
   session = null;
   forgetToken();
   removeControls();
+  hideShared();
   clearBanners();
   document.title = 'tenantpool';
   $('page').hidden = true;
@@ -120,7 +123,7 @@ function show(current, stats, query) {
   banner('unanswered', null);
   showWho();
   const missing = stats.missing?.join('; ');
-  if (!stats.workspaceBudget) {
+  if (missing && !stats.workspaceBudget) {
     // There are no figures at all: the last ones stay, and say so.
     banner('missing', `${missing}.${lastFigures(current)}`, { title: 'The supervisor gives no figures:', level: 'error' });
     current.live = false;
@@ -134,7 +137,8 @@ function show(current, stats, query) {
   current.stats = stats;
   current.live = true;
   showState(current);
-  document.title = `${stats.totalInUseConnections}/${stats.maxConnections} in use${stats.totalWaiting ? `, ${stats.totalWaiting} waiting` : ''} · tenantpool`;
+  askGroup(current);
+  document.title = `${stats.totalInUseConnections}/${budgetOf(stats)} in use${stats.totalWaiting ? `, ${stats.totalWaiting} waiting` : ''} · tenantpool`;
 }
 
 // askReadiness does not hold up the figures: of a server that is frozen the check takes a
@@ -151,8 +155,29 @@ async function askReadiness(current) {
   if (session === current && current.live) showState(current);
 }
 
+// askGroup asks who has what of a shared budget, if it is one and somebody looks.
+async function askGroup(current) {
+  if (!current.stats.shared) {
+    current.group = null;
+    hideShared();
+    return;
+  }
+  if (current.asksGroup || document.hidden) return;
+  current.asksGroup = true;
+  try {
+    current.group = await get('admin.replicas', { signal: current.stop.signal });
+    current.groupProblem = '';
+  } catch (error) {
+    current.groupProblem = error instanceof Refusal ? error.message : 'The admin server does not answer';
+  }
+  current.asksGroup = false;
+  if (session !== current || !current.stats.shared) return;
+  showShared(current.stats.shared, current.group, current.groupProblem);
+  if (current.live) showState(current);
+}
+
 function showState(current) {
-  statsBanners(current.stats, current.unready);
+  statsBanners(current.stats, current.unready, current.group);
   if (current.unready.length || current.stats.serverDown) pulse('late', 'Not ready');
   else pulse('live', 'Live');
 }
