@@ -153,6 +153,8 @@ func fiftyReplicas() model.SharedBudget {
 			State: model.ReplicaPresent, Age: time.Duration(50-i) * time.Hour, Share: 7, Granted: 7, Wants: 5, Open: 6, InUse: i % 6,
 		}
 		switch i {
+		case 5: // at its workspaces' own caps
+			r.Waiting = 3
 		case 11:
 			r.Share, r.Granted, r.Wants, r.Open, r.InUse = 60, 60, 60, 58, 57
 		case 23, 41:
