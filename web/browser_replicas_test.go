@@ -82,6 +82,10 @@ func showsTheSharedBudget(t *testing.T, rig *dashboardRig) {
 		t.Errorf("%d replicas", n)
 	}
 
+	soon(t, "the page listens", func() bool { return rig.pool.watching() == 1 })
+	rig.pool.tell(model.Event{At: time.Now(), Kind: model.EventLimitsSet, MaxConnections: 35, MaxConnectionsPerDB: 3})
+	page.AwaitText("#feed-list", "This process may hold 35 connections")
+
 	page.Click("#limits")
 	page.AwaitText("dialog", "those of the group shop, for all its replicas")
 	page.AwaitText("dialog", "Connections of all replicas together")

@@ -120,6 +120,7 @@ function tell(event) {
     case 'renewed': return { label: 'renewed', tone: 'act', text: [event.system || event.workspaceId ? who : 'all workspaces'] };
     case 'resumed': return { label: 'resumed', tone: 'act', text: [who] };
     case 'limits_set': return { label: 'limits', tone: 'act', text: [`${event.maxConnections ?? '?'} connections, ${event.maxConnectionsPerDB ?? '?'} per workspace`] };
+    case 'share_set': return { label: 'share', tone: 'calm', text: [`This process may hold ${plural(event.maxConnections ?? 0, 'connection')}`] };
     case 'draining': return { label: 'draining', tone: 'bad', text: ['No connection is lent any more'] };
     case 'lost': return { label: 'lost', tone: 'bad', text: [`${plural(event.lost, 'event')} came too fast to be told`] };
     default: return { label: String(event.kind), tone: 'calm', text: [who, reason] };

@@ -207,7 +207,8 @@ function listen(current) {
   feedState('connecting…');
   follow('admin.events', {
     signal: current.stop.signal,
-    onEvent: addEvent,
+    // With a shared budget it is no operator who changes them, but what the replicas need.
+    onEvent: (event) => addEvent(event.kind === 'limits_set' && current.stats?.shared ? { ...event, kind: 'share_set' } : event),
     onState: (state, detail) => {
       if (session !== current) return;
       if (state === 'open') feedState('');
