@@ -50,7 +50,7 @@ func showsTheSharedBudget(t *testing.T, rig *dashboardRig) {
 	page.AwaitText(first, "2 app-2:2077 this process 20 20 0 14 1 min 30 s starves, wants 31")
 	page.AwaitText(`[data-replica="a1"]`, "1 app-1:311 60 50 5 0 5 h gives back 3")
 	page.AwaitText(`[data-replica="c3"]`, "3 app-3:8 10 0 10 0 1 h gone")
-	page.AwaitText("#shared-summary", "app-2:2077 starves: 14 requests wait, it has 20 and could use 31. app-1:311 has the most: 60, 50 in use and 5 idle. "+
+	page.AwaitText("#shared-summary", "app-2:2077 starves: 14 requests wait, it has 20 (20 in use, 0 idle) and could use 31. app-1:311 has the most: 60 (50 in use, 5 idle). "+
 		"app-3:8 is gone: 10 come free as the server ends the sessions. 2 connections of the role belong to no replica.")
 	// Its own bar is of what it may have, not of what all may.
 	page.AwaitText("#budget-title", "This process’s part of the budget")
@@ -81,6 +81,17 @@ func showsTheSharedBudget(t *testing.T, rig *dashboardRig) {
 	if n := page.Count("[data-replica]"); n != 3 {
 		t.Errorf("%d replicas", n)
 	}
+
+	// Who has the most does not starve, nor who has as much as the others.
+	rig.regroup(func(g *model.SharedBudget) { g.Replicas[0].Wants, g.Replicas[0].Waiting = 70, 8 })
+	page.AwaitText("#shared-summary", "app-1:311 wants more: 8 requests wait, it has 57 (50 in use, 5 idle) and could use 70. No other replica has more than it.")
+	page.AwaitText(first, "app-1:311 57 50 5 8 5 h wants 70")
+	rig.screenshot("shared-wants")
+	rig.regroup(func(g *model.SharedBudget) {
+		g.Replicas[0].Share, g.Replicas[0].Open, g.Replicas[0].InUse = 46, 46, 46
+		g.Replicas[1].Share, g.Replicas[1].Open, g.Replicas[1].InUse, g.Replicas[1].Wants, g.Replicas[1].Waiting = 45, 45, 45, 60, 9
+	})
+	page.AwaitText("#shared-summary", "2 replicas want more, and none has much more than another: the budget is too small for them, or connections are held for too long.")
 
 	soon(t, "the page listens", func() bool { return rig.pool.watching() == 1 })
 	rig.pool.tell(model.Event{At: time.Now(), Kind: model.EventLimitsSet, MaxConnections: 35, MaxConnectionsPerDB: 3})
@@ -199,7 +210,7 @@ func keepsFiftyReplicasReadable(t *testing.T, rig *dashboardRig) {
 			rig.screenshot(fmt.Sprintf("fifty-%d-%v", look.Width, dark))
 		}
 	}
-	page.AwaitText("#shared-summary", "2 replicas starve. shop-frontend-7d9c5b6f4-x41kq:141 lacks most: 41 requests wait, it has 4 and could use 50. shop-frontend-7d9c5b6f4-x11kq:111 has the most: 60, 57 in use and 1 idle.")
+	page.AwaitText("#shared-summary", "2 replicas starve. shop-frontend-7d9c5b6f4-x41kq:141 lacks most: 41 requests wait, it has 4 (4 in use, 0 idle) and could use 50. shop-frontend-7d9c5b6f4-x11kq:111 has the most: 60 (57 in use, 1 idle).")
 	if firsts := browsertest.Value[string](page, "[...document.querySelectorAll('#shared-rows tr')].slice(0, 3).map((row) => row.dataset.replica).join(' ')"); firsts != "r23 r41 r00" {
 		t.Errorf("the first are %s", firsts)
 	}

@@ -29,9 +29,11 @@ const numbers = new Map(); // of the legend, by part
 const rest = new Map(); // the stretches behind those of the replicas, by part
 const views = new Map(); // of the replicas, by id
 
-// starves: requests wait, and more connections would serve them. Who waits at his own cap
-// is not meant.
-const starves = (r) => r.waiting > 0 && r.share < r.wants;
+// rank is 2 of a replica that starves: requests wait that more connections would serve, and
+// another has two more than it, which the division should have moved. It is 1 if nobody has.
+// Who waits at a workspace's own cap is not meant.
+const rank = (r, group) => (r.waiting === 0 || r.share >= r.wants ? 0
+  : group.replicas.some((other) => other.share >= r.share + 2) ? 2 : 1);
 
 function build() {
   for (const part of [...ofReplica, ...ofGroup]) {
@@ -100,7 +102,8 @@ function drawBar(group) {
     for (const part of ofReplica) setWidth(view.parts.get(part.name), part.of(r) / size);
     setText(view.place, i + 1);
     setText(view.no, i + 1);
-    view.stretch.classList.toggle('starving', starves(r));
+    view.stretch.classList.toggle('starving', rank(r, group) === 2);
+    view.stretch.classList.toggle('wanting', rank(r, group) === 1);
     view.stretch.classList.toggle('gone', r.state === 'gone');
     view.stretch.title = `${r.label}: ${describe(r)}`;
   });
@@ -114,7 +117,7 @@ function setWidth(element, share) {
   if (element.style.width !== width) element.style.width = width;
 }
 
-const describe = (r) => `share ${integer(r.share)}, ${integer(r.inUse)} in use, ${integer(r.idle)} idle, ${integer(r.waiting)} waiting`;
+const describe = (r) => `${holdingOf(r)}, ${integer(r.waiting)} waiting`;
 
 function makeView(r) {
   const view = { parts: new Map(), cells: {}, place: el('b'), no: el('span', { class: 'replica-no' }) };
@@ -139,11 +142,12 @@ function remove(view) {
   view.tr.remove();
 }
 
-// drawTable has those that starve first; the others stand as in the bar.
+// drawTable has those first that starve, then those that want more; the others stand as in
+// the bar.
 function drawTable(group) {
   const body = $('shared-rows');
   let place = body.firstElementChild;
-  for (const r of [...group.replicas.filter(starves), ...group.replicas.filter((r) => !starves(r))]) {
+  for (const r of [...group.replicas].sort((a, b) => rank(b, group) - rank(a, group))) {
     const { tr, cells } = views.get(r.id);
     for (const key of ['share', 'inUse', 'idle', 'waiting']) {
       setText(cells[key], integer(r[key]));
@@ -151,7 +155,7 @@ function drawTable(group) {
     }
     cells.waiting.classList.toggle('alarm', r.waiting > 0);
     setText(cells.age, age(r.ageMs));
-    const [text, look] = stateOf(r);
+    const [text, look] = stateOf(r, rank(r, group));
     if (cells.state.textContent !== text) cells.state.replaceChildren(look ? el('span', { class: `badge ${look}` }, text) : text);
     if (tr === place) place = place.nextElementSibling;
     else body.insertBefore(tr, place);
@@ -159,9 +163,9 @@ function drawTable(group) {
 }
 
 // stateOf is a text, and the look of its badge if it has one.
-function stateOf(r) {
+function stateOf(r, lack) {
   if (r.state === 'gone') return ['gone', 'warn'];
-  if (starves(r)) return [`starves, wants ${integer(r.wants)}`, 'bad'];
+  if (lack > 0) return lack === 2 ? [`starves, wants ${integer(r.wants)}`, 'bad'] : [`wants ${integer(r.wants)}`, 'warn'];
   if (r.state === 'leaving') return ['leaving', 'warn'];
   if (r.granted < r.share) return [`gives back ${integer(r.share - r.granted)}`, ''];
   return [r.state, ''];
@@ -169,17 +173,20 @@ function stateOf(r) {
 
 // drawSummary answers what is asked at night: who has too little, and who has it.
 function drawSummary(group) {
-  const starving = group.replicas.filter(starves).sort((a, b) => (b.wants - b.share) - (a.wants - a.share));
-  const alive = group.replicas.filter((r) => r.state !== 'gone');
-  const most = [...alive].sort((a, b) => b.share - a.share)[0];
+  const byLack = [...group.replicas].sort((a, b) => (b.wants - b.share) - (a.wants - a.share));
+  const starving = byLack.filter((r) => rank(r, group) === 2);
+  const wanting = byLack.filter((r) => rank(r, group) === 1);
   const said = [];
   if (group.free < 0) said.push(`${plural(-group.free, 'connection')} more than the budget ${group.free === -1 ? 'is' : 'are'} promised: it was lowered, and they come back as they are released.`);
-  if (starving.length > 1) said.push(`${starving.length === alive.length ? `All ${integer(alive.length)}` : integer(starving.length)} replicas starve.`);
   if (starving.length > 0) {
-    const [r] = starving;
-    said.push(`${r.label} ${starving.length > 1 ? 'lacks most' : 'starves'}: ${plural(r.waiting, 'request')} ${r.waiting === 1 ? 'waits' : 'wait'}, it has ${integer(r.share)} and could use ${integer(r.wants)}.`);
+    const most = group.replicas.reduce((a, b) => (b.share > a.share ? b : a));
+    if (starving.length > 1) said.push(`${integer(starving.length)} replicas starve.`);
+    said.push(`${starving[0].label} ${starving.length > 1 ? 'lacks most' : 'starves'}: ${lackOf(starving[0])} ${most.label} has the most: ${holdingOf(most)}.`);
+  } else if (wanting.length === 1) {
+    said.push(`${wanting[0].label} wants more: ${lackOf(wanting[0])} No other replica has more than it.`);
+  } else if (wanting.length > 1) {
+    said.push(`${integer(wanting.length)} replicas want more, and none has much more than another: the budget is too small for them, or connections are held for too long.`);
   }
-  if (starving.length > 0 && most && most !== starving[0]) said.push(`${most.label} has the most: ${integer(most.share)}, ${integer(most.inUse)} in use and ${integer(most.idle)} idle.`);
   const left = group.replicas.filter((r) => r.state === 'gone' && r.share > 0);
   if (left.length > 0) said.push(`${left.length === 1 ? left[0].label : plural(left.length, 'replica')} ${left.length === 1 ? 'is' : 'are'} gone: ${integer(left.reduce((sum, r) => sum + r.share, 0))} come free as the server ends the sessions.`);
   if (group.strangers > 0) said.push(`${plural(group.strangers, 'connection')} of the role ${group.strangers === 1 ? 'belongs' : 'belong'} to no replica.`);
@@ -187,3 +194,6 @@ function drawSummary(group) {
   setText($('shared-summary'), said.join(' '));
   $('shared-summary').classList.toggle('alarm', starving.length > 0);
 }
+
+const holdingOf = (r) => `${integer(r.share)} (${integer(r.inUse)} in use, ${integer(r.idle)} idle)`;
+const lackOf = (r) => `${plural(r.waiting, 'request')} ${r.waiting === 1 ? 'waits' : 'wait'}, it has ${holdingOf(r)} and could use ${integer(r.wants)}.`;
