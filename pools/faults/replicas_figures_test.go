@@ -271,6 +271,11 @@ func whatFiftyCost(t *testing.T) {
 		server.Host, server.Port, server.User, server.Password, server.Database))
 	must(t, err)
 	config.RuntimeParams["application_name"] = "one of fifty"
+	first, err := pgx.ConnectConfig(t.Context(), config.Copy())
+	must(t, err)
+	_, err = first.Exec(t.Context(), replicas.Schema)
+	must(t, err)
+	must(t, first.Close(t.Context()))
 	var all []*replicas.Session
 	var lock sync.Mutex
 	var joining sync.WaitGroup
@@ -280,13 +285,7 @@ func whatFiftyCost(t *testing.T) {
 				Group: "fifty", Budget: s.config.Config.MaxConnections, Floor: floor,
 				ID: fmt.Sprint("fifty-", i), Label: strconv.Itoa(i), ApplicationName: fmt.Sprint("connections of ", i),
 				MaxDialing: 4, MaxDial: 3 * time.Second, Log: slog.New(slog.DiscardHandler),
-				Connect: func(ctx context.Context) (*pgx.Conn, error) {
-					conn, err := pgx.ConnectConfig(ctx, config.Copy())
-					if err == nil {
-						_, err = conn.Exec(ctx, replicas.Schema)
-					}
-					return conn, err
-				},
+				Connect: func(ctx context.Context) (*pgx.Conn, error) { return pgx.ConnectConfig(ctx, config.Copy()) },
 			}, &flicker{})
 			lock.Lock()
 			defer lock.Unlock()

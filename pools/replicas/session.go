@@ -311,7 +311,7 @@ func (s *Session) run() {
 			s.look(leave != nil)
 			pause := s.pace()
 			if time.Now().Before(s.hurry) || leave != nil {
-				pause /= hurried
+				pause = s.fast()
 			}
 			next.Reset(pause)
 		}
@@ -418,21 +418,18 @@ func (s *Session) read() (row Row, err error) {
 	return row, err
 }
 
-// For hurryFor after a change a replica looks more often, hurried times.
-const (
-	hurryFor = time.Second
-	hurried  = 5
-)
+// hurryFor is how long after a change a replica looks more often.
+const hurryFor = time.Second
 
 // What a group costs the server must not grow with the number of its replicas. So each of
 // many looks, says and decides less often than each of a few, by this:
 const (
 	// perReplica times the number of replicas is how often each looks at its row.
-	perReplica = 20 * time.Millisecond
+	perReplica = 30 * time.Millisecond
 	// sayEach times that is how often it says what it is doing, when that is no news.
 	sayEach = 4
 	// apart times the number of replicas is how far apart the looks at the whole group are.
-	apart = 10 * time.Millisecond
+	apart = 15 * time.Millisecond
 	// lookEvery is how often somebody looks at the whole group although nobody has asked
 	// for it: for a replica that is gone, a stranger, a need that grew.
 	lookEvery = time.Second
@@ -440,9 +437,13 @@ const (
 	viewEvery = 30 * time.Second
 )
 
-// pace is how often the replica looks at its row.
+// pace is how often the replica looks at its row, and fast how often it does so in a hurry.
 func (s *Session) pace() time.Duration {
 	return max(s.options.Every, time.Duration(s.size)*perReplica)
+}
+
+func (s *Session) fast() time.Duration {
+	return max(s.options.Every/5, time.Duration(s.size)*perReplica/2)
 }
 
 // look does what is to be done every now and then.
@@ -466,7 +467,7 @@ func (s *Session) look(draining bool) {
 		pace, news := s.pace(), s.news(now)
 		switch {
 		case row.Granted < row.Promised: // what it is asked for depends on what it says
-			pace /= hurried
+			pace = s.fast()
 		case !news:
 			pace *= sayEach
 		}
