@@ -159,6 +159,7 @@ func FuzzRequests(f *testing.F) {
 		{"GET", "/metrics", "Bearer {metrics}", "Accept: application/openmetrics-text\r\nAccept-Encoding: gzip\r\n", ""},
 		{"GET", "/api/admin.events", "Bearer {viewer}", "Last-Event-ID: 99999999999999999999\r\nX-Forwarded-For: a, 10.0.0.1\r\n", ""},
 		{"GET", "/api/admin.connectionStats?token={viewer}", "bearer  {viewer} ", "Authorization: Bearer {viewer}\r\n", ""},
+		{"GET", "/api/admin.replicas?group={viewer}", "Bearer {viewer}", "Range: bytes=0-1\r\n", ""},
 		{"GET", "/api/{operator}", "Basic {operator}", "X-Request-Id: {operator}\r\n", ""},
 		{"OPTIONS", "*", "", "Origin: https://evil.example\r\nAccess-Control-Request-Method: POST\r\n", ""},
 		{"CONNECT", "db:5432", "", "", ""},
