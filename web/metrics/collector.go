@@ -67,7 +67,7 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	if err != nil {
 		return
 	}
-	to.gauge("max_connections", "How many connections all databases together may hold.", float64(st.MaxConnections))
+	to.gauge("max_connections", "How many connections all databases together may hold; of a shared budget, in all of its processes.", float64(st.MaxConnections))
 	to.gauge("max_connections_per_workspace", "How many connections one workspace may hold.", float64(st.MaxConnectionsPerDB))
 	to.gauge("active_workspaces", "Workspaces that have a connection or a waiter, or are paused.", float64(len(st.Workspaces.Active)))
 	to.gauge("supervisor_saturation_ratio", "Which part of its time the supervisor was busy since it was last asked.", st.Saturation)
