@@ -14,10 +14,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tenantpool/tenantpool/cmd/internal/stage"
-	"github.com/tenantpool/tenantpool/model"
 	"github.com/tenantpool/tenantpool/pools"
 	"github.com/tenantpool/tenantpool/pools/replicas"
-	"github.com/tenantpool/tenantpool/pools/secret"
 )
 
 // fenceOptions are the flags of fence.
@@ -27,9 +25,6 @@ type fenceOptions struct {
 	timeout   time.Duration
 	dryRun    bool
 }
-
-// adminPasswordVariable holds the password of the role of --as.
-const adminPasswordVariable = "TENANTPOOL_ADMIN_PASSWORD"
 
 func newFence() *cobra.Command {
 	o := fenceOptions{timeout: time.Minute}
@@ -47,7 +42,7 @@ budget that is too small for the replicas that there are is refused. After a tim
 an interrupt the same command goes on.
 
 It reads the same DB_... variables as serve (docs/configuration.md). Few applications
-may alter their own role: --as ROLE does that step as another one, whose password is in
+may alter their own role: --as ROLE does it as another one, whose password is in
 ` + adminPasswordVariable + `, or in the file that ` + adminPasswordVariable + `_FILE names.
 Without the right it prints the statement that is left to run, on standard output.
 
@@ -59,7 +54,7 @@ do, 2 for a wrong command line, 130 when it was interrupted.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			switch {
 			case cmd.Flags().Changed("as") && o.as == "":
-				return &usageError{cmd.CommandPath(), errors.New("--as is empty: name the role that may alter the other one, or leave it out")}
+				return &usageError{cmd.CommandPath(), errNoRole}
 			case cmp.Or(o.group, os.Getenv(groupOfEnv)) == "":
 				return &usageError{cmd.CommandPath(), errors.New("say which shared budget: set DB_SHARED_BUDGET, or give --group (tenantpool replicas lists them)")}
 			}
@@ -83,41 +78,27 @@ func (o fenceOptions) run(cmd *cobra.Command) error {
 	}
 	con := stage.StartConsole(cmd.ErrOrStderr())
 	defer con.Stop()
-	f := &fencing{fenceOptions: o, out: cmd.OutOrStdout(), con: con, altersAs: cfg.User}
-	asReplica := func(_ context.Context, other *pools.Conn) error {
-		return withSession(cmd, cfg, func(ctx context.Context, conn *pools.Conn) error {
-			f.store = &replicas.Store{Conn: conn.Conn(), Group: cmp.Or(o.group, os.Getenv(groupOfEnv)), Guest: true}
-			f.alters = cmp.Or(other, conn)
-			return explained(f.fence(ctx), cfg)
+	f := &fencing{fenceOptions: o, out: cmd.OutOrStdout(), con: con, altersAs: cmp.Or(o.as, cfg.User)}
+	err = withStore(cmd, cfg, o.as, func(ctx context.Context, conn *pools.Conn, store *replicas.Store) error {
+		f.store, f.alters = store, conn
+		f.store.Group = cmp.Or(o.group, os.Getenv(groupOfEnv))
+		may, err := store.MayOperate(ctx)
+		switch {
+		case err != nil:
+			return err
+		case may || o.as == "":
+			return f.fence(ctx)
+		}
+		// Whoever may alter the role need not have a right on its tables.
+		return withStore(cmd, cfg, "", func(ctx context.Context, _ *pools.Conn, own *replicas.Store) error {
+			own.Group, f.store = store.Group, own
+			return f.fence(ctx)
 		})
-	}
-	if o.as == "" || o.dryRun {
-		err = asReplica(cmd.Context(), nil)
-	} else {
-		err = o.asAdmin(cmd, cfg, f, asReplica)
-	}
+	})
 	if err != nil {
 		return fmt.Errorf("fence: %w", err)
 	}
 	return nil
-}
-
-// asAdmin has f called once the role of --as has logged in.
-func (o fenceOptions) asAdmin(cmd *cobra.Command, cfg model.Config, f *fencing, do func(context.Context, *pools.Conn) error) (err error) {
-	if cfg.Password, err = secret.FromEnv(adminPasswordVariable); err != nil {
-		return err
-	}
-	cfg.User, cfg.PasswordFile = o.as, ""
-	f.altersAs = o.as
-	in := false
-	err = withSession(cmd, cfg, func(ctx context.Context, conn *pools.Conn) error {
-		in = true
-		return do(ctx, conn)
-	})
-	if err != nil && !in {
-		err = fmt.Errorf("--as %s, with the password of %s: nothing was changed: %w", o.as, adminPasswordVariable, err)
-	}
-	return err
 }
 
 // fencing is one run.
@@ -126,7 +107,8 @@ type fencing struct {
 	out   io.Writer
 	con   *stage.Console
 	store *replicas.Store
-	// alters is the session that alters the replicas' role, altersAs its own role.
+	// alters is the session that alters the replicas' role, altersAs its own role. The
+	// store has it, too, if it may.
 	alters   *pools.Conn
 	altersAs string
 }

@@ -18,11 +18,12 @@ import (
 	"github.com/tenantpool/tenantpool/model"
 	"github.com/tenantpool/tenantpool/pools"
 	"github.com/tenantpool/tenantpool/pools/replicas"
+	"github.com/tenantpool/tenantpool/pools/secret"
 )
 
 // replicasOptions are the flags of replicas and what is below.
 type replicasOptions struct {
-	group       string
+	group, as   string
 	json, watch bool
 }
 
@@ -39,16 +40,22 @@ waits is as the replica said last, a second or so ago.
 It reads the same DB_... variables as serve (docs/configuration.md), and shows the group
 of DB_SHARED_BUDGET or --group, or all groups if neither names one. It opens one or two
 connections to the system database, which the role's CONNECTION LIMIT counts, and which
-are not among the strangers that it shows.`,
+are not among the strangers that it shows. When the role has no connection left, --as ROLE
+looks as another one, whose password is in ` + adminPasswordVariable + `, or in the file
+that ` + adminPasswordVariable + `_FILE names.`,
 		Args: knownCommand,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if o.json && o.watch {
+			switch {
+			case cmd.Flags().Changed("as") && o.as == "":
+				return &usageError{cmd.CommandPath(), errNoRole}
+			case o.json && o.watch:
 				return &usageError{cmd.CommandPath(), errors.New("--watch draws for people: leave out --json")}
 			}
 			return o.show(cmd)
 		},
 	}
 	cmd.Flags().StringVar(&o.group, "group", "", "the `NAME` of the shared budget; without it DB_SHARED_BUDGET")
+	cmd.Flags().StringVar(&o.as, "as", "", "the `ROLE` to look as, in place of the replicas'")
 	cmd.Flags().BoolVar(&o.json, "json", false, "write a JSON line for each group")
 	cmd.Flags().BoolVar(&o.watch, "watch", false, "show it again each second, until you interrupt")
 	cmd.AddCommand(newReplicasSchema())
@@ -91,8 +98,7 @@ func (o replicasOptions) show(cmd *cobra.Command) error {
 	if err != nil {
 		return fmt.Errorf("replicas: %w", err)
 	}
-	err = withSession(cmd, cfg, func(ctx context.Context, conn *pools.Conn) error {
-		store := &replicas.Store{Conn: conn.Conn(), Guest: true}
+	err = withStore(cmd, cfg, o.as, func(ctx context.Context, _ *pools.Conn, store *replicas.Store) error {
 		groups := []string{cmp.Or(o.group, os.Getenv(groupOfEnv))}
 		if groups[0] == "" {
 			var err error
@@ -113,7 +119,7 @@ func (o replicasOptions) show(cmd *cobra.Command) error {
 		return err
 	})
 	if err != nil {
-		return fmt.Errorf("replicas: %w", explained(err, cfg))
+		return fmt.Errorf("replicas: %w", err)
 	}
 	return nil
 }
@@ -153,15 +159,33 @@ func (o replicasOptions) showGroups(ctx context.Context, store *replicas.Store, 
 	return err
 }
 
-// withSession lends f a connection to the system database. The command's connections have
-// a name of their own.
-func withSession(cmd *cobra.Command, cfg model.Config, f func(context.Context, *pools.Conn) error) (err error) {
+// adminPasswordVariable holds the password of the role of --as.
+const adminPasswordVariable = "TENANTPOOL_ADMIN_PASSWORD"
+
+var errNoRole = errors.New("--as is empty: name a role, or leave it out")
+
+// withStore lends f a connection to the system database, as the replicas' role or as another
+// one. The command's connections have a name of their own.
+func withStore(cmd *cobra.Command, cfg model.Config, as string, f func(context.Context, *pools.Conn, *replicas.Store) error) (err error) {
 	ctx := cmd.Context()
+	in := false
 	defer func() {
-		if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		switch err = explained(err, cmp.Or(as, cfg.User), cfg.SystemDatabase); {
+		case err != nil && ctx.Err() != nil && errors.Is(err, context.Canceled):
 			err = fmt.Errorf("%w: %w", errInterrupted, err)
+		case err != nil && !in && as != "":
+			err = fmt.Errorf("--as %s, with the password of %s: %w", as, adminPasswordVariable, err)
+		case err != nil && !in:
+			err = fmt.Errorf("log in as the role %s (--as takes another one): %w", cfg.User, err)
 		}
 	}()
+	of := ""
+	if as != "" {
+		of, cfg.User, cfg.PasswordFile = cfg.User, as, ""
+		if cfg.Password, err = secret.FromEnv(adminPasswordVariable); err != nil {
+			return err
+		}
+	}
 	warnings := slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: slog.LevelWarn}))
 	host, _ := os.Hostname()
 	m, err := pools.Open(ctx, cfg, pools.WithLogger(warnings), pools.WithInstance(fmt.Sprintf("%s %s:%d", cmd.Name(), host, os.Getpid())))
@@ -180,18 +204,17 @@ func withSession(cmd *cobra.Command, cfg model.Config, f func(context.Context, *
 		return err
 	}
 	defer conn.Release()
-	return f(ctx, conn)
+	in = true
+	return f(ctx, conn, &replicas.Store{Conn: conn.Conn(), Guest: true, RoleName: of})
 }
 
 // explained says what to do about the errors that a first try meets.
-func explained(err error, cfg model.Config) error {
+func explained(err error, role, database string) error {
 	switch sqlState(err) {
 	case pgerrcode.UndefinedTable:
-		return fmt.Errorf("the system database %q has no tables of shared budgets: check DB_NAME; the first process that is started with DB_SHARED_BUDGET makes them, or the SQL of tenantpool replicas schema", cfg.SystemDatabase)
+		return fmt.Errorf("the system database %q has no tables of shared budgets: check DB_NAME; the first process that is started with DB_SHARED_BUDGET makes them, or the SQL of tenantpool replicas schema", database)
 	case pgerrcode.InsufficientPrivilege:
-		return fmt.Errorf("%w: the role %q may not: tenantpool replicas schema prints what grants it", err, cfg.User)
-	case pgerrcode.TooManyConnections:
-		return fmt.Errorf("%w: the command needs one connection as the role %q, and all are taken", err, cfg.User)
+		return fmt.Errorf("the role %q may not (%s): tenantpool replicas schema --role prints what grants it", role, err.Error())
 	}
 	return err
 }

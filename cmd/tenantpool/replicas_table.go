@@ -133,7 +133,7 @@ func (s sharedView) ofRole(budget int) (found []string) {
 		found = append(found, "the server has no connection more than the budget, and logins under way need some: raise max_connections by a few")
 	}
 	if len(s.role.Others) > 0 {
-		found = append(found, fmt.Sprintf("other roles have replicas in the group (%s), and each sees only its own sessions: let all log in as one", strings.Join(s.role.Others, ", ")))
+		found = append(found, fmt.Sprintf("other roles have replicas in the group, too (%s), and no CONNECTION LIMIT holds for several roles together", strings.Join(s.role.Others, ", ")))
 	}
 	return found
 }

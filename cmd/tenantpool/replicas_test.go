@@ -209,7 +209,7 @@ func TestFenceSetsTheRolesLimitAndTheBudgetInTheRightOrder(t *testing.T) {
 	is(-1, 40) // it rises after the role's limit
 	name, password := superuser(g.pg)
 	t.Setenv(adminPasswordVariable, "wrong")
-	if _, _, stderr := g.run("fence", "--budget", "50", "--as", name); !strings.Contains(stderr, "nothing was changed") || strings.Contains(stderr, "wrong") {
+	if _, _, stderr := g.run("fence", "--budget", "50", "--as", name); !strings.Contains(stderr, "--as postgres, with the password of TENANTPOOL_ADMIN_PASSWORD: ") || strings.Contains(stderr, "wrong") {
 		t.Error(stderr)
 	}
 	is(-1, 40)
@@ -241,12 +241,28 @@ func TestFenceSetsTheRolesLimitAndTheBudgetInTheRightOrder(t *testing.T) {
 	}
 	g.do(0, "fence"+as, "from 57 to 20")
 	is(20, 20)
+
+	// When the role has no connection left another one gets in.
+	t.Setenv("DB_ACQUIRE_TIMEOUT", "100ms")
+	g.must("ALTER ROLE app CONNECTION LIMIT 1")
+	g.do(1, "replicas", "log in as the role app (--as takes another one)")
+	t.Setenv("DB_ACQUIRE_TIMEOUT", "")
+	g.do(0, "replicas"+as, "2 control sessions", "0 strangers", "the role app may have 1 connections and the budget is 20")
+	g.do(0, "fence"+as, "from 1 to 20")
+	// One that may alter the role need have no right on its tables.
+	t.Setenv(adminPasswordVariable, "boss")
+	g.must("CREATE ROLE boss LOGIN CREATEROLE PASSWORD 'boss'")
+	g.must("GRANT app TO boss WITH ADMIN OPTION")
+	g.must("ALTER ROLE boss NOINHERIT")
+	g.do(1, "replicas --as boss", `the role "boss" may not (ERROR: permission denied for table tenantpool_groups`)
+	g.do(0, "fence --budget 30 --as boss", "from 20 to 30")
+	is(30, 30)
 }
 
 func TestAWrongCommandLineOfReplicasAndFenceAsksNobody(t *testing.T) {
 	t.Setenv("DB_HOST", "nowhere.invalid")
 	t.Setenv("DB_SHARED_BUDGET", "")
-	for _, line := range []string{"replicas x", "replicas --json --watch", "replicas schema x", "replicas schema --role=", "fence x --group a", "fence", "fence --group a --budget 0", "fence --group a --as=", "fence --group a --timeout -1s"} {
+	for _, line := range []string{"replicas x", "replicas --json --watch", "replicas schema x", "replicas schema --role=", "fence x --group a", "fence", "fence --group a --budget 0", "fence --group a --as=", "replicas --as=", "fence --group a --timeout -1s"} {
 		var out, errs bytes.Buffer
 		if status := run(t.Context(), strings.Fields(line), &out, &errs); status != exitMisused || !strings.Contains(errs.String(), "--help") {
 			t.Errorf("%s: %d %s", line, status, errs.String())

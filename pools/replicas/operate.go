@@ -39,10 +39,17 @@ SELECT rolname, rolconnlimit, rolsuper,
 		- coalesce(current_setting('reserved_connections', true)::int, 0),
 	ARRAY(SELECT DISTINCT a.usename::text
 		FROM tenantpool_replicas r JOIN pg_catalog.pg_stat_activity a ON a.pid = r.pid
-		WHERE r."group" = $1 AND a.usename <> session_user AND a.application_name = r.control
+		WHERE r."group" = $1 AND a.usename <> coalesce(nullif($2, ''), session_user) AND a.application_name = r.control
 		ORDER BY 1)
-FROM pg_catalog.pg_roles WHERE rolname = session_user`, s.Group).Scan(&r.Name, &r.Limit, &r.Superuser, &r.Usable, &r.Others)
+FROM pg_catalog.pg_roles WHERE rolname = coalesce(nullif($2, ''), session_user)`, s.Group, s.RoleName).Scan(&r.Name, &r.Limit, &r.Superuser, &r.Usable, &r.Others)
 	return r, err
+}
+
+// MayOperate tells whether the session may read the tables and change the budget.
+func (s *Store) MayOperate(ctx context.Context) (may bool, err error) {
+	err = s.Conn.QueryRow(ctx, `SELECT has_table_privilege('tenantpool_groups', 'SELECT') AND has_table_privilege('tenantpool_groups', 'UPDATE')
+	AND has_table_privilege('tenantpool_replicas', 'SELECT')`).Scan(&may)
+	return may, err
 }
 
 // Stranger is some connections of the role that no replica owns.
@@ -56,10 +63,10 @@ func (s *Store) Strangers(ctx context.Context) ([]Stranger, error) {
 	rows, err := s.Conn.Query(ctx, `
 SELECT a.application_name, count(*)
 FROM pg_catalog.pg_stat_activity a
-WHERE a.usename = session_user AND a.backend_type = 'client backend' AND NOT ($2 AND a.application_name = current_setting('application_name'))
+WHERE a.usename = coalesce(nullif($3, ''), session_user) AND coalesce(a.backend_type, 'client backend') = 'client backend' AND NOT ($2 AND a.application_name = current_setting('application_name'))
 	AND NOT EXISTS (SELECT FROM tenantpool_replicas r
 		WHERE r."group" = $1 AND (r.application_name = a.application_name OR r.pid = a.pid AND r.control = a.application_name))
-GROUP BY 1 ORDER BY 2 DESC, 1`, s.Group, s.Guest)
+GROUP BY 1 ORDER BY 2 DESC, 1`, s.Group, s.Guest, s.RoleName)
 	if err != nil {
 		return nil, err
 	}

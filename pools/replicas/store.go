@@ -52,8 +52,9 @@ type Store struct {
 	MaxDialing int
 	Settle     time.Duration
 	// Guest: Conn is no control session but a tool's, and those of its application_name are
-	// not counted.
-	Guest bool
+	// not counted. RoleName is the replicas' role, if Conn is another's.
+	Guest    bool
+	RoleName string
 }
 
 // ControlName is what the application_name of each control session begins with.
@@ -85,8 +86,8 @@ func (s *Store) Found(ctx context.Context, budget, floor int) (Group, error) {
 const readView = `
 WITH sessions AS MATERIALIZED (
 	SELECT pid, application_name FROM pg_catalog.pg_stat_activity
-	WHERE usename = session_user AND backend_type = 'client backend' AND NOT ($2 AND application_name = current_setting('application_name'))
-		OR usename <> session_user AND application_name IN (
+	WHERE usename = coalesce(nullif($3, ''), session_user) AND coalesce(backend_type, 'client backend') = 'client backend' AND NOT ($2 AND application_name = current_setting('application_name'))
+		OR usename <> coalesce(nullif($3, ''), session_user) AND application_name IN (
 			SELECT unnest(ARRAY[application_name, control]) FROM tenantpool_replicas WHERE "group" = $1)
 ), logins AS (
 	SELECT count(DISTINCT l.pid) AS waiting FROM pg_catalog.pg_locks l
@@ -116,7 +117,7 @@ type member struct {
 
 // read reads the group, and calls each for its rows.
 func (s *Store) read(ctx context.Context, each func(r member, now time.Time)) (v View, version Version, now time.Time, err error) {
-	rows, err := s.Conn.Query(ctx, readView, s.Group, s.Guest)
+	rows, err := s.Conn.Query(ctx, readView, s.Group, s.Guest, s.RoleName)
 	if err != nil {
 		return View{}, 0, time.Time{}, err
 	}
@@ -200,7 +201,7 @@ func (s *Store) Show(ctx context.Context, self string) (model.SharedBudget, erro
 // Fence is the role's CONNECTION LIMIT; -1: it has none, or none holds for it because it is
 // a superuser.
 func (s *Store) Fence(ctx context.Context) (limit int, err error) {
-	err = s.Conn.QueryRow(ctx, `SELECT CASE WHEN rolsuper THEN -1 ELSE rolconnlimit END FROM pg_catalog.pg_roles WHERE rolname = session_user`).Scan(&limit)
+	err = s.Conn.QueryRow(ctx, `SELECT CASE WHEN rolsuper THEN -1 ELSE rolconnlimit END FROM pg_catalog.pg_roles WHERE rolname = coalesce(nullif($1, ''), session_user)`, s.RoleName).Scan(&limit)
 	return limit, err
 }
 
