@@ -9,7 +9,9 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/jackc/pgerrcode"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/tenantpool/tenantpool/model"
 	"github.com/tenantpool/tenantpool/model/core"
@@ -62,7 +64,12 @@ func (b *sharedBudget) join(ctx context.Context, deadline time.Time) error {
 		Connect: b.connect, Log: b.m.log,
 	}, b)
 	if err != nil {
-		return &model.DialError{Kind: model.ServerDown, Err: fmt.Errorf("shared budget %q: %w", cfg.SharedBudget, briefly(err))}
+		var refused *pgconn.PgError
+		remedy := ""
+		if errors.As(err, &refused) && refused.Code == pgerrcode.InsufficientPrivilege {
+			remedy = ": have a role that may do so run the SQL of tenantpool replicas schema"
+		}
+		return &model.DialError{Kind: model.ServerDown, Err: fmt.Errorf("shared budget %q: %w%s", cfg.SharedBudget, briefly(err), remedy)}
 	}
 	b.session.Store(session)
 	b.checkFence(ctx)

@@ -18,6 +18,7 @@ import (
 
 	"github.com/tenantpool/tenantpool/model"
 	"github.com/tenantpool/tenantpool/pools"
+	"github.com/tenantpool/tenantpool/pools/replicas"
 )
 
 // newGroup is a name that no test before has left a budget for.
@@ -276,6 +277,40 @@ func TestARenamedConnectionIsNoStranger(t *testing.T) {
 		all, err := m.SharedBudget(t.Context())
 		return err == nil && all.Strangers == 1
 	})
+}
+
+func TestARoleThatMayNotCreateTheTablesHearsWhatToDo(t *testing.T) {
+	grant(t, 40) // whose server has no such tables in this database
+	db := superuser(t)
+	statements(t, db, "CREATE DATABASE elsewhere", "CREATE ROLE poor LOGIN PASSWORD 'poor'")
+	t.Cleanup(func() {
+		server = strict.Server
+		statements(t, superuser(t), "DROP DATABASE elsewhere WITH (FORCE)", "DROP ROLE poor")
+	})
+	cfg := config(30)
+	cfg.User, cfg.Password, cfg.SystemDatabase = "poor", "poor", "elsewhere"
+	_, err := pools.Open(t.Context(), cfg, pools.WithSharedBudget("poor"), pools.WithLogger(nil))
+	if !contains(err, "42501") || !contains(err, "tenantpool replicas schema") {
+		t.Fatalf("%v", err)
+	}
+	super, err := pgx.ParseConfig(server.SuperuserDSN())
+	if err != nil {
+		t.Fatal(err)
+	}
+	super.Database = "elsewhere"
+	conn, err := pgx.ConnectConfig(t.Context(), super)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = conn.Exec(t.Context(), replicas.SchemaFor("poor"))
+	_ = conn.Close(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := open(t, cfg, pools.WithSharedBudget("poor"))
+	if all, err := m.SharedBudget(t.Context()); err != nil || len(all.Replicas) != 1 {
+		t.Errorf("%+v, %v", all, err)
+	}
 }
 
 func contains(err error, words string) bool {
