@@ -195,17 +195,20 @@ func TestThreeProcessesShareOneBudgetAndOneIsStopped(t *testing.T) {
 			if n != 1 {
 				return
 			}
-			three[0].excuse(true)
-			s.obeyed(three[0])
-			thawed = three[0].freeze(frozen)
+			if !eventually(mustHappen, func() bool { return three[1].now().Open >= shared(s.config.Config, 3)/2 }) {
+				s.t.Errorf("%s has only %d:\n%s", three[1].name, three[1].now().Open, s.rows())
+			}
+			three[1].excuse(true)
+			s.obeyed(three[1])
+			thawed = three[1].freeze(frozen)
 		},
 		heal: func(s *stage, three []*process) {
 			must(s.t, <-thawed)
-			before := three[0].now().Served
-			if !eventually(mustHappen, func() bool { return three[0].now().Served > before }) {
-				s.t.Errorf("%s, which was stopped, serves nothing any more", three[0].name)
+			before := three[1].now().Served
+			if !eventually(mustHappen, func() bool { return three[1].now().Served > before }) {
+				s.t.Errorf("%s, which was stopped, serves nothing any more", three[1].name)
 			}
-			three[0].excuse(false)
+			three[1].excuse(false)
 		},
 	}.run(t)
 }
