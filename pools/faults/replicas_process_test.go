@@ -169,16 +169,17 @@ func (r *replica) obey(orders *json.Decoder) {
 		}
 		r.now.Order = o
 		r.lock.Unlock()
-		stop = make(chan struct{})
+		next := make(chan struct{}) // a handler may start after the order that ends it
 		for range o.Handlers {
-			all.Go(func() { r.handle(stop) })
+			all.Go(func() { r.handle(next) })
 		}
+		stop = next
 	}
 	close(stop)
 	all.Wait()
 }
 
-func (r *replica) handle(stop chan struct{}) {
+func (r *replica) handle(stop <-chan struct{}) {
 	for !within(stop, 0) {
 		r.lock.Lock()
 		excuses := r.excused
