@@ -139,6 +139,15 @@ func TestReplicasShowsWhoHasWhat(t *testing.T) {
 		t.Errorf("%q", out)
 	}
 	g.do(0, "replicas --group other", "budget 20 = 0 control sessions")
+	g.must("CREATE ROLE rotated LOGIN PASSWORD 'secret' IN ROLE app")
+	t.Setenv("DB_USER", "rotated")
+	t.Setenv("DB_SHARED_BUDGET", "shop")
+	rotated := g.replica()
+	t.Setenv("DB_USER", "app")
+	g.do(0, "replicas", "budget 40 = 3 control sessions", "other roles have replicas in the group, too (rotated)")
+	if err := rotated.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 
 	if err := second.Close(t.Context()); err != nil {
 		t.Fatal(err)
@@ -163,16 +172,18 @@ func TestReplicasAreWatchedUntilAnInterrupt(t *testing.T) {
 
 // draws calls then after some writes.
 type draws struct {
-	bytes.Buffer
+	drawn bytes.Buffer
 	after int
 	then  func()
 }
+
+func (d *draws) String() string { return d.drawn.String() }
 
 func (d *draws) Write(p []byte) (int, error) {
 	if d.after--; d.after == 0 {
 		d.then()
 	}
-	return d.Buffer.Write(p)
+	return d.drawn.Write(p)
 }
 
 // fence is the role's limit and the group's budget.
@@ -235,6 +246,14 @@ func TestFenceSetsTheRolesLimitAndTheBudgetInTheRightOrder(t *testing.T) {
 		leases = append(leases, lease)
 	}
 	g.do(1, "fence --budget 20 --timeout 0s"+as, "the budget is 20: ", "and a control session (present", "run this command again")
+	is(57, 20)
+	ctx, interrupt := context.WithCancel(t.Context())
+	defer interrupt()
+	var out bytes.Buffer
+	waiting := &draws{after: 1, then: interrupt}
+	if status := execute(ctx, newRoot(), strings.Fields("fence"+as), &out, waiting); status != exitInterrupted || !strings.Contains(waiting.String(), "waiting until 20 connections are enough") {
+		t.Errorf("status %d\n%s%s", status, &out, waiting)
+	}
 	is(57, 20)
 	for _, lease := range leases {
 		lease.Release()
