@@ -63,7 +63,7 @@ type rules struct {
 	faults  int8
 	most    int // states
 	// What a rule that is broken looks like.
-	noPermit, anySeq, freshAdopt, noVersion, noFlight bool
+	noPermit, anySeq, freshAdopt, noVersion, noFlight, unlogged bool
 }
 
 type event struct {
@@ -211,6 +211,9 @@ func (r rules) next(w world) []event {
 			w.faults++
 			for i := range w.players {
 				w.players[i].server, w.players[i].session = 0, false
+				if r.unlogged {
+					w.players[i].hasRow, w.players[i].promised = false, 0
+				}
 			}
 		})
 	}
@@ -426,6 +429,7 @@ func TestWithoutARuleTheBudgetIsExceeded(t *testing.T) {
 		"a registration takes over what is promised": {busy, func(r *rules) { r.freshAdopt = true }},
 		"a decision needs the version":               {nil, func(r *rules) { r.noVersion = true }},
 		"what is on its way counts":                  {nil, func(r *rules) { r.noFlight = true }},
+		"a crash leaves the tables":                  {nil, func(r *rules) { r.unlogged = true }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if underRaceDetector {
