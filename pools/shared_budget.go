@@ -66,7 +66,10 @@ func (b *sharedBudget) join(ctx context.Context, deadline time.Time) error {
 	if err != nil {
 		var refused *pgconn.PgError
 		remedy := ""
-		if errors.As(err, &refused) && refused.Code == pgerrcode.InsufficientPrivilege {
+		switch {
+		case errors.As(err, new(*replicas.BudgetError)):
+			remedy = ": start fewer processes, or raise the budget (tenantpool fence --budget)"
+		case errors.As(err, &refused) && refused.Code == pgerrcode.InsufficientPrivilege:
 			remedy = ": have a role that may do so run the SQL of tenantpool replicas schema"
 		}
 		return &model.DialError{Kind: model.ServerDown, Err: fmt.Errorf("shared budget %q: %w%s", cfg.SharedBudget, briefly(err), remedy)}

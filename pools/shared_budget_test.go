@@ -145,7 +145,7 @@ func TestAGroupWhoseFloorsDoNotFitRefusesTheNext(t *testing.T) {
 		t.Fatal("it was let in")
 	}
 	var dial *model.DialError
-	if want := "2 replicas need 12 connections"; !errors.As(err, &dial) || !contains(err, want) {
+	if want := "2 replicas need 12 connections"; !errors.As(err, &dial) || !contains(err, want) || !contains(err, "tenantpool fence --budget") {
 		t.Errorf("%v", err)
 	}
 }
