@@ -30,7 +30,7 @@ type sharedBudget struct {
 	started  atomic.Pointer[time.Time]
 	refusals atomic.Uint64
 	// set is what the supervisor was told last; only the session's goroutine touches it.
-	set struct{ limit, cap int }
+	set struct{ limit, cap, system int }
 }
 
 // maxDial bounds a dial of a shared budget, from the permit on.
@@ -239,18 +239,27 @@ func (e *dialFailure) ofSharedBudget() {
 // Hold is replicas.Pool's. The system database's share goes first.
 func (b *sharedBudget) Hold(p replicas.Part) {
 	b.part.Store(&p)
-	limit, perWorkspace := p.Limit, int(b.cap.Load())
-	if limit == b.set.limit && perWorkspace == b.set.cap {
+	limit, perWorkspace, share := p.Limit, int(b.cap.Load()), b.systemShare()
+	if limit == b.set.limit && perWorkspace == b.set.cap && share.Budget == b.set.system {
 		return
 	}
-	cfg := b.m.config
-	system := min(limit, cfg.SystemShare())
+	system := min(limit, share.Budget)
 	err := b.m.supervisor.SetLimits(context.Background(),
 		core.SetLimits{Budget: limit - system, PerWorkspace: perWorkspace},
-		core.SetLimits{Budget: system, PerWorkspace: cfg.SystemLimits().PerWorkspace})
+		core.SetLimits{Budget: system, PerWorkspace: share.PerWorkspace})
 	if err == nil { // else it is draining: nothing is dialed any more
-		b.set.limit, b.set.cap = limit, perWorkspace
+		b.set.limit, b.set.cap, b.set.system = limit, perWorkspace, share.Budget
 	}
+}
+
+// systemShare is as configured, or what the group's floor has for it if that is less: else
+// all that a replica may have could be for the system database.
+func (b *sharedBudget) systemShare() model.Limits {
+	cfg := b.m.config
+	if n := b.part.Load().Floor - 1; n < cfg.SystemShare() {
+		cfg.SystemConnections = max(0, n) // 0: the fewest that there can be
+	}
+	return cfg.SystemLimits()
 }
 
 // Use is replicas.Pool's. Who waits at his own cap has no use for more.
@@ -259,7 +268,7 @@ func (b *sharedBudget) Use() (u replicas.Use) {
 	if err != nil {
 		return u
 	}
-	u.Wants = b.m.config.SystemShare()
+	u.Wants = b.systemShare().Budget
 	for i, share := range st.Shares {
 		u.Open += share.Open()
 		u.InUse += share.InUse

@@ -150,6 +150,30 @@ func TestAGroupWhoseFloorsDoNotFitRefusesTheNext(t *testing.T) {
 	}
 }
 
+// Where the others have all but the group's floor, a replica that is configured for more
+// connections to the system database than that has one for the workspaces all the same.
+func TestTheGroupsFloorHasRoomForAWorkspaceWhateverTheSystemsShareIs(t *testing.T) {
+	grant(t, 16)
+	cfg := config(16)
+	group := newGroup(t)
+	one := open(t, cfg, pools.WithSharedBudget(group))
+	for i := range 16 - 1 - 4 - 2 { // a control session, the reserve, the system database's
+		conn, err := one.Acquire(t.Context(), workspaceID(i))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Release()
+	}
+	cfg.SystemConnections = 9
+	other := open(t, cfg, pools.WithSharedBudget(group))
+	if _, err := other.Workspace("w0").Exec(t.Context(), "SELECT 1"); err != nil {
+		t.Error(err)
+	}
+	if st := stats(t, other); st.System.Budget != 2 {
+		t.Errorf("%+v", st.System)
+	}
+}
+
 // All connections must be to the server that divides the budget.
 func TestAConnectionToAnotherServerThanTheControlSessionsIsRefused(t *testing.T) {
 	here := server

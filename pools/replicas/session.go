@@ -27,8 +27,8 @@ type Pool interface {
 type Part struct {
 	// Limit is how many connections may be open, those being dialed and closed included.
 	Limit int
-	// Budget is the group's.
-	Budget int
+	// Budget and Floor are the group's.
+	Budget, Floor int
 	// Connected: there is a control session.
 	Connected bool
 }
@@ -330,7 +330,7 @@ func (s *Session) run() {
 func (s *Session) leave(open int) error {
 	ctx, stop := context.WithTimeout(context.Background(), roundTrip)
 	defer stop()
-	s.pool.Hold(Part{Budget: s.group.Budget})
+	s.pool.Hold(Part{Budget: s.group.Budget, Floor: s.group.Floor})
 	if s.store.Conn == nil {
 		return ErrNoControlSession
 	}
@@ -393,7 +393,7 @@ func (s *Session) try(do func(ctx context.Context) error) error {
 
 // hold tells the pool what it has.
 func (s *Session) hold() {
-	s.pool.Hold(Part{Limit: s.member.Limit(), Budget: s.group.Budget, Connected: s.store.Conn != nil})
+	s.pool.Hold(Part{Limit: s.member.Limit(), Budget: s.group.Budget, Floor: s.group.Floor, Connected: s.store.Conn != nil})
 }
 
 // reconnect opens another control session, with pauses that grow to a second.
