@@ -290,10 +290,12 @@ func (s *Store) Report(ctx context.Context, id string, seq int64, promised int) 
 	return err
 }
 
-// Say writes what the replica is doing.
+// Say writes what the replica is doing. From a session that is no longer the row's it comes
+// too late, and says nothing.
 func (s *Store) Say(ctx context.Context, id string, u Use, draining bool) error {
 	_, err := s.unsynced(ctx, `
-UPDATE tenantpool_replicas SET wants = $3, open = $4, in_use = $5, waiting = $6, draining = $7 WHERE "group" = $1 AND id = $2`,
+UPDATE tenantpool_replicas SET wants = $3, open = $4, in_use = $5, waiting = $6, draining = $7
+WHERE "group" = $1 AND id = $2 AND pid = pg_catalog.pg_backend_pid()`,
 		s.Group, id, u.Wants, u.Open, u.InUse, u.Waiting, draining)
 	return err
 }
