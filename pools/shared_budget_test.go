@@ -303,6 +303,20 @@ func TestARenamedConnectionIsNoStranger(t *testing.T) {
 	})
 }
 
+func TestTheControlSessionHasEndedWhenCloseReturns(t *testing.T) {
+	watch := grant(t, 40)
+	for range times(20, 200) {
+		m, err := pools.Open(t.Context(), config(30), pools.WithSharedBudget("ends"), pools.WithLogger(nil))
+		if err != nil {
+			t.Fatal(err)
+		}
+		closeManager(t, m)
+		if n := backends(t, watch); n != 0 {
+			t.Fatalf("%d connections are left", n)
+		}
+	}
+}
+
 func TestARoleThatMayNotCreateTheTablesHearsWhatToDo(t *testing.T) {
 	grant(t, 40) // whose server has no such tables in this database
 	db := superuser(t)

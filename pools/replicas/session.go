@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"math/rand/v2"
+	"syscall"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgproto3"
 
 	"github.com/tenantpool/tenantpool/model"
 )
@@ -332,13 +335,35 @@ func (s *Session) leave(open int) error {
 	defer stop()
 	s.pool.Hold(Part{Budget: s.group.Budget, Floor: s.group.Floor})
 	if s.store.Conn == nil {
-		return ErrNoControlSession
+		return nil // the others find out
 	}
 	var err error
 	if open == 0 {
 		err = s.store.Leave(ctx, s.options.ID)
 	}
-	return errors.Join(err, s.store.Conn.Close(ctx))
+	return errors.Join(err, end(ctx, s.store.Conn))
+}
+
+// end ends the session, and waits until the server has let go of its slot: at the end of
+// file.
+func end(ctx context.Context, conn *pgx.Conn) error {
+	hijacked, err := conn.PgConn().Hijack()
+	if err != nil { // it has ended
+		return conn.Close(ctx)
+	}
+	raw := hijacked.Conn
+	defer raw.Close()
+	if deadline, ok := ctx.Deadline(); ok {
+		_ = raw.SetDeadline(deadline)
+	}
+	hijacked.Frontend.Send(&pgproto3.Terminate{})
+	if err := hijacked.Frontend.Flush(); err != nil {
+		return err
+	}
+	if _, err := io.Copy(io.Discard, raw); err != nil && !errors.Is(err, syscall.ECONNRESET) {
+		return fmt.Errorf("wait for the end of the control session: %w", err)
+	}
+	return nil
 }
 
 // roundTrip bounds one statement of the control session.
