@@ -102,3 +102,39 @@ func TestADecisionThatWaitsForAReportTakesItIn(t *testing.T) {
 		})
 	}
 }
+
+// Whoever decides may be configured otherwise than the one that is gone.
+func TestOfTheGoneAsManyDialsCountAsItMayHave(t *testing.T) {
+	pg := server(t)
+	gone, decider := store(t, pg), store(t, pg)
+	gone.MaxDialing, decider.MaxDialing = 5, 1
+	if _, err := decider.Found(t.Context(), 20, 1); err != nil {
+		t.Fatal(err)
+	}
+	_, version := view(t, gone)
+	if _, _, err := gone.Register(t.Context(), version, "a", "web", "app/a"); err != nil {
+		t.Fatal(err)
+	}
+	if err := gone.Say(t.Context(), "a", replicas.Use{Wants: 8}, false); err != nil {
+		t.Fatal(err)
+	}
+	v, version := view(t, gone)
+	if err := gone.Decide(t.Context(), version, replicas.Step(time.Unix(1, 0), v)); err != nil {
+		t.Fatal(err)
+	}
+	_ = gone.Conn.Close(t.Context())
+	eventually(t, "it is missed", func() bool {
+		v, version = view(t, decider)
+		return !v.Replicas[0].Present
+	})
+	for range 2 { // the second look takes back
+		now := time.Unix(2, 0)
+		if err := decider.Decide(t.Context(), version, replicas.Step(now, v)); err != nil {
+			t.Fatal(err)
+		}
+		v, version = view(t, decider)
+	}
+	if r := v.Replicas[0]; r.Promised != 5 {
+		t.Errorf("it is promised %d, and five dials may be on their way: %+v", r.Promised, r)
+	}
+}

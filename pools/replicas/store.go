@@ -27,6 +27,7 @@ CREATE TABLE IF NOT EXISTS tenantpool_replicas (
 	id               text        NOT NULL, -- of the process; never used again
 	label            text        NOT NULL, -- for people
 	application_name text        NOT NULL, -- of its connections, but the control session
+	max_dialing      int         NOT NULL, -- how many of its dials may be on their way when it is gone
 	joined           timestamptz NOT NULL DEFAULT now(),
 	seq              bigint      NOT NULL,
 	pid              int         NOT NULL, -- of the control session
@@ -96,7 +97,7 @@ WITH sessions AS MATERIALIZED (
 )
 SELECT g.version, g.budget, g.floor, (SELECT count(*) FROM sessions), (SELECT waiting FROM logins), pg_catalog.clock_timestamp(),
 	r.id, r.label, r.joined, r.seq, r.granted, r.promised, r.wants, r.open, r.in_use, r.waiting, r.draining, r.gone_at,
-	EXISTS (SELECT FROM sessions s WHERE s.pid = r.pid AND s.application_name = r.control),
+	r.max_dialing, EXISTS (SELECT FROM sessions s WHERE s.pid = r.pid AND s.application_name = r.control),
 	(SELECT count(*) FROM sessions s WHERE s.application_name = r.application_name)
 FROM tenantpool_groups g LEFT JOIN tenantpool_replicas r ON r."group" = g.name
 WHERE g.name = $1
@@ -111,6 +112,7 @@ type member struct {
 	wants, open       *int
 	inUse, waiting    *int
 	draining          *bool
+	maxDialing        *int
 	present           bool
 	visible           int
 }
@@ -129,11 +131,12 @@ func (s *Store) read(ctx context.Context, each func(r member, now time.Time)) (v
 	found, err := pgx.ForEachRow(rows, []any{
 		&version, &v.Budget, &v.Floor, &sessions, &logins, &now,
 		&r.id, &r.label, &r.joined, &r.seq, &r.granted, &r.promised, &r.wants, &r.open, &r.inUse, &r.waiting, &r.draining, &r.goneAt,
-		&r.present, &r.visible,
+		&r.maxDialing, &r.present, &r.visible,
 	}, func() error {
 		if r.id == nil {
 			return nil
 		}
+		v.MaxDialing = max(v.MaxDialing, *r.maxDialing) // whoever decides may have another
 		one := Replica{
 			ID: *r.id, Seq: *r.seq, Granted: *r.granted, Promised: *r.promised, Wants: *r.wants, Draining: *r.draining,
 			Present: r.present, Visible: r.visible,
@@ -234,12 +237,12 @@ WITH bump AS (
 // has had. The View must be of that version, and admit a new one.
 func (s *Store) Register(ctx context.Context, version Version, id, label, applicationName string) (seq int64, promised int, err error) {
 	err = s.Conn.QueryRow(ctx, bump+`
-INSERT INTO tenantpool_replicas AS r ("group", id, label, application_name, seq, pid, control, granted, promised)
-SELECT name, $3, $4, $5, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint, pid, application_name, 0, 0
+INSERT INTO tenantpool_replicas AS r ("group", id, label, application_name, max_dialing, seq, pid, control, granted, promised)
+SELECT name, $3, $4, $5, $6, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint, pid, application_name, 0, 0
 FROM bump, pg_catalog.pg_stat_activity WHERE pid = pg_catalog.pg_backend_pid()
 ON CONFLICT ("group", id) DO UPDATE
-SET seq = r.seq + 1, pid = excluded.pid, control = excluded.control, granted = r.promised, gone_at = NULL
-RETURNING seq, promised`, s.Group, version, id, label, applicationName).Scan(&seq, &promised)
+SET seq = r.seq + 1, pid = excluded.pid, control = excluded.control, max_dialing = excluded.max_dialing, granted = r.promised, gone_at = NULL
+RETURNING seq, promised`, s.Group, version, id, label, applicationName, s.MaxDialing).Scan(&seq, &promised)
 	if errors.Is(err, pgx.ErrNoRows) {
 		err = ErrOutdated
 	}
