@@ -514,9 +514,7 @@ func (m *Manager) Close(ctx context.Context) error {
 	if err := m.drain(ctx); err != nil {
 		return fmt.Errorf("close connection manager: %w", err)
 	}
-	if err := m.shared.leave(ctx); err != nil {
-		return fmt.Errorf("close connection manager: %w", err)
-	}
+	m.shared.leave(ctx)
 	if err := m.dumpsEnded(ctx); err != nil {
 		return fmt.Errorf("close connection manager: %w", err)
 	}

@@ -47,36 +47,78 @@ func newSharedBudget(m *Manager) *sharedBudget {
 	return b
 }
 
-// join opens the control session, unless there is one.
+// join opens the control session, unless there is one. A login that fails is tried again
+// until the deadline, as those of other connections are.
 func (b *sharedBudget) join(ctx context.Context, deadline time.Time) error {
 	if b == nil || b.session.Load() != nil {
 		return nil
 	}
 	ctx, stop := context.WithDeadline(ctx, deadline)
 	defer stop()
+	go func() {
+		select {
+		case <-b.m.closing:
+			stop()
+		case <-ctx.Done():
+		}
+	}()
 	cfg := b.m.config
 	host, _ := os.Hostname()
-	session, err := replicas.Join(ctx, replicas.Options{
-		Group: cfg.SharedBudget, Budget: cfg.MaxConnections, Floor: cfg.SystemShare() + 1,
-		ID: b.m.identity.run, Label: fmt.Sprintf("%s:%d", host, os.Getpid()),
-		ApplicationName: b.m.identity.family + b.m.identity.run,
-		MaxDialing:      2 * cfg.MaxDialing, MaxDial: maxDial, // of the workspaces' share and the system's
-		Connect: b.connect, Log: b.m.log,
-	}, b)
-	if err != nil {
-		var refused *pgconn.PgError
-		remedy := ""
-		switch {
-		case errors.As(err, new(*replicas.BudgetError)):
-			remedy = ": start fewer processes, or raise the budget (tenantpool fence --budget)"
-		case errors.As(err, &refused) && refused.Code == pgerrcode.InsufficientPrivilege:
-			remedy = ": have a role that may do so run the SQL of tenantpool replicas schema"
+	for {
+		session, err := replicas.Join(ctx, replicas.Options{
+			Group: cfg.SharedBudget, Budget: cfg.MaxConnections, Floor: cfg.SystemShare() + 1,
+			ID: b.m.identity.run, Label: fmt.Sprintf("%s:%d", host, os.Getpid()),
+			ApplicationName: b.m.identity.family + b.m.identity.run,
+			MaxDialing:      2 * cfg.MaxDialing, MaxDial: maxDial, // of the workspaces' share and the system's
+			Connect: b.connect, Log: b.m.log,
+		}, b)
+		if err == nil {
+			b.session.Store(session)
+			if within(b.m.closing, 0) { // Close may not have seen it
+				b.leave(ctx)
+				return fmt.Errorf("shared budget %q: %w", cfg.SharedBudget, model.ErrClosed)
+			}
+			b.checkFence(ctx)
+			return nil
 		}
-		return &model.DialError{Kind: model.ServerDown, Err: fmt.Errorf("shared budget %q: %w%s", cfg.SharedBudget, briefly(err), remedy)}
+		var login *dialFailure
+		if errors.As(err, &login) && login.kind != model.Permanent {
+			select {
+			case <-time.After(askAgain):
+			case <-ctx.Done():
+			}
+			if ctx.Err() == nil {
+				continue
+			}
+		}
+		if within(b.m.closing, 0) {
+			return fmt.Errorf("shared budget %q: %w", cfg.SharedBudget, model.ErrClosed)
+		}
+		return b.notJoined(err)
 	}
-	b.session.Store(session)
-	b.checkFence(ctx)
-	return nil
+}
+
+// notJoined says what follows from the failure to join.
+func (b *sharedBudget) notJoined(err error) error {
+	var login *dialFailure
+	var refused *pgconn.PgError
+	kind, remedy := model.ServerDown, ""
+	switch {
+	case errors.As(err, &login):
+		if login.kind != model.Transient {
+			kind = login.kind
+		}
+	case errors.As(err, new(*replicas.BudgetError)):
+		remedy = ": start fewer processes, or raise the budget (tenantpool fence --budget)"
+	case !errors.As(err, &refused):
+	case refused.Code == pgerrcode.InsufficientPrivilege:
+		remedy = ": have a role that may do so run the SQL of tenantpool replicas schema"
+	case refused.Code == pgerrcode.InvalidSchemaName:
+		remedy = ": name a schema in the role's search_path, the same for all processes"
+	case refused.Code == pgerrcode.ReadOnlySQLTransaction:
+		remedy = ": let DB_HOST be the primary, which a shared budget writes to"
+	}
+	return &model.DialError{WorkspaceID: managersOwn, Kind: kind, Err: fmt.Errorf("shared budget %q: %w%s", b.m.config.SharedBudget, briefly(err), remedy)}
 }
 
 // checkFence warns when the role's limit is not the budget. It is part of the protocol, and
@@ -152,18 +194,18 @@ func (b *sharedBudget) setLimits(ctx context.Context, cfg model.Config) (granted
 }
 
 // leave is called when nothing is open any more.
-func (b *sharedBudget) leave(ctx context.Context) error {
+func (b *sharedBudget) leave(ctx context.Context) {
 	if b == nil {
-		return nil
+		return
 	}
 	session := b.session.Swap(nil)
 	if session == nil {
-		return nil
+		return
 	}
 	if err := session.Leave(ctx); err != nil {
-		return fmt.Errorf("leave the group %q: %w", b.m.config.SharedBudget, briefly(err))
+		b.m.log.Warn("The group could not be told that this process has left: the others have what was its own some seconds later",
+			"group", b.m.config.SharedBudget, "error", briefly(err).Error())
 	}
-	return nil
 }
 
 // permit waits until another connection fits. It must be open by the time returned.
@@ -283,6 +325,15 @@ func (b *sharedBudget) Use() (u replicas.Use) {
 	return u
 }
 
+// controlSettings are the control session's, whatever those of the role and the database
+// are. A decision must not be lost in a crash of the server; it finds out itself whether
+// somebody else has decided meanwhile.
+const controlSettings = `
+SELECT pg_catalog.set_config(name, value, false)
+FROM (VALUES ('lock_timeout', '1s'), ('statement_timeout', '2s'), ('idle_session_timeout', '0'),
+	('default_transaction_read_only', 'off'), ('default_transaction_isolation', 'read committed'), ('synchronous_commit', 'local')) AS v (name, value)
+WHERE EXISTS (SELECT FROM pg_catalog.pg_settings s WHERE s.name = v.name AND (s.name <> 'synchronous_commit' OR s.setting = 'off'))`
+
 // connect opens the control session: directly, with short keep-alives, and statements that
 // cannot hang.
 func (b *sharedBudget) connect(ctx context.Context) (*pgx.Conn, error) {
@@ -293,12 +344,13 @@ func (b *sharedBudget) connect(ctx context.Context) (*pgx.Conn, error) {
 	config.RuntimeParams["application_name"] = replicas.ControlName + b.m.identity.run
 	conn, err := pgx.ConnectConfig(ctx, config)
 	if err != nil {
-		return nil, err
+		failure := newDialFailure(err, true)
+		if b.m.provider != nil {
+			failure.maybeOutdated()
+		}
+		return nil, failure
 	}
-	_, err = conn.Exec(ctx, `
-SELECT pg_catalog.set_config(name, value, false)
-FROM (VALUES ('lock_timeout', '1s'), ('statement_timeout', '2s'), ('idle_session_timeout', '0')) AS v (name, value)
-WHERE EXISTS (SELECT FROM pg_catalog.pg_settings s WHERE s.name = v.name)`)
+	_, err = conn.Exec(ctx, controlSettings)
 	var started time.Time
 	if err == nil {
 		started, err = whose(ctx, conn)
@@ -314,13 +366,13 @@ WHERE EXISTS (SELECT FROM pg_catalog.pg_settings s WHERE s.name = v.name)`)
 	return conn, nil
 }
 
-// makeTables makes them if they are not there. Two who do so at once may both find them
+// makeTables makes those that are not there. Two who do so at once may both find them
 // missing.
 func makeTables(ctx context.Context, conn *pgx.Conn) error {
 	var err error
 	for range 3 {
 		var there bool
-		if err = conn.QueryRow(ctx, `SELECT to_regclass('tenantpool_replicas') IS NOT NULL`).Scan(&there); err != nil || there {
+		if err = conn.QueryRow(ctx, `SELECT to_regclass('tenantpool_groups') IS NOT NULL AND to_regclass('tenantpool_replicas') IS NOT NULL`).Scan(&there); err != nil || there {
 			return err
 		}
 		if _, err = conn.Exec(ctx, replicas.Schema); err == nil {

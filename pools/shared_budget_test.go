@@ -351,6 +351,156 @@ func TestARoleThatMayNotCreateTheTablesHearsWhatToDo(t *testing.T) {
 	}
 }
 
+// elsewhere is a database of its own on the strict server, and a superuser's connection to it.
+func elsewhere(t *testing.T, cfg *model.Config) *pgx.Conn {
+	t.Helper()
+	statements(t, superuser(t), "CREATE DATABASE elsewhere OWNER "+pgx.Identifier{server.User}.Sanitize())
+	super, err := pgx.ParseConfig(server.SuperuserDSN())
+	if err != nil {
+		t.Fatal(err)
+	}
+	super.Database, cfg.SystemDatabase = "elsewhere", "elsewhere"
+	conn, err := pgx.ConnectConfig(t.Context(), super)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = conn.Close(context.Background())
+		server = strict.Server
+		statements(t, superuser(t), "DROP DATABASE elsewhere WITH (FORCE)")
+	})
+	return conn
+}
+
+// Whatever the sessions of the role are like, a decision is on the disk, and who is late
+// with one hears that and no error.
+func TestTheControlSessionHasSettingsOfItsOwn(t *testing.T) {
+	grant(t, 40)
+	cfg := config(30)
+	db := elsewhere(t, &cfg)
+	for _, sql := range []string{
+		replicas.Schema, "GRANT ALL ON tenantpool_groups, tenantpool_replicas TO public",
+		`CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+			IF NEW.version <> OLD.version AND (current_setting('synchronous_commit') = 'off' OR current_setting('transaction_isolation') <> 'read committed') THEN
+				RAISE 'a decision with % and %', current_setting('synchronous_commit'), current_setting('transaction_isolation');
+			END IF;
+			RETURN NEW;
+		END $$`,
+		"CREATE TRIGGER refuse BEFORE UPDATE ON tenantpool_groups FOR EACH ROW EXECUTE FUNCTION refuse()",
+		"ALTER DATABASE elsewhere SET synchronous_commit = off", "ALTER DATABASE elsewhere SET default_transaction_isolation = serializable",
+		"ALTER DATABASE elsewhere SET default_transaction_read_only = on",
+	} {
+		if _, err := db.Exec(t.Context(), sql); err != nil {
+			t.Fatal(sql, err)
+		}
+	}
+	m := open(t, cfg, pools.WithSharedBudget("settings"))
+	eventually(t, "it has its floor", func() bool { return stats(t, m).Shared.Limit >= 3 })
+}
+
+func TestTheTableThatIsMissingIsMade(t *testing.T) {
+	grant(t, 40)
+	cfg := config(30)
+	db := elsewhere(t, &cfg)
+	m := open(t, cfg, pools.WithSharedBudget("tables"))
+	if _, err := db.Exec(t.Context(), "DROP TABLE tenantpool_groups CASCADE"); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "there is a group again", func() bool {
+		all, err := m.SharedBudget(t.Context())
+		return err == nil && len(all.Replicas) == 1
+	})
+}
+
+// What is open can be lent and closed; why there is no control session is in the log.
+func TestWhoeverHasLostTheControlSessionCloses(t *testing.T) {
+	grant(t, 40)
+	var log logBuffer
+	m, err := pools.Open(t.Context(), config(30), pools.WithSharedBudget(newGroup(t)), pools.WithLogger(log.logger()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	role := pgx.Identifier{server.User}.Sanitize()
+	statements(t, superuser(t), "ALTER ROLE "+role+" NOLOGIN")
+	t.Cleanup(func() { statements(t, superuser(t), "ALTER ROLE "+role+" LOGIN") })
+	statements(t, superuser(t), fmt.Sprintf("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE '%s%%'", replicas.ControlName))
+	eventually(t, "it says why", func() bool { return strings.Contains(log.String(), "no other control session") })
+	log.line(t, "no other control session", "is not permitted to log in")
+	closeManager(t, m)
+}
+
+// Close ends the wait for a place in the group, and whoever waits leaves nothing there.
+func TestCloseEndsTheWaitForAPlaceInTheGroup(t *testing.T) {
+	grant(t, 40)
+	cfg := config(12) // two fit
+	db := elsewhere(t, &cfg)
+	before := goroutines()
+	one := open(t, cfg, pools.WithSharedBudget("full"))
+	if _, err := db.Exec(t.Context(), `INSERT INTO tenantpool_replicas ("group", id, label, application_name, seq, pid, control, granted, promised, gone_at)
+VALUES ('full', 'gone', '', 'gone', 1, 1, 'gone', 0, 3, now() + interval '1 hour')`); err != nil {
+		t.Fatal(err)
+	}
+	late, err := pools.Open(t.Context(), cfg, pools.WithSharedBudget("full"), pools.WithLateServer(), pools.WithLogger(nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	waited := make(chan error, 1)
+	go func() { waited <- late.WaitForServer(t.Context()) }()
+	eventually(t, "its control session is there", func() bool {
+		var n int
+		err := db.QueryRow(t.Context(), "SELECT count(*) FROM pg_stat_activity WHERE datname = 'elsewhere' AND application_name LIKE $1", replicas.ControlName+"%").Scan(&n)
+		return err == nil && n == 2
+	})
+	closeManager(t, late)
+	if err := <-waited; !errors.Is(err, model.ErrClosed) {
+		t.Errorf("%v", err)
+	}
+	eventually(t, "nothing is left of it", func() bool {
+		all, err := one.SharedBudget(t.Context())
+		return err == nil && len(all.Replicas) == 2 && all.Strangers == 0
+	})
+	closeManager(t, one.Manager)
+	eventually(t, "the goroutines end", func() bool { return goroutines() <= before })
+}
+
+// A control session's login fails as any other does.
+func TestTheLoginOfAControlSessionIsTriedAgainUnlessItIsHopeless(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = listener.Close() })
+	cfg := config(30)
+	cfg.Host, cfg.Port = "127.0.0.1", listener.Addr().(*net.TCPAddr).Port
+	to := net.JoinHostPort(server.Host, strconv.Itoa(server.Port))
+	go func() {
+		for n := 0; ; n++ {
+			client, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			if n < 2 {
+				_ = client.Close()
+				continue
+			}
+			behind, err := net.Dial("tcp", to)
+			if err != nil {
+				_ = client.Close()
+				continue
+			}
+			go forward(behind, client)
+			go forward(client, behind)
+		}
+	}()
+	open(t, cfg, pools.WithSharedBudget(newGroup(t)))
+	cfg.Password = "wrong"
+	_, err = pools.Open(t.Context(), cfg, pools.WithSharedBudget(newGroup(t)), pools.WithLogger(nil))
+	var dial *model.DialError
+	if !errors.As(err, &dial) || dial.Kind != model.Permanent || !contains(err, "check DB_USER, DB_PASSWORD") || contains(err, "wrong") {
+		t.Errorf("%v", err)
+	}
+}
+
 func contains(err error, words string) bool {
 	return err != nil && strings.Contains(err.Error(), words)
 }

@@ -96,6 +96,8 @@ type Session struct {
 	retry  time.Duration
 	lostAt time.Time // when to try to connect again
 	silent bool      // the loss was logged
+	// complained is when it was logged last that there is no other session.
+	complained time.Time
 }
 
 // said is what the row says of the replica.
@@ -421,6 +423,9 @@ func (s *Session) hold() {
 	s.pool.Hold(Part{Limit: s.member.Limit(), Budget: s.group.Budget, Floor: s.group.Floor, Connected: s.store.Conn != nil})
 }
 
+// complainEvery is how often it says why it has no control session.
+const complainEvery = time.Minute
+
 // reconnect opens another control session, with pauses that grow to a second.
 func (s *Session) reconnect() bool {
 	if time.Now().Before(s.lostAt) {
@@ -432,9 +437,13 @@ func (s *Session) reconnect() bool {
 		s.store.Conn = nil
 		s.retry = min(max(2*s.retry, 50*time.Millisecond), time.Second)
 		s.lostAt = time.Now().Add(s.retry/2 + rand.N(s.retry))
+		if time.Since(s.complained) >= complainEvery {
+			s.options.Log.Warn("There is no other control session yet", "group", s.options.Group, "error", err.Error())
+			s.complained = time.Now()
+		}
 		return false
 	}
-	s.retry = 0
+	s.retry, s.complained = 0, time.Time{}
 	if s.silent {
 		s.options.Log.Info("There is a control session again", "group", s.options.Group)
 		s.silent = false
