@@ -152,7 +152,7 @@ inline disconnect(i) {
 #define R row[me]
 #define S server[me]
 #define A answer[me]
-#define has (P.open + P.dialing)
+#define has (P.open + P.dialing + A.permit) /* a dial that waits for its round trip counts */
 
 proctype Replica(byte me) {
 end:	do
@@ -174,19 +174,15 @@ end:	do
 		:: else
 		fi; promises = 0; check() }
 	:: d_step { P.connected && S.control && !A.on -> /* a round trip, as far as the server is concerned */
-		A.on = 1; A.permit = !P.dialing; A.newer = !P.current; A.current = 1; A.granted = R.granted }
-	:: atomic { P.connected && A.on -> /* its answer */
-		d_step {
+		A.on = 1; A.permit = !P.dialing && has < P.limit; A.newer = !P.current; A.current = 1; A.granted = R.granted }
+	:: d_step { P.connected && A.on -> /* its answer */
 		if
 		:: A.newer -> P.limit = A.granted; P.current = A.current
 		:: !A.newer && A.granted < P.limit -> P.limit = A.granted
 		:: else
-		fi };
-		if
-		:: A.permit && has < P.limit -> P.dialing = 1
-		:: skip
 		fi;
-		d_step { forget(me); check() } }
+		P.dialing = P.dialing || A.permit; /* though the limit may have fallen */
+		forget(me); check() }
 #ifdef NO_PERMIT
 	:: d_step { P.connected && !P.dialing && has < P.limit -> P.dialing = 1; check() }
 #endif
