@@ -436,8 +436,8 @@ func TestCloseEndsTheWaitForAPlaceInTheGroup(t *testing.T) {
 	db := elsewhere(t, &cfg)
 	before := goroutines()
 	one := open(t, cfg, pools.WithSharedBudget("full"))
-	if _, err := db.Exec(t.Context(), `INSERT INTO tenantpool_replicas ("group", id, label, application_name, seq, pid, control, granted, promised, gone_at)
-VALUES ('full', 'gone', '', 'gone', 1, 1, 'gone', 0, 3, now() + interval '1 hour')`); err != nil {
+	if _, err := db.Exec(t.Context(), `INSERT INTO tenantpool_replicas ("group", id, label, application_name, seq, pid, control, max_dialing, granted, promised, gone_at)
+VALUES ('full', 'gone', '', 'gone', 1, 1, 'gone', 1, 0, 3, now() + interval '1 hour')`); err != nil {
 		t.Fatal(err)
 	}
 	late, err := pools.Open(t.Context(), cfg, pools.WithSharedBudget("full"), pools.WithLateServer(), pools.WithLogger(nil))
