@@ -112,9 +112,9 @@ func (b *sharedBudget) notJoined(err error) error {
 		remedy = ": start fewer processes, or raise the budget (tenantpool fence --budget)"
 	case !errors.As(err, &refused):
 	case refused.Code == pgerrcode.InsufficientPrivilege:
-		remedy = ": have a role that may do so run the SQL of tenantpool replicas schema"
+		kind, remedy = model.Permanent, ": have a role that may do so run the SQL of tenantpool replicas schema"
 	case refused.Code == pgerrcode.InvalidSchemaName:
-		remedy = ": name a schema in the role's search_path, the same for all processes"
+		kind, remedy = model.Permanent, ": name a schema in the role's search_path, the same for all processes"
 	case refused.Code == pgerrcode.ReadOnlySQLTransaction:
 		remedy = ": let DB_HOST be the primary, which a shared budget writes to"
 	}

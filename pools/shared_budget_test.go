@@ -504,3 +504,32 @@ func TestTheLoginOfAControlSessionIsTriedAgainUnlessItIsHopeless(t *testing.T) {
 func contains(err error, words string) bool {
 	return err != nil && strings.Contains(err.Error(), words)
 }
+
+func TestWhatRefusesASharedBudgetForGoodIsNotWaitedFor(t *testing.T) {
+	statements(t, superuser(t), "DROP ROLE IF EXISTS without_rights", "CREATE ROLE without_rights LOGIN PASSWORD 'x'")
+	t.Cleanup(func() { statements(t, superuser(t), "DROP ROLE without_rights") })
+	open(t, config(20), pools.WithSharedBudget(newGroup(t))) // the tables are there
+	for want, spoil := range map[string]func(*model.Config){
+		"create the database first":         func(c *model.Config) { c.SystemDatabase = "nowhere" },
+		"SQL of tenantpool replicas schema": func(c *model.Config) { c.User, c.Password = "without_rights", "x" },
+	} {
+		cfg := config(20)
+		spoil(&cfg)
+		m := open(t, cfg, pools.WithSharedBudget(newGroup(t)), pools.WithLateServer())
+		ctx, stop := context.WithTimeout(t.Context(), patience)
+		err := m.WaitForServer(ctx)
+		stop()
+		var dial *model.DialError
+		if !contains(err, want) || !errors.As(err, &dial) || dial.Kind != model.Permanent || dial.WorkspaceID != "the system database" {
+			t.Errorf("%s: %v", want, err)
+		}
+	}
+	// A place in the group may come free.
+	cfg := config(7)
+	m := open(t, cfg, pools.WithSharedBudget(newGroup(t)), pools.WithLateServer())
+	ctx, stop := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer stop()
+	if err := m.WaitForServer(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("%v", err)
+	}
+}
