@@ -81,7 +81,10 @@ type ConnectionLimitError struct {
 	// manager's own questions, so that connections are held for longer than their holders
 	// mean to.
 	ServerSilent bool
-	WorkspaceID  WorkspaceID
+	// Shared: MaxConnections is what this replica may have at present of a budget that
+	// several share (DB_SHARED_BUDGET), and DB_MAX_CONNECTIONS does not change it.
+	Shared      bool
+	WorkspaceID WorkspaceID
 	// Limit is which limit it was.
 	Limit Limit
 	// MaxPerWorkspace is the cap, CurrentWorkspace what this workspace held.
@@ -114,11 +117,15 @@ func (e *ConnectionLimitError) Error() string {
 		limit = fmt.Sprintf("batch work holds %d of the %d connections that it may", e.CurrentBatch, e.MaxBatch)
 		remedy = "work on fewer workspaces at once or raise DB_BATCH_SHARE"
 	default:
-		limit = fmt.Sprintf("%d of %d connections are taken and none is idle", e.CurrentConnections, e.MaxConnections)
-		remedy = "hold connections for a shorter time or raise DB_MAX_CONNECTIONS"
+		of, budget := "", "DB_MAX_CONNECTIONS"
+		if e.Shared {
+			of, budget = " that this replica may have of the shared budget", "the group's budget (tenantpool fence --budget)"
+		}
+		limit = fmt.Sprintf("%d of %d connections%s are taken and none is idle", e.CurrentConnections, e.MaxConnections, of)
+		remedy = "hold connections for a shorter time or raise " + budget
 		if e.EffectiveBudget < e.MaxConnections {
 			limit += fmt.Sprintf(", and the server grants only %d at present", e.EffectiveBudget)
-			remedy = "find out who else uses the server's connections, or lower DB_MAX_CONNECTIONS"
+			remedy = "find out who else uses the server's connections, or lower " + budget
 		}
 		if e.Lingering > 0 {
 			limit += fmt.Sprintf(", and the server has not let go of %d of them, which were closed", e.Lingering)

@@ -36,6 +36,14 @@ func TestALimitErrorSaysWhoAskedWhatIsFullAndWhatToDo(t *testing.T) {
 			t.Errorf("%q is missing in: %v", word, &held)
 		}
 	}
+	for effective, want := range map[int]string{90: "or raise the group's budget (tenantpool fence --budget)", 60: "or lower the group's budget"} {
+		shared := full
+		shared.Shared, shared.EffectiveBudget = true, effective
+		said := shared.Error()
+		if !strings.Contains(said, "88 of 90 connections that this replica may have of the shared budget") || !strings.Contains(said, want) || strings.Contains(said, "DB_MAX_CONNECTIONS") {
+			t.Errorf("a group heeds no variable: %s", said)
+		}
+	}
 	closed := full
 	closed.Lingering = 40
 	for _, word := range []string{"the server has not let go of 40 of them, which were closed", "raise DB_MAX_CONNECTIONS"} {

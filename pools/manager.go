@@ -399,7 +399,7 @@ func (m *Manager) verify(ctx context.Context, conn *Conn, deadline time.Time) er
 func (m *Manager) noteLimit(id model.WorkspaceID, err error) {
 	var limit *model.ConnectionLimitError
 	if errors.As(err, &limit) {
-		limit.ServerSilent = m.unanswered.lately()
+		limit.ServerSilent, limit.Shared = m.unanswered.lately(), m.shared != nil
 		m.limitLog.warn("Connection limit reached", func() []any {
 			return []any{"workspace_id", id, "error", limit.Error()}
 		})

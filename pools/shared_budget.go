@@ -29,6 +29,7 @@ type sharedBudget struct {
 	// started is when the server of the control session did.
 	started  atomic.Pointer[time.Time]
 	refusals atomic.Uint64
+	granted  chan struct{} // closed when the group has granted the first connection
 	// set is what the supervisor was told last; only the session's goroutine touches it.
 	set struct{ limit, cap, system int }
 }
@@ -41,16 +42,16 @@ func newSharedBudget(m *Manager) *sharedBudget {
 	if m.config.SharedBudget == "" {
 		return nil
 	}
-	b := &sharedBudget{m: m}
+	b := &sharedBudget{m: m, granted: make(chan struct{})}
 	b.part.Store(&replicas.Part{})
 	b.cap.Store(int64(m.config.MaxConnectionsPerDB))
 	return b
 }
 
-// join opens the control session, unless there is one. A login that fails is tried again
-// until the deadline, as those of other connections are.
+// join makes the process a replica, unless it is one, and waits until it may open something:
+// who asks then need not wait (DB_ACQUIRE_TIMEOUT=0).
 func (b *sharedBudget) join(ctx context.Context, deadline time.Time) error {
-	if b == nil || b.session.Load() != nil {
+	if b == nil {
 		return nil
 	}
 	ctx, stop := context.WithDeadline(ctx, deadline)
@@ -62,6 +63,25 @@ func (b *sharedBudget) join(ctx context.Context, deadline time.Time) error {
 		case <-ctx.Done():
 		}
 	}()
+	if b.session.Load() == nil {
+		if err := b.register(ctx); err != nil {
+			return err
+		}
+	}
+	select {
+	case <-b.granted:
+		return nil
+	case <-ctx.Done():
+	}
+	if within(b.m.closing, 0) {
+		return fmt.Errorf("shared budget %q: %w", b.m.config.SharedBudget, model.ErrClosed)
+	}
+	return b.notJoined(fmt.Errorf("wait for the first connection: %w", ctx.Err()))
+}
+
+// register opens the control session. A login that fails is tried again until ctx is done,
+// as those of other connections are.
+func (b *sharedBudget) register(ctx context.Context) error {
 	cfg := b.m.config
 	host, _ := os.Hostname()
 	for {
@@ -281,6 +301,9 @@ func (e *dialFailure) ofSharedBudget() {
 // Hold is replicas.Pool's. The system database's share goes first.
 func (b *sharedBudget) Hold(p replicas.Part) {
 	b.part.Store(&p)
+	if p.Limit > 0 && !within(b.granted, 0) {
+		defer close(b.granted) // once the supervisor knows
+	}
 	limit, perWorkspace, share := p.Limit, int(b.cap.Load()), b.systemShare()
 	if limit == b.set.limit && perWorkspace == b.set.cap && share.Budget == b.set.system {
 		return

@@ -533,3 +533,22 @@ func TestWhatRefusesASharedBudgetForGoodIsNotWaitedFor(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+func TestALimitErrorOfASharedBudgetSaysThatTheGroupsIsToBeRaised(t *testing.T) {
+	cfg := config(9)
+	cfg.AcquireTimeout = 0
+	cfg.MaxConnectionsPerDB = 50
+	m := open(t, cfg, pools.WithSharedBudget(newGroup(t)))
+	for {
+		conn, err := m.Acquire(t.Context(), "w0")
+		if err == nil {
+			defer conn.Release()
+			continue
+		}
+		var limit *model.ConnectionLimitError
+		if !errors.As(err, &limit) || !limit.Shared || !strings.Contains(err.Error(), "tenantpool fence --budget") {
+			t.Errorf("%v", err)
+		}
+		return
+	}
+}
