@@ -354,7 +354,7 @@ func end(ctx context.Context, conn *pgx.Conn) error {
 		return conn.Close(ctx)
 	}
 	raw := hijacked.Conn
-	defer raw.Close()
+	defer func() { _ = raw.Close() }()
 	if deadline, ok := ctx.Deadline(); ok {
 		_ = raw.SetDeadline(deadline)
 	}
