@@ -52,7 +52,7 @@ type backend struct {
 	traced   bool
 	acquired atomic.Pointer[callers]
 	closer   *closer
-	// overrun is ready when the hook has returned that did not in time; nil: there is
+	// overrun is closed when the hook has returned that did not in time; nil: there is
 	// none. Until then the connection is the hook's, and may only be closed.
 	overrun <-chan error
 	// hijacked: somebody else's for good.
@@ -129,7 +129,8 @@ func (b *backend) Close(model.CloseReason) {
 			b.closer.wait(b, false)
 		}
 		if b.overrun != nil {
-			<-b.overrun
+			for range b.overrun { // until the hook has returned
+			}
 		}
 		return
 	}
