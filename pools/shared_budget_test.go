@@ -501,6 +501,19 @@ func TestTheLoginOfAControlSessionIsTriedAgainUnlessItIsHopeless(t *testing.T) {
 	}
 }
 
+// A configuration that cannot work must not stay as the group's.
+func TestAGroupThatIsTooSmallForOneIsNotMade(t *testing.T) {
+	group := newGroup(t)
+	_, err := pools.Open(t.Context(), config(7), pools.WithSharedBudget(group), pools.WithLogger(nil))
+	if !contains(err, "1 replicas need 8 connections") {
+		t.Errorf("%v", err)
+	}
+	m := open(t, config(8), pools.WithSharedBudget(group))
+	if all, err := m.SharedBudget(t.Context()); err != nil || all.Budget != 8 {
+		t.Errorf("%+v, %v", all, err)
+	}
+}
+
 func contains(err error, words string) bool {
 	return err != nil && strings.Contains(err.Error(), words)
 }

@@ -68,12 +68,19 @@ type Version int64
 var ErrOutdated = errors.New("the group has changed since it was read")
 
 // Found makes the group if it is not there, and returns the budget and the floor that it
-// has.
+// has. It makes none that is too small for one replica: a mistake would stay for all who
+// come later.
 func (s *Store) Found(ctx context.Context, budget, floor int) (Group, error) {
-	g := Group{MaxDialing: s.MaxDialing, Settle: s.Settle}
-	_, err := s.Conn.Exec(ctx, `INSERT INTO tenantpool_groups (name, budget, floor) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING`, s.Group, budget, floor)
-	if err == nil {
-		err = s.Conn.QueryRow(ctx, `SELECT budget, floor FROM tenantpool_groups WHERE name = $1`, s.Group).Scan(&g.Budget, &g.Floor)
+	g := Group{Budget: budget, Floor: floor, MaxDialing: s.MaxDialing, Settle: s.Settle}
+	tooSmall := g.Fits(1)
+	if tooSmall == nil {
+		if _, err := s.Conn.Exec(ctx, `INSERT INTO tenantpool_groups (name, budget, floor) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING`, s.Group, budget, floor); err != nil {
+			return g, err
+		}
+	}
+	err := s.Conn.QueryRow(ctx, `SELECT budget, floor FROM tenantpool_groups WHERE name = $1`, s.Group).Scan(&g.Budget, &g.Floor)
+	if tooSmall != nil && errors.Is(err, pgx.ErrNoRows) {
+		err = tooSmall
 	}
 	return g, err
 }
