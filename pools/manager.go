@@ -400,6 +400,7 @@ func (m *Manager) noteLimit(id model.WorkspaceID, err error) {
 	var limit *model.ConnectionLimitError
 	if errors.As(err, &limit) {
 		limit.ServerSilent, limit.Shared = m.unanswered.lately(), m.shared != nil
+		m.shared.turnedAway(limit.Limit)
 		m.limitLog.warn("Connection limit reached", func() []any {
 			return []any{"workspace_id", id, "error", limit.Error()}
 		})

@@ -29,7 +29,9 @@ type sharedBudget struct {
 	// started is when the server of the control session did.
 	started  atomic.Pointer[time.Time]
 	refusals atomic.Uint64
-	granted  chan struct{} // closed when the group has granted the first connection
+	// short is when an acquire was turned away last for want of room, in Unix nanoseconds.
+	short   atomic.Int64
+	granted chan struct{} // closed when the group has granted the first connection
 	// set is what the supervisor was told last; only the session's goroutine touches it.
 	set struct{ limit, cap, system int }
 }
@@ -327,7 +329,19 @@ func (b *sharedBudget) systemShare() model.Limits {
 	return cfg.SystemLimits()
 }
 
-// Use is replicas.Pool's. Who waits at his own cap has no use for more.
+// turnedAway notes an acquire that found no room and did not wait for any, or not for long
+// enough to be seen waiting (DB_ACQUIRE_TIMEOUT=0): that is a need, too.
+func (b *sharedBudget) turnedAway(limit model.Limit) {
+	if b != nil && limit == model.BudgetLimit {
+		b.short.Store(time.Now().UnixNano())
+	}
+}
+
+// shortFor is how long after one was turned away the need lasts.
+const shortFor = time.Second
+
+// Use is replicas.Pool's. Who waits at his own cap has no use for more. How many would have
+// come had they not been turned away nobody knows: as many again as there are.
 func (b *sharedBudget) Use() (u replicas.Use) {
 	st, err := b.m.supervisor.Stats(context.Background())
 	if err != nil {
@@ -344,6 +358,9 @@ func (b *sharedBudget) Use() (u replicas.Use) {
 		for _, w := range share.Active {
 			u.Wants += min(w.InUse+max(w.Waiting, w.Dialing), w.Cap)
 		}
+	}
+	if time.Since(time.Unix(0, b.short.Load())) < shortFor {
+		u.Wants *= 2
 	}
 	return u
 }

@@ -547,21 +547,32 @@ func TestWhatRefusesASharedBudgetForGoodIsNotWaitedFor(t *testing.T) {
 	}
 }
 
-func TestALimitErrorOfASharedBudgetSaysThatTheGroupsIsToBeRaised(t *testing.T) {
-	cfg := config(9)
+// Nobody waits, so that nobody is seen waiting: the first are turned away, and that the
+// replica needs more is known all the same.
+func TestAReplicaInWhichNobodyWaitsGrows(t *testing.T) {
+	cfg := config(30)
 	cfg.AcquireTimeout = 0
 	cfg.MaxConnectionsPerDB = 50
 	m := open(t, cfg, pools.WithSharedBudget(newGroup(t)))
-	for {
+	turnedAway := 0
+	var held []*pools.Conn
+	eventually(t, "it has ten", func() bool {
 		conn, err := m.Acquire(t.Context(), "w0")
 		if err == nil {
-			defer conn.Release()
-			continue
+			held = append(held, conn)
+			return len(held) == 10
 		}
 		var limit *model.ConnectionLimitError
 		if !errors.As(err, &limit) || !limit.Shared || !strings.Contains(err.Error(), "tenantpool fence --budget") {
 			t.Errorf("%v", err)
 		}
-		return
+		turnedAway++
+		return t.Failed()
+	})
+	for _, conn := range held {
+		conn.Release()
+	}
+	if turnedAway == 0 {
+		t.Error("nobody was turned away, so this test shows nothing")
 	}
 }
