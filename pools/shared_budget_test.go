@@ -514,6 +514,40 @@ func TestAGroupThatIsTooSmallForOneIsNotMade(t *testing.T) {
 	}
 }
 
+// What fails in each control session anew neither floods the log nor keeps the server busy
+// with logins.
+func TestControlSessionsThatAreLostAtOnceAreOneLossInTheLog(t *testing.T) {
+	grant(t, 40)
+	cfg := config(30)
+	db := elsewhere(t, &cfg)
+	for _, sql := range []string{replicas.Schema, "GRANT SELECT, INSERT, UPDATE, DELETE ON tenantpool_groups, tenantpool_replicas TO public"} {
+		if _, err := db.Exec(t.Context(), sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	m := open(t, cfg, pools.WithSharedBudget("rights"))
+	seq := func() (n int64) {
+		if err := db.QueryRow(t.Context(), "SELECT max(seq) FROM tenantpool_replicas WHERE id <> 'gone'").Scan(&n); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	before := seq()
+	for _, sql := range []string{
+		"REVOKE DELETE ON tenantpool_replicas FROM public",
+		`INSERT INTO tenantpool_replicas ("group", id, label, application_name, seq, pid, control, max_dialing, granted, promised) VALUES ('rights', 'gone', '', 'gone', 1, 1, 'gone', 1, 0, 0)`,
+	} {
+		if _, err := db.Exec(t.Context(), sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	eventually(t, "it has registered again and again", func() bool { return seq() >= before+6 })
+	if n := strings.Count(m.log.String(), "The control session is lost"); n > 3 {
+		t.Errorf("%d losses in the log", n)
+	}
+	m.log.line(t, "The control session is lost", "permission denied")
+}
+
 func contains(err error, words string) bool {
 	return err != nil && strings.Contains(err.Error(), words)
 }

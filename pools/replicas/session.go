@@ -94,10 +94,14 @@ type Session struct {
 	// report next.
 	hurry  time.Time
 	retry  time.Duration
-	lostAt time.Time // when to try to connect again
+	again  time.Time // when to try to connect again
 	silent bool      // the loss was logged
-	// complained is when it was logged last that there is no other session.
-	complained time.Time
+	// since is when the session began. One that is lost soon after that is no more than an
+	// attempt: what fails in each session would otherwise end sessions, and be logged, all
+	// the time.
+	since time.Time
+	// warned is when a loss was logged last, and complained that there is no other session.
+	warned, complained time.Time
 }
 
 // said is what the row says of the replica.
@@ -225,7 +229,8 @@ func (s *Session) connect(ctx context.Context) error {
 		_ = conn.Close(ctx)
 		return fmt.Errorf("register in the group %q: %w", s.options.Group, err)
 	}
-	s.said, s.saidAt, s.hurry = said{}, time.Time{}, time.Now().Add(hurryFor)
+	s.since = time.Now()
+	s.said, s.saidAt, s.hurry = said{}, time.Time{}, s.since.Add(hurryFor)
 	return nil
 }
 
@@ -411,9 +416,14 @@ func (s *Session) try(do func(ctx context.Context) error) error {
 	s.store.Conn = nil
 	s.member.Lost(s.pool.Use().Open)
 	s.hold()
-	if !s.silent {
+	if time.Since(s.since) >= steady {
+		s.retry, s.warned = 0, time.Time{}
+	} else {
+		s.later()
+	}
+	if time.Since(s.warned) >= complainEvery {
 		s.options.Log.Warn("The control session is lost: nothing is dialed until there is another", "group", s.options.Group, "error", err.Error())
-		s.silent = true
+		s.silent, s.warned = true, time.Now()
 	}
 	return fmt.Errorf("%w (%s)", ErrNoControlSession, err.Error())
 }
@@ -423,27 +433,36 @@ func (s *Session) hold() {
 	s.pool.Hold(Part{Limit: s.member.Limit(), Budget: s.group.Budget, Floor: s.group.Floor, Connected: s.store.Conn != nil})
 }
 
-// complainEvery is how often it says why it has no control session.
-const complainEvery = time.Minute
+const (
+	// complainEvery is how often it says why it has no control session.
+	complainEvery = time.Minute
+	// steady is how old a session is whose loss is news.
+	steady = 5 * time.Second
+)
+
+// later puts off the next attempt.
+func (s *Session) later() {
+	s.retry = min(max(2*s.retry, 50*time.Millisecond), time.Second)
+	s.again = time.Now().Add(s.retry/2 + rand.N(s.retry))
+}
 
 // reconnect opens another control session, with pauses that grow to a second.
 func (s *Session) reconnect() bool {
-	if time.Now().Before(s.lostAt) {
+	if time.Now().Before(s.again) {
 		return false
 	}
 	ctx, stop := context.WithTimeout(context.Background(), roundTrip)
 	defer stop()
 	if err := s.connect(ctx); err != nil {
 		s.store.Conn = nil
-		s.retry = min(max(2*s.retry, 50*time.Millisecond), time.Second)
-		s.lostAt = time.Now().Add(s.retry/2 + rand.N(s.retry))
+		s.later()
 		if time.Since(s.complained) >= complainEvery {
 			s.options.Log.Warn("There is no other control session yet", "group", s.options.Group, "error", err.Error())
 			s.complained = time.Now()
 		}
 		return false
 	}
-	s.retry, s.complained = 0, time.Time{}
+	s.complained = time.Time{}
 	if s.silent {
 		s.options.Log.Info("There is a control session again", "group", s.options.Group)
 		s.silent = false
