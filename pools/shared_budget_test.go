@@ -436,10 +436,15 @@ func TestCloseEndsTheWaitForAPlaceInTheGroup(t *testing.T) {
 	db := elsewhere(t, &cfg)
 	before := goroutines()
 	one := open(t, cfg, pools.WithSharedBudget("full"))
-	if _, err := db.Exec(t.Context(), `INSERT INTO tenantpool_replicas ("group", id, label, application_name, seq, pid, control, max_dialing, granted, promised, gone_at)
-VALUES ('full', 'gone', '', 'gone', 1, 1, 'gone', 1, 0, 3, now() + interval '1 hour')`); err != nil {
+	if _, err := db.Exec(t.Context(), `INSERT INTO tenantpool_replicas ("group", id, label, application_name, seq, pid, control, max_dialing, granted, promised)
+VALUES ('full', 'gone', '', 'gone', 1, 1, 'gone', 1, 0, 3)`); err != nil {
 		t.Fatal(err)
 	}
+	left, err := pgx.Connect(t.Context(), fmt.Sprintf("host=%s port=%d user=%s password=%s dbname=%s application_name=gone", server.Host, server.Port, server.User, server.Password, server.Database))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer left.Close(context.Background())
 	late, err := pools.Open(t.Context(), cfg, pools.WithSharedBudget("full"), pools.WithLateServer(), pools.WithLogger(nil))
 	if err != nil {
 		t.Fatal(err)

@@ -108,7 +108,7 @@ func (d *division) settle(now time.Time) {
 		switch r := &d.Replicas[i]; {
 		case r.Present:
 			r.GoneAt = time.Time{}
-		case r.GoneAt.IsZero(): // what the look saw before that may have grown since
+		case r.GoneAt.IsZero(), now.Before(r.GoneAt): // what the look saw before that may have grown since; or the clock went back
 			r.GoneAt, r.Granted = now, 0
 		case now.Sub(r.GoneAt) < d.Settle:
 			r.Promised = min(r.Promised, r.Visible+d.MaxDialing)

@@ -196,6 +196,21 @@ func TestWhatIsGoneComesBackByWhatTheServerShows(t *testing.T) {
 	}
 }
 
+// The server's clock is set back: nothing waits until it is again what it was.
+func TestAClockThatGoesBackKeepsNoSlots(t *testing.T) {
+	now := time.Unix(1, 0)
+	v := View{Group: Group{Budget: 20, Floor: 1, MaxDialing: 2, Settle: 4 * time.Second}, Replicas: []Replica{
+		{ID: "a", Seq: 3, Promised: 9, Visible: 5, GoneAt: now.Add(time.Hour)},
+	}}
+	v.Replicas = Step(now, v)
+	if a := v.Replicas[0]; a.Promised != 9 || a.GoneAt != now {
+		t.Errorf("it is %+v", a)
+	}
+	if a := Step(now.Add(4*time.Second), v)[0]; a.Promised != 5 {
+		t.Errorf("after Settle it is %+v", a)
+	}
+}
+
 func TestFloorsThatDoNotFitAreRefusedWithTheArithmetic(t *testing.T) {
 	err := Group{Budget: 97, Floor: 1}.Fits(48)
 	want := "48 replicas need 98 connections: a control session and a floor of 1 each, and the same in reserve for a newcomer; the budget is 97, enough for 47 replicas"

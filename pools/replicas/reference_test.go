@@ -69,7 +69,7 @@ func (b rulebook) rule5(r *Replica) {
 		r.GoneAt = time.Time{}
 		return
 	}
-	if r.GoneAt.IsZero() {
+	if r.GoneAt.IsZero() || r.GoneAt.After(b.now) {
 		r.GoneAt = b.now
 		r.Granted = 0
 		return
