@@ -171,12 +171,11 @@ func (m *Manager) SetLimits(ctx context.Context, maxConnections, maxConnectionsP
 }
 
 func aboutLimits(cfg model.Config) []any {
-	return []any{
-		"max_connections", cfg.MaxConnections,
-		"max_connections_per_db", cfg.MaxConnectionsPerDB,
-		"workspace_budget", cfg.WorkspaceBudget(),
-		"system_share", cfg.SystemShare(),
+	about := []any{"max_connections", cfg.MaxConnections, "max_connections_per_db", cfg.MaxConnectionsPerDB}
+	if cfg.SharedBudget != "" { // the group's budget and floor hold
+		return append(about, "shared_budget", cfg.SharedBudget)
 	}
+	return append(about, "workspace_budget", cfg.WorkspaceBudget(), "system_share", cfg.SystemShare())
 }
 
 // grantsAtMost bounds asking the server about limits that are in force already.

@@ -70,7 +70,7 @@ func (m *Manager) meetServer(ctx context.Context) error {
 	defer conn.Release()
 	asking, stop := context.WithDeadline(ctx, deadline)
 	defer stop()
-	_, err = m.checkServer(asking, conn, m.config.MaxConnections)
+	_, err = m.checkServer(asking, conn, m.shared.budget(m.config.MaxConnections))
 	if err == nil {
 		err = m.learnCheckInterval(asking, conn)
 	}
@@ -171,7 +171,7 @@ func (m *Manager) WaitForServer(ctx context.Context) error {
 		}
 		if !told {
 			told = true
-			m.log.Warn("Waiting for a server that does not answer", "error", err.Error())
+			m.log.Warn("Waiting for the server", "error", err.Error())
 		}
 		last = err
 		select { // it has not always waited

@@ -199,7 +199,7 @@ func TestAConnectionThatFallsSilentDoesNotUseUpTheWaitForTheServer(t *testing.T)
 	if !within(silent) {
 		t.Error("none fell silent, so this test shows nothing")
 	}
-	m.log.line(t, "Waiting for a server that does not answer", "then did not answer within")
+	m.log.line(t, "Waiting for the server", "then did not answer within")
 }
 
 // The wait ends between two attempts, as a rule.

@@ -182,6 +182,14 @@ func (m *Manager) SharedBudget(ctx context.Context) (model.SharedBudget, error) 
 	return all, nil
 }
 
+// budget is the group's, or the process's own if it is not shared.
+func (b *sharedBudget) budget(own int) int {
+	if b == nil {
+		return own
+	}
+	return b.part.Load().Budget
+}
+
 // stats is this process's part.
 func (b *sharedBudget) stats() model.ReplicaStats {
 	part := b.part.Load()

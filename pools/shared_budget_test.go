@@ -615,3 +615,13 @@ func TestAReplicaInWhichNobodyWaitsGrows(t *testing.T) {
 		t.Error("nobody was turned away, so this test shows nothing")
 	}
 }
+
+// The group's budget holds, and that is what the server is to grant.
+func TestTheServerNeedNotGrantWhatTheGroupDoesNotHeed(t *testing.T) {
+	grant(t, 40)
+	group := newGroup(t)
+	open(t, config(30), pools.WithSharedBudget(group))
+	other := open(t, config(60), pools.WithSharedBudget(group))
+	other.log.line(t, "The group has another budget", `"configured_budget":60`, `"budget":30`)
+	other.log.lacks(t, tooMany)
+}

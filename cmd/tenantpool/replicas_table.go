@@ -50,7 +50,7 @@ func (s sharedView) write(text *summary) {
 		text.line(replicaFormat, width, printable(r.Label), r.Share, r.InUse, r.Idle(), r.Waiting, age(r.Age), state(r))
 	}
 	text.line("")
-	text.line("budget %d = %d control sessions + %d of shares + %d strangers + %d free, of which %d are the reserve for a newcomer",
+	text.line("budget %d = control sessions %d + shares %d + strangers %d + free %d (of them in reserve for a newcomer: %d)",
 		s.Budget, len(s.Replicas), s.shares(), s.Strangers, s.Free, max(0, min(s.Free, s.Reserve)))
 	text.line("role %s: CONNECTION LIMIT %s; the server has %d for all who are no superusers", printable(s.role.Name), s.limit(), s.role.Usable)
 	for _, w := range s.disagreements() {

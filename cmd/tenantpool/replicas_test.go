@@ -122,7 +122,7 @@ func TestReplicasShowsWhoHasWhat(t *testing.T) {
 	if s.Group != "shop" || s.Budget != 40 || s.Floor != 3 || s.Reserve != 4 || s.Role != "app" || s.RoleLimit != nil || s.Usable != 57 || s.Budget != 2+s.Replicas[0].Share+s.Replicas[1].Share+s.Free {
 		t.Errorf("%+v", s)
 	}
-	g.do(0, "replicas", "present", "budget 40 = 2 control sessions + 6 of shares + 0 strangers + 32 free", "WARNING: the role app has no CONNECTION LIMIT")
+	g.do(0, "replicas", "present", "budget 40 = control sessions 2 + shares 6 + strangers 0 + free 32 (of them in reserve for a newcomer: 4)", "WARNING: the role app has no CONNECTION LIMIT")
 
 	// A stranger, a limit that is not the budget, a role of others, a label that a terminal
 	// might heed.
@@ -138,13 +138,13 @@ func TestReplicasShowsWhoHasWhat(t *testing.T) {
 	if strings.Contains(out, "\x1b") {
 		t.Errorf("%q", out)
 	}
-	g.do(0, "replicas --group other", "budget 20 = 0 control sessions")
+	g.do(0, "replicas --group other", "budget 20 = control sessions 0")
 	g.must("CREATE ROLE rotated LOGIN PASSWORD 'secret' IN ROLE app")
 	t.Setenv("DB_USER", "rotated")
 	t.Setenv("DB_SHARED_BUDGET", "shop")
 	rotated := g.replica()
 	t.Setenv("DB_USER", "app")
-	g.do(0, "replicas", "budget 40 = 3 control sessions", "other roles have replicas in the group, too (rotated)")
+	g.do(0, "replicas", "budget 40 = control sessions 3", "other roles have replicas in the group, too (rotated)")
 	if err := rotated.Close(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -152,7 +152,7 @@ func TestReplicasShowsWhoHasWhat(t *testing.T) {
 	if err := second.Close(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	g.do(0, "replicas --group shop", "budget 40 = 1 control sessions")
+	g.do(0, "replicas --group shop", "budget 40 = control sessions 1")
 	g.must("REVOKE SELECT ON tenantpool_replicas FROM app")
 	g.do(1, "replicas --group shop", `the role "app" may not`, "tenantpool replicas schema")
 }
@@ -165,7 +165,7 @@ func TestReplicasAreWatchedUntilAnInterrupt(t *testing.T) {
 	defer interrupt()
 	var errs bytes.Buffer
 	drawn := &draws{after: 2, then: interrupt}
-	if status := execute(ctx, newRoot(), []string{"replicas", "--watch"}, drawn, &errs); status != 0 || strings.Count(drawn.String(), "budget 40 = 1 control") != 2 {
+	if status := execute(ctx, newRoot(), []string{"replicas", "--watch"}, drawn, &errs); status != 0 || strings.Count(drawn.String(), "budget 40 = control sessions 1") != 2 {
 		t.Errorf("status %d\n%s%s", status, drawn, &errs)
 	}
 }
@@ -266,7 +266,7 @@ func TestFenceSetsTheRolesLimitAndTheBudgetInTheRightOrder(t *testing.T) {
 	g.must("ALTER ROLE app CONNECTION LIMIT 1")
 	g.do(1, "replicas", "log in as the role app (--as takes another one)")
 	t.Setenv("DB_ACQUIRE_TIMEOUT", "")
-	g.do(0, "replicas"+as, "2 control sessions", "0 strangers", "the role app may have 1 connections and the budget is 20")
+	g.do(0, "replicas"+as, "control sessions 2", "strangers 0", "the role app may have 1 connections and the budget is 20")
 	g.do(0, "fence"+as, "from 1 to 20")
 	// One that may alter the role need have no right on its tables.
 	t.Setenv(adminPasswordVariable, "boss")

@@ -39,7 +39,7 @@ type BudgetError struct {
 
 func (e *BudgetError) Error() string {
 	each := 1 + e.Floor
-	return fmt.Sprintf("%d replicas need %d connections: a control session and a floor of %d each, and the same in reserve for a newcomer; the budget is %d, enough for %d replicas",
+	return fmt.Sprintf("%d replicas need %d connections: a control session and a floor of %d each, and the same in reserve for a newcomer; the budget is %d, enough for %d",
 		e.Replicas, e.Replicas*each+e.reserve(), e.Floor, e.Budget, max(0, (e.Budget-e.reserve())/each))
 }
 
