@@ -225,7 +225,7 @@ func (s *replicaShow) traffic(ctx context.Context) (took time.Duration) {
 		playing, end = context.WithTimeout(ctx, s.length)
 		defer end()
 	}
-	s.con.Printf("one process at a time is busy, with %s workers, for %v%s", stage.Grouped(s.workers), s.turn, until)
+	s.con.Printf("one process at a time is busy, with %s workers, %v each%s", stage.Grouped(s.workers), s.turn, until)
 	s.con.Printf("may have/has in use; the bar is the budget: A is in use by A, a is A's and not in use, . is nobody's or a control session")
 	s.con.Printf("%s", s.header())
 	every, first := rowEvery, firstRow

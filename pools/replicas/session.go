@@ -76,7 +76,8 @@ type Session struct {
 	leaving chan context.Context
 	left    chan error
 	done    chan struct{}
-	// abandoned is for tests.
+	// abandoned has the process's end played: the goroutine ends and nobody is told. Only
+	// tests send to it.
 	abandoned chan struct{}
 
 	// Only the goroutine touches what follows.
