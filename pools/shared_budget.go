@@ -420,7 +420,10 @@ func makeTables(ctx context.Context, conn *pgx.Conn) error {
 	var err error
 	for range 3 {
 		var there bool
-		if err = conn.QueryRow(ctx, `SELECT to_regclass('tenantpool_groups') IS NOT NULL AND to_regclass('tenantpool_replicas') IS NOT NULL`).Scan(&there); err != nil || there {
+		if err = conn.QueryRow(ctx, `SELECT to_regclass('tenantpool_groups') IS NOT NULL AND to_regclass('tenantpool_replicas') IS NOT NULL`).Scan(&there); err == nil && there {
+			_, err = conn.Exec(ctx, `DELETE FROM tenantpool_replicas WHERE false`) // the right that is needed last
+		}
+		if err != nil || there {
 			return err
 		}
 		if _, err = conn.Exec(ctx, replicas.Schema); err == nil {

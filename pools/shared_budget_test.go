@@ -340,6 +340,12 @@ func TestARoleThatMayNotCreateTheTablesHearsWhatToDo(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if _, err := conn.Exec(t.Context(), replicas.Schema+"; GRANT SELECT, INSERT, UPDATE ON tenantpool_groups, tenantpool_replicas TO poor"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := pools.Open(t.Context(), cfg, pools.WithSharedBudget("poor"), pools.WithLogger(nil)); !contains(err, "42501") || !contains(err, "tenantpool replicas schema") {
+		t.Errorf("it may not delete: %v", err)
+	}
 	_, err = conn.Exec(t.Context(), replicas.SchemaFor("poor"))
 	_ = conn.Close(context.Background())
 	if err != nil {
@@ -539,7 +545,8 @@ func TestControlSessionsThatAreLostAtOnceAreOneLossInTheLog(t *testing.T) {
 	}
 	before := seq()
 	for _, sql := range []string{
-		"REVOKE DELETE ON tenantpool_replicas FROM public",
+		"CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'not this one'; END $$",
+		"CREATE TRIGGER refuse BEFORE DELETE ON tenantpool_replicas FOR EACH ROW EXECUTE FUNCTION refuse()",
 		`INSERT INTO tenantpool_replicas ("group", id, label, application_name, seq, pid, control, max_dialing, granted, promised) VALUES ('rights', 'gone', '', 'gone', 1, 1, 'gone', 1, 0, 0)`,
 	} {
 		if _, err := db.Exec(t.Context(), sql); err != nil {
@@ -550,7 +557,7 @@ func TestControlSessionsThatAreLostAtOnceAreOneLossInTheLog(t *testing.T) {
 	if n := strings.Count(m.log.String(), "The control session is lost"); n > 3 {
 		t.Errorf("%d losses in the log", n)
 	}
-	m.log.line(t, "The control session is lost", "permission denied")
+	m.log.line(t, "The control session is lost", "not this one")
 }
 
 func contains(err error, words string) bool {
