@@ -233,7 +233,7 @@ var bodies = map[string]struct{ takes, gives any }{
 	"GET /readyz":                     {nil, healthAnswer{}},
 	"GET /api/admin.connectionStats":  {nil, connectionStats{}},
 	"GET /api/admin.usage":            {nil, usageAnswer{}},
-	"GET /api/admin.replicas":         {nil, replicasAnswer{}},
+	"GET /api/admin.replicas":         {nil, SharedBudget{}},
 	"POST /api/admin.evictWorkspace":  {workspaceRequest{}, closedAnswer{}},
 	"POST /api/admin.renewWorkspace":  {workspaceRequest{}, closedAnswer{}},
 	"POST /api/admin.renewAll":        {emptyRequest{}, closedAnswer{}},

@@ -15,9 +15,10 @@ import (
 // cost the server no more than one.
 const replicasReuse = time.Second
 
-// replicasAnswer is a budget that several processes share. The shares of the replicas, a
+// SharedBudget is a model.SharedBudget in JSON, as admin.replicas and tenantpool replicas say
+// it: fields may be added, but keep their names and meaning. The shares of the replicas, a
 // control session for each of them, the strangers and what is free make the budget.
-type replicasAnswer struct {
+type SharedBudget struct {
 	Group   string `json:"group"`
 	Budget  int    `json:"budget"`
 	Floor   int    `json:"floor"`
@@ -26,12 +27,13 @@ type replicasAnswer struct {
 	Free      int `json:"free"`
 	Strangers int `json:"strangers"`
 	// RoleLimit is the role's CONNECTION LIMIT; null: none holds for it.
-	RoleLimit *int            `json:"roleLimit"`
-	Replicas  []replicaAnswer `json:"replicas"`
-	At        string          `json:"at"`
+	RoleLimit *int      `json:"roleLimit"`
+	Replicas  []Replica `json:"replicas"`
+	At        string    `json:"at"`
 }
 
-type replicaAnswer struct {
+// Replica is a model.Replica in JSON.
+type Replica struct {
 	ID      string  `json:"id"`
 	Label   string  `json:"label"`
 	Self    bool    `json:"self"`
@@ -65,7 +67,7 @@ func newSharedStats(r model.ReplicaStats) *sharedStats {
 
 // groupLook is a look at the group. It is never changed.
 type groupLook struct {
-	answer replicasAnswer
+	answer SharedBudget
 	err    error
 }
 
@@ -87,7 +89,7 @@ func (s *Server) lookAtGroup() (*groupLook, time.Time) {
 	ctx, stop := context.WithTimeout(context.Background(), snapshotTimeout)
 	defer stop()
 	b, err := s.pool.SharedBudget(ctx)
-	look := &groupLook{newReplicasAnswer(b, time.Now()), err}
+	look := &groupLook{NewSharedBudget(b, time.Now()), err}
 	if err != nil && !errors.Is(err, errors.ErrUnsupported) && !errors.Is(err, model.ErrClosed) {
 		look.err = &failure{
 			status: http.StatusServiceUnavailable, retryAfter: retrySoon, detail: "the group cannot be read now: " + err.Error(),
@@ -97,16 +99,17 @@ func (s *Server) lookAtGroup() (*groupLook, time.Time) {
 	return look, began.Add(replicasReuse)
 }
 
-func newReplicasAnswer(b model.SharedBudget, at time.Time) replicasAnswer {
-	a := replicasAnswer{
+// NewSharedBudget says it in JSON, as it was at that time.
+func NewSharedBudget(b model.SharedBudget, at time.Time) SharedBudget {
+	a := SharedBudget{
 		Group: b.Group, Budget: b.Budget, Floor: b.Floor, Reserve: b.Reserve, Free: b.Free, Strangers: b.Strangers,
-		Replicas: make([]replicaAnswer, 0, len(b.Replicas)), At: at.UTC().Format(time.RFC3339Nano),
+		Replicas: make([]Replica, 0, len(b.Replicas)), At: at.UTC().Format(time.RFC3339Nano),
 	}
 	if b.RoleLimit >= 0 {
 		a.RoleLimit = &b.RoleLimit
 	}
 	for _, r := range b.Replicas {
-		a.Replicas = append(a.Replicas, replicaAnswer{
+		a.Replicas = append(a.Replicas, Replica{
 			ID: r.ID, Label: r.Label, Self: r.Self, State: string(r.State), AgeMs: milliseconds(r.Age),
 			Share: r.Share, Granted: r.Granted, Wants: r.Wants, Open: r.Open, InUse: r.InUse, Idle: r.Idle(), Waiting: r.Waiting,
 		})

@@ -10,6 +10,7 @@ import (
 
 	"github.com/tenantpool/tenantpool/model"
 	"github.com/tenantpool/tenantpool/pools/replicas"
+	"github.com/tenantpool/tenantpool/web"
 )
 
 // sharedView is a group as a person sees it.
@@ -151,52 +152,17 @@ func (s sharedView) who() string {
 }
 
 // sharedJSON is for programs to read: fields may be added, but keep their names and meaning.
-// Those that admin.replicas has are called the same there.
 type sharedJSON struct {
-	Group  string `json:"group"`
-	Budget int    `json:"budget"`
-	Floor  int    `json:"floor"`
-	// Reserve is what stays free for a newcomer, Free all that nobody has a claim to, which
-	// is negative while more is given than the budget has.
-	Reserve   int    `json:"reserve"`
-	Free      int    `json:"free"`
-	Strangers int    `json:"strangers"`
-	Role      string `json:"role"`
-	// RoleLimit is its CONNECTION LIMIT; null: there is none that holds.
-	RoleLimit *int          `json:"roleLimit"`
-	Usable    int           `json:"serverUsable"`
-	Replicas  []replicaJSON `json:"replicas"`
-	Warnings  []string      `json:"warnings"`
-}
-
-type replicaJSON struct {
-	ID      string             `json:"id"`
-	Label   string             `json:"label"`
-	State   model.ReplicaState `json:"state"`
-	AgeMs   float64            `json:"ageMs"`
-	Share   int                `json:"share"`
-	Granted int                `json:"granted"`
-	Wants   int                `json:"wants"`
-	Open    int                `json:"open"`
-	InUse   int                `json:"inUse"`
-	Idle    int                `json:"idle"`
-	Waiting int                `json:"waiting"`
+	web.SharedBudget
+	Role     string   `json:"role"`
+	Usable   int      `json:"serverUsable"`
+	Warnings []string `json:"warnings"`
 }
 
 func (s sharedView) writeJSON(out io.Writer) error {
 	line := sharedJSON{
-		Group: s.Group, Budget: s.Budget, Floor: s.Floor, Reserve: s.Reserve, Free: s.Free, Strangers: s.Strangers,
-		Role: s.role.Name, Usable: s.role.Usable,
-		Replicas: []replicaJSON{}, Warnings: append([]string{}, s.disagreements()...),
-	}
-	if s.RoleLimit >= 0 {
-		line.RoleLimit = &s.RoleLimit
-	}
-	for _, r := range s.Replicas {
-		line.Replicas = append(line.Replicas, replicaJSON{
-			ID: r.ID, Label: r.Label, State: r.State, AgeMs: rounded(r.Age.Seconds()*1000, 3), Share: r.Share, Granted: r.Granted,
-			Wants: r.Wants, Open: r.Open, InUse: r.InUse, Idle: r.Idle(), Waiting: r.Waiting,
-		})
+		SharedBudget: web.NewSharedBudget(s.SharedBudget, time.Now()),
+		Role:         s.role.Name, Usable: s.role.Usable, Warnings: append([]string{}, s.disagreements()...),
 	}
 	return json.NewEncoder(out).Encode(line)
 }
