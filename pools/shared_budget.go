@@ -132,6 +132,8 @@ func (b *sharedBudget) notJoined(err error) error {
 		}
 	case errors.As(err, new(*replicas.BudgetError)):
 		remedy = ": start fewer processes, or raise the budget (tenantpool fence --budget)"
+	case errors.Is(err, errPooler):
+		kind = model.Permanent
 	case !errors.As(err, &refused):
 	case refused.Code == pgerrcode.InsufficientPrivilege:
 		kind, remedy = model.Permanent, ": have a role that may do so run the SQL of tenantpool replicas schema"

@@ -241,7 +241,8 @@ func TestASharedBudgetThroughAPoolerIsRefused(t *testing.T) {
 	cfg := config(30)
 	cfg.Host, cfg.Port, cfg.SSLMode = "127.0.0.1", listener.Addr().(*net.TCPAddr).Port, "disable"
 	_, err = pools.Open(t.Context(), cfg, pools.WithSharedBudget(newGroup(t)), pools.WithLogger(nil))
-	if !contains(err, "there is a pooler between") {
+	var dial *model.DialError
+	if !errors.As(err, &dial) || dial.Kind != model.Permanent || !contains(err, "there is a pooler between") {
 		t.Errorf("%v", err)
 	}
 	open(t, cfg) // with a budget of its own nobody asks
