@@ -9,7 +9,7 @@ import (
 	"github.com/tenantpool/tenantpool/pools/localpg"
 )
 
-var replicaRun = flag.Duration("replicas", 0, "how long each run of three processes on one budget lasts (0: 15s in the long form, else 6s)")
+var replicaRun = flag.Duration("replicas", 0, "how long each run of three processes on one budget lasts (0: 12s in the long form, else 6s)")
 
 // lastsTogether is how long a run lasts at least.
 func lastsTogether() time.Duration {
@@ -17,7 +17,7 @@ func lastsTogether() time.Duration {
 	case *replicaRun > 0:
 		return *replicaRun
 	case long:
-		return 15 * time.Second
+		return 12 * time.Second
 	}
 	return 6 * time.Second
 }
