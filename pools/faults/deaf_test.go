@@ -1,8 +1,10 @@
 package faults
 
 import (
+	"bytes"
 	"fmt"
 	"net"
+	"runtime"
 	"strconv"
 	"syscall"
 	"testing"
@@ -57,6 +59,14 @@ func startToxiproxy(t *testing.T) int {
 	proxy := toxiproxy.NewProxy(api, "proxy", "127.0.0.1:0", fmt.Sprintf("%s:%d", server.Host, server.Port))
 	must(t, proxy.Start())
 	t.Cleanup(proxy.Stop)
+	// Start returns before the last of the proxy's own goroutines begins, and what a test
+	// finds afterwards is compared with what was there before.
+	if !eventually(mustHappen, func() bool {
+		stacks := make([]byte, 1<<20)
+		return bytes.Contains(stacks[:runtime.Stack(stacks, true)], []byte("toxiproxy/v2.(*Proxy).freeBlocker("))
+	}) {
+		t.Fatal("toxiproxy has no such goroutine any more: look at proxy.go")
+	}
 	_, port, err := net.SplitHostPort(proxy.Listen)
 	must(t, err)
 	n, err := strconv.Atoi(port)

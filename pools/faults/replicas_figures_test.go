@@ -214,7 +214,7 @@ func wanderingAndByHand(t *testing.T) {
 		group string
 		each  int
 	}{
-		{"shared", "shop", figuresBudget},
+		{"shared", fmt.Sprint("shop of ", figuresBudget), figuresBudget},
 		{"a third each, by hand", "", figuresBudget / 3},
 	} {
 		t.Run(by.what, func(t *testing.T) {

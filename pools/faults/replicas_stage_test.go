@@ -65,7 +65,7 @@ func newStage(t *testing.T, budget int) *stage {
 	s := &stage{
 		t: t, view: watchServer(),
 		config: replicaConfig{
-			Config: cfg, Password: cfg.Password, Group: "shop",
+			Config: cfg, Password: cfg.Password, Group: fmt.Sprint("shop of ", budget),
 			Workspaces: 20, Zipf: 1, Work: 10 * time.Millisecond, System: 0.05,
 		},
 	}
