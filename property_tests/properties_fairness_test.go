@@ -51,7 +51,8 @@ func TestAHandOffPassesNobodyOverWhoIsOlderByMoreThanPatience(t *testing.T) {
 
 // The other way round: no connection leaves a workspace that has a use for it
 // unless somebody is older by more than Patience, and it has been open for nine
-// times as long as its dial took, or a second.
+// times as long as its dial took, or a second; or the workspace has more than its cap,
+// which was lowered (rule 10).
 func TestAConnectionIsYieldedOnlyToSomebodyWhoIsOlderByMoreThanPatience(t *testing.T) {
 	check(t, everything, property{before: func(l *ledger, e core.Effect) string {
 		c, ok := e.(core.Close)
@@ -61,6 +62,9 @@ func TestAConnectionIsYieldedOnlyToSomebodyWhoIsOlderByMoreThanPatience(t *testi
 		queue := l.queue(c.Workspace)
 		if len(queue) == 0 {
 			return "nobody of its workspace waited"
+		}
+		if l.held(c.Workspace) > l.limits.PerWorkspace {
+			return ""
 		}
 		if l.stays(l.known(c.Conn)) {
 			return "it has moved too lately"
