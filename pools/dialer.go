@@ -200,9 +200,9 @@ func (d *dialer) login(calledOff context.Context, id model.WorkspaceID, at place
 		defer stop()
 	}
 	err = b.connect(ctx, config)
-	if d.shared.refused(ctx, err) {
+	if d.shared.refused(err) && !within(ctx.Done(), fullFor) {
 		err = b.connect(ctx, config)
-		d.shared.refused(ctx, err)
+		d.shared.refused(err)
 	}
 	if err == nil && d.shared != nil {
 		err = d.shared.sameServer(ctx, b.pgx)

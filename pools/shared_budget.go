@@ -75,9 +75,6 @@ func (b *sharedBudget) join(ctx context.Context, deadline time.Time) error {
 		return nil
 	case <-ctx.Done():
 	}
-	if within(b.m.closing, 0) {
-		return fmt.Errorf("shared budget %q: %w", b.m.config.SharedBudget, model.ErrClosed)
-	}
 	return b.notJoined(fmt.Errorf("wait for the first connection: %w", ctx.Err()))
 }
 
@@ -98,30 +95,26 @@ func (b *sharedBudget) register(ctx context.Context) error {
 			b.session.Store(session)
 			if within(b.m.closing, 0) { // Close may not have seen it
 				b.leave(ctx)
-				return fmt.Errorf("shared budget %q: %w", cfg.SharedBudget, model.ErrClosed)
+				return b.notJoined(model.ErrClosed)
 			}
-			b.checkFence(ctx)
+			if all, err := session.Show(ctx); err == nil { // a lost session is logged
+				b.checkFence(all)
+			}
 			return nil
 		}
 		var login *dialFailure
-		if errors.As(err, &login) && login.kind != model.Permanent {
-			select {
-			case <-time.After(askAgain):
-			case <-ctx.Done():
-			}
-			if ctx.Err() == nil {
-				continue
-			}
-		}
-		if within(b.m.closing, 0) {
-			return fmt.Errorf("shared budget %q: %w", cfg.SharedBudget, model.ErrClosed)
+		if errors.As(err, &login) && login.kind != model.Permanent && !within(ctx.Done(), askAgain) {
+			continue
 		}
 		return b.notJoined(err)
 	}
 }
 
-// notJoined says what follows from the failure to join.
+// notJoined says what follows from the failure to join, or that the manager closes.
 func (b *sharedBudget) notJoined(err error) error {
+	if within(b.m.closing, 0) {
+		return fmt.Errorf("shared budget %q: %w", b.m.config.SharedBudget, model.ErrClosed)
+	}
 	var login *dialFailure
 	var refused *pgconn.PgError
 	kind, remedy := model.ServerDown, ""
@@ -147,10 +140,9 @@ func (b *sharedBudget) notJoined(err error) error {
 
 // checkFence warns when the role's limit is not the budget. It is part of the protocol, and
 // only a superuser or the like can set it.
-func (b *sharedBudget) checkFence(ctx context.Context) {
-	all, err := b.show(ctx)
-	if err != nil || all.RoleLimit == all.Budget {
-		return // a lost session is logged
+func (b *sharedBudget) checkFence(all model.SharedBudget) {
+	if all.RoleLimit == all.Budget {
+		return
 	}
 	b.m.log.Warn("The role's CONNECTION LIMIT is not the shared budget: nothing keeps its connections within that "+
 		"when a machine stops between asking and connecting, or somebody else logs in as it (tenantpool fence sets it)",
@@ -218,11 +210,12 @@ func (b *sharedBudget) setLimits(ctx context.Context, cfg model.Config) (granted
 	if err := session.HoldAgain(ctx); err != nil {
 		return 0, briefly(err)
 	}
-	b.checkFence(ctx)
-	if all, err := session.Show(ctx); err == nil && all.RoleLimit >= 0 {
-		granted = all.RoleLimit
+	all, err := session.Show(ctx)
+	if err != nil {
+		return 0, nil // it did not say what it grants, and a lost session is logged
 	}
-	return granted, nil
+	b.checkFence(all)
+	return max(0, all.RoleLimit), nil
 }
 
 // leave is called when nothing is open any more.
@@ -249,22 +242,18 @@ func (b *sharedBudget) permit(ctx context.Context) (until time.Time, err error) 
 	return session.Permit(ctx)
 }
 
-// refused counts a connection that the server had no room for although it fits, and waits a
-// moment before it is tried again: a session's slot is free microseconds after its end of
-// file.
-func (b *sharedBudget) refused(ctx context.Context, err error) bool {
+// refused counts a connection that the server had no room for although it fits.
+func (b *sharedBudget) refused(err error) bool {
 	if b == nil || err == nil || newDialFailure(err, true).kind != model.ServerFull {
 		return false
 	}
 	b.refusals.Add(1)
-	const moment = 10 * time.Millisecond
-	select {
-	case <-time.After(moment):
-		return true
-	case <-ctx.Done():
-		return false
-	}
+	return true
 }
+
+// fullFor is how long the server may be full although a connection fits: a session's slot is
+// free microseconds after its end of file.
+const fullFor = 10 * time.Millisecond
 
 // sameServer finds out a connection that is not to the server that divides the budget, or
 // goes through a pooler.

@@ -22,10 +22,13 @@ type Group struct {
 // reserve is what stays free for a newcomer: a control session, and a floor.
 func (g Group) reserve() int { return 1 + g.Floor }
 
+// need is the least budget for so many replicas: for each what a newcomer needs, and the
+// reserve.
+func (g Group) need(replicas int) int { return (replicas + 1) * g.reserve() }
+
 // Fits tells why the budget is too small for so many replicas.
 func (g Group) Fits(replicas int) error {
-	need := replicas*(1+g.Floor) + g.reserve()
-	if need <= g.Budget {
+	if g.need(replicas) <= g.Budget {
 		return nil
 	}
 	return &BudgetError{Group: g, Replicas: replicas}
@@ -38,9 +41,8 @@ type BudgetError struct {
 }
 
 func (e *BudgetError) Error() string {
-	each := 1 + e.Floor
 	return fmt.Sprintf("%d replicas need %d connections: a control session and a floor of %d each, and the same in reserve for a newcomer; the budget is %d, enough for %d",
-		e.Replicas, e.Replicas*each+e.reserve(), e.Floor, e.Budget, max(0, (e.Budget-e.reserve())/each))
+		e.Replicas, e.need(e.Replicas), e.Floor, e.Budget, max(0, e.Budget/e.reserve()-1))
 }
 
 // Replica is one of them, by its row and by what the server says of it.
@@ -76,7 +78,7 @@ type View struct {
 // replica is gone and that promises nothing is to be deleted (see [Replica.Over]). The same
 // view has the same decision, whoever makes it.
 func Step(now time.Time, v View) []Replica {
-	d := division{View: v, before: v.Replicas}
+	d := division{View: v}
 	d.Replicas = slices.SortedFunc(slices.Values(v.Replicas), func(a, b Replica) int { return cmp.Compare(a.ID, b.ID) })
 	d.before = slices.Clone(d.Replicas)
 	d.settle(now)
