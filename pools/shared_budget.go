@@ -210,12 +210,11 @@ func (b *sharedBudget) setLimits(ctx context.Context, cfg model.Config) (granted
 	if err := session.HoldAgain(ctx); err != nil {
 		return 0, briefly(err)
 	}
-	all, err := session.Show(ctx)
-	if err != nil {
-		return 0, nil // it did not say what it grants, and a lost session is logged
+	if all, err := session.Show(ctx); err == nil { // a lost session is logged
+		b.checkFence(all)
+		granted = max(0, all.RoleLimit)
 	}
-	b.checkFence(all)
-	return max(0, all.RoleLimit), nil
+	return granted, nil
 }
 
 // leave is called when nothing is open any more.
