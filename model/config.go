@@ -3,6 +3,8 @@ package model
 import (
 	"cmp"
 	"fmt"
+	"strconv"
+	"strings"
 	"time"
 )
 
@@ -103,6 +105,15 @@ type Config struct {
 	// HealthCheckAfter is how long a connection may be idle and still be lent
 	// without a test.
 	HealthCheckAfter time.Duration `env:"DB_HEALTH_CHECK_AFTER"`
+	// Eviction is the order in which idle connections give way: lru or lru2.
+	Eviction Eviction `env:"DB_EVICTION"`
+	// Planner is on or off: whether traffic is recorded, so that Manager.Capacity can say
+	// which budget it needs.
+	Planner string `env:"DB_PLANNER"`
+
+	// AutoBudget lets the manager set MaxConnections itself, within bounds: 40..95. Empty: it
+	// stays what it is. It needs the Planner.
+	AutoBudget string `env:"DB_AUTO_BUDGET"`
 
 	// Unused names what was set and has no effect, with the reasons. [pools.Open] logs it.
 	Unused string
@@ -145,7 +156,29 @@ func (c Config) WithDefaults() Config {
 	c.Patience = cmp.Or(c.Patience, 20*time.Millisecond)
 	c.BatchShare = cmp.Or(c.BatchShare, 0.25)
 	c.HealthCheckAfter = cmp.Or(c.HealthCheckAfter, 30*time.Second)
+	c.Eviction = cmp.Or(c.Eviction, LRU)
+	c.Planner = cmp.Or(c.Planner, on)
 	return c
+}
+
+// on and off are the values of a switch.
+const on, off = "on", "off"
+
+// Plans tells whether the Planner is on.
+func (c Config) Plans() bool { return c.Planner != off }
+
+// AutoBudgetBounds are those of AutoBudget; ok is false if there is none.
+func (c Config) AutoBudgetBounds() (lowest, highest int, ok bool) {
+	low, high, ok := strings.Cut(c.AutoBudget, "..")
+	if !ok {
+		return 0, 0, false
+	}
+	lowest, err := strconv.Atoi(low)
+	if err != nil {
+		return 0, 0, false
+	}
+	highest, err = strconv.Atoi(high)
+	return lowest, highest, err == nil
 }
 
 // SystemShare is how many of MaxConnections are set aside for the system database:
@@ -193,6 +226,7 @@ func (c Config) limits(budget, perWorkspace int) Limits {
 		MaxDialing:             c.MaxDialing,
 		AdaptDialing:           true,
 		BatchShare:             c.BatchShare,
+		Eviction:               c.Eviction,
 		Patience:               c.Patience,
 		MaxLifetime:            c.ConnectionMaxLifetime,
 		LifetimeJitter:         c.ConnectionMaxLifetimeJitter,

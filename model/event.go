@@ -21,8 +21,12 @@ type Event struct {
 	HeldFor time.Duration
 	// Err is the text of the error (EventDialFailed, EventLimitReached).
 	Err string
-	// MaxConnections and MaxConnectionsPerDB are the new limits (EventLimitsSet).
+	// MaxConnections and MaxConnectionsPerDB are the new limits (EventLimitsSet), and Why says
+	// why DB_AUTO_BUDGET has set them.
 	MaxConnections, MaxConnectionsPerDB int
+	Why                                 string
+	// Level is how much of the workspaces' budget is in use now (EventUtilisation).
+	Level Level
 	// Lost is how many events the watcher missed before this one, because it was too slow.
 	Lost uint64
 }
@@ -54,6 +58,8 @@ const (
 	EventRenewed EventKind = "renewed"
 	// EventLimitsSet: the limits were changed.
 	EventLimitsSet EventKind = "limits_set"
+	// EventUtilisation: the workspaces' budget has come near its end, or has left it.
+	EventUtilisation EventKind = "utilisation"
 	// EventDraining: the manager lends nothing any more.
 	EventDraining EventKind = "draining"
 )

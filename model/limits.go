@@ -26,6 +26,8 @@ type Limits struct {
 	// AdaptDialing: MaxDialing is only the most; how many of these are best is found
 	// out from how long the dials take.
 	AdaptDialing bool
+	// Eviction is the order in which idle connections give way; empty is LRU.
+	Eviction Eviction `json:",omitzero"`
 	// Patience is how much longer a waiter of another workspace may have waited
 	// before a connection that comes free moves to it (rule 2).
 	Patience time.Duration
@@ -47,6 +49,17 @@ type Limits struct {
 	// Seed makes the jitter of one State differ from another's.
 	Seed uint64
 }
+
+// Eviction is an order in which idle connections give way.
+type Eviction string
+
+const (
+	// LRU: the least recently used one first.
+	LRU Eviction = "lru"
+	// LRU2: the one whose last use but one is longest ago (O'Neil, O'Neil, Weikum: The LRU-K
+	// Page Replacement Algorithm For Database Disk Buffering, 1993).
+	LRU2 Eviction = "lru2"
+)
 
 // WorkspaceLimits are those of one workspace, in place of Limits.PerWorkspace,
 // SoftPerWorkspace and MaxWaitersPerWorkspace. Zero or less is as Limits says.

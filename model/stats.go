@@ -17,6 +17,10 @@ type Stats struct {
 	// Shared is this process's part, if MaxConnections is a budget for several processes.
 	// Then Workspaces and System have what it may hold now, and not all of it.
 	Shared ReplicaStats
+	// Utilisation is that of the workspaces' share, and AutoBudget what DB_AUTO_BUDGET has come
+	// to. Both are zero while Config.Planner is off.
+	Utilisation Utilisation
+	AutoBudget  AutoBudget
 	// Saturation is which part of its time the supervisor was busy since the
 	// last time it was asked, from 0 to 1.
 	Saturation float64

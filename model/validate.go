@@ -36,7 +36,7 @@ func (c Config) Validate() error {
 		oneOf("DB_TARGET_SESSION_ATTRS", c.TargetSessionAttrs, "any", "read-write", "read-only", "primary", "standby", "prefer-standby"),
 		prefix("DB_PREFIX", c.Prefix),
 		required("DB_NAME", c.SystemDatabase),
-		within("DB_MAX_CONNECTIONS", c.MaxConnections, fewestSystemConnections+1, 10_000),
+		within("DB_MAX_CONNECTIONS", c.MaxConnections, fewestSystemConnections+1, maxConnections),
 		c.systemConnections(),
 		noNUL("DB_SHARED_BUDGET", c.SharedBudget),
 		within("DB_MAX_CONNECTIONS_PER_DB", c.MaxConnectionsPerDB, 1, 50),
@@ -53,6 +53,9 @@ func (c Config) Validate() error {
 		within("DB_PATIENCE", c.Patience, 1, time.Minute),
 		share("DB_BATCH_SHARE", c.BatchShare),
 		within("DB_HEALTH_CHECK_AFTER", c.HealthCheckAfter, time.Millisecond, forEver),
+		oneOf("DB_EVICTION", string(c.Eviction), string(LRU), string(LRU2)),
+		oneOf("DB_PLANNER", c.Planner, on, off),
+		c.autoBudget(),
 	)
 }
 
@@ -65,6 +68,28 @@ func (c Config) systemConnections() error {
 	return &ConfigError{"DB_SYSTEM_CONNECTIONS", n, fmt.Sprintf("0 (the default share), or from %d to %d, so that DB_MAX_CONNECTIONS (%d) leaves the workspaces one",
 		fewestSystemConnections, c.MaxConnections-1, c.MaxConnections)}
 }
+
+// autoBudget is bounds that are in order, in which MaxConnections lies.
+func (c Config) autoBudget() error {
+	if c.AutoBudget == "" {
+		return nil
+	}
+	const variable = "DB_AUTO_BUDGET"
+	lowest, highest, ok := c.AutoBudgetBounds()
+	least := max(fewestSystemConnections, c.SystemConnections) + 1
+	switch {
+	case !ok || lowest > highest || lowest < least || highest > maxConnections:
+		return &ConfigError{variable, fmt.Sprintf("%q", c.AutoBudget), fmt.Sprintf("the lowest and the highest budget, as 40..95, from %d to %d", least, maxConnections)}
+	case c.MaxConnections < lowest || c.MaxConnections > highest:
+		return &ConfigError{variable, c.AutoBudget, fmt.Sprintf("bounds in which DB_MAX_CONNECTIONS (%d) lies", c.MaxConnections)}
+	case !c.Plans():
+		return &ConfigError{variable, c.AutoBudget, "empty while DB_PLANNER is off"}
+	}
+	return nil
+}
+
+// maxConnections is the largest budget.
+const maxConnections = 10_000
 
 // forEver is the upper end of ranges of durations that have none.
 const forEver = time.Duration(math.MaxInt64)

@@ -19,7 +19,7 @@ var variables = []string{
 	"DB_MAX_CONNECTIONS", "DB_MAX_CONNECTIONS_PER_DB", "DB_SOFT_MAX_CONNECTIONS_PER_DB", "DB_SHARED_BUDGET", "DB_SYSTEM_CONNECTIONS",
 	"DB_CONNECTION_MAX_LIFETIME", "DB_CONNECTION_MAX_LIFETIME_JITTER", "DB_CONNECTION_MAX_IDLE_TIME", "DB_ACQUIRE_TIMEOUT",
 	"DB_LEASE_WARN_AFTER", "DB_LEASE_TRACING", "DB_MAX_DIALING", "DB_DIAL_TIMEOUT", "DB_MAX_WAITERS", "DB_MAX_WAITERS_PER_DB",
-	"DB_PATIENCE", "DB_BATCH_SHARE", "DB_HEALTH_CHECK_AFTER", "DB_PARAMETERS",
+	"DB_PATIENCE", "DB_BATCH_SHARE", "DB_HEALTH_CHECK_AFTER", "DB_EVICTION", "DB_PLANNER", "DB_AUTO_BUDGET", "DB_PARAMETERS",
 }
 
 // environment has, for this test, the variables given as NAME=value and no other
@@ -45,7 +45,7 @@ var published = model.Config{
 	MaxConnections: 100, MaxConnectionsPerDB: 3,
 	ConnectionMaxLifetime: 10 * time.Minute, ConnectionMaxIdleTime: 5 * time.Minute, AcquireTimeout: 5 * time.Second,
 	LeaseWarnAfter: time.Minute, MaxDialing: 32, DialTimeout: 5 * time.Second, MaxWaiters: 10_000, MaxWaitersPerDB: 1_000,
-	Patience: 20 * time.Millisecond, BatchShare: 0.25, HealthCheckAfter: 30 * time.Second,
+	Patience: 20 * time.Millisecond, BatchShare: 0.25, HealthCheckAfter: 30 * time.Second, Eviction: model.LRU, Planner: "on",
 }
 
 func TestAnEmptyEnvironmentGivesTheDefaults(t *testing.T) {
@@ -140,7 +140,8 @@ func TestEveryVariableIsRead(t *testing.T) {
 		"DB_CONNECTION_MAX_LIFETIME=1h", "DB_CONNECTION_MAX_LIFETIME_JITTER=2m", "DB_CONNECTION_MAX_IDLE_TIME=90s", "DB_ACQUIRE_TIMEOUT=300ms",
 		"DB_LEASE_WARN_AFTER=30s", "DB_LEASE_TRACING=true",
 		"DB_MAX_DIALING=9", "DB_DIAL_TIMEOUT=2s", "DB_MAX_WAITERS=11", "DB_MAX_WAITERS_PER_DB=10",
-		"DB_PATIENCE=5ms", "DB_BATCH_SHARE=0.5", "DB_HEALTH_CHECK_AFTER=1m", "DB_PARAMETERS=search_path=app")
+		"DB_PATIENCE=5ms", "DB_BATCH_SHARE=0.5", "DB_HEALTH_CHECK_AFTER=1m", "DB_PARAMETERS=search_path=app",
+		"DB_EVICTION=lru2", "DB_PLANNER=on", "DB_AUTO_BUDGET=40..300")
 	want := model.Config{
 		Host: "db.example", Port: 6543, User: "app", Password: `a=b'c\ d`, SSLMode: "verify-full",
 		TargetSessionAttrs: "read-write", Prefix: "shop", SystemDatabase: "shop_system", WorkspaceTable: "places", MaxConnections: 200, MaxConnectionsPerDB: 7, SystemConnections: 9,
@@ -148,6 +149,7 @@ func TestEveryVariableIsRead(t *testing.T) {
 		LeaseWarnAfter: 30 * time.Second, LeaseTracing: true,
 		MaxDialing: 9, DialTimeout: 2 * time.Second, MaxWaiters: 11, MaxWaitersPerDB: 10,
 		Patience: 5 * time.Millisecond, BatchShare: 0.5, HealthCheckAfter: time.Minute, Parameters: "search_path=app",
+		Eviction: model.LRU2, Planner: "on", AutoBudget: "40..300",
 	}
 	if cfg, err := pools.ConfigFromEnv(); err != nil || cfg != want {
 		t.Errorf("%+v %v", cfg, err)
@@ -186,6 +188,12 @@ func TestABadValueIsNamedWithItsVariableAndItsRange(t *testing.T) {
 		"DB_BATCH_SHARE=1.01":                     {"more than 0 and at most 1"},
 		"DB_BATCH_SHARE=a quarter":                {`"a quarter"`, "a number, as 0.25", "at most 1"},
 		"DB_HEALTH_CHECK_AFTER=1us":               {"1ms or more"},
+		"DB_EVICTION=fifo":                        {`"fifo"`, "lru, lru2"},
+		"DB_PLANNER=maybe":                        {`"maybe"`, "on, off"},
+		"DB_AUTO_BUDGET=40":                       {`"40"`, "as 40..95", "from 3 to 10000"},
+		"DB_AUTO_BUDGET=95..40":                   {"the lowest and the highest"},
+		"DB_AUTO_BUDGET=2..40":                    {"from 3 to 10000"},
+		"DB_AUTO_BUDGET=40..95":                   {"DB_MAX_CONNECTIONS (100) lies"},
 	} {
 		t.Run(set, func(t *testing.T) {
 			environment(t, set)
