@@ -79,6 +79,10 @@ type Traffic struct {
 	Held []Acquire
 	// Missed is how many acquires were not recorded for want of room.
 	Missed uint64
+	// Acquires and Dialed are how many acquires and dials there have been since the last
+	// Traffic, of all workspaces, also of those that are not in the sample. An Acquires of 0
+	// says that this is not known.
+	Acquires, Dialed uint64
 	// Dials and Closes are how long some of the last ones took.
 	Dials, Closes []Micros
 	// Limits are those in force, but for the budget: Effective is what the server grants of
