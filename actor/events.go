@@ -72,6 +72,9 @@ func (s *Supervisor) publish(e model.Event) {
 	}
 }
 
+// Publish tells the watchers of something that the supervisor does not know by itself.
+func (s *Supervisor) Publish(e model.Event) { s.send(do(func() { s.publish(e) })) }
+
 func (s *Supervisor) noteDial(sh *share, id model.WorkspaceID, err error, took time.Duration) {
 	if !s.watched() || err != nil && sh.dialing.Err() != nil {
 		return // called off by a drain: it says nothing about the server
@@ -114,6 +117,7 @@ func (s *Supervisor) notePause(sh *share, id model.WorkspaceID, pause bool) {
 func (s *Supervisor) noteLimits(limits []core.SetLimits) {
 	e := model.Event{Kind: model.EventLimitsSet}
 	for i, l := range limits {
+		e.Why = l.Why
 		e.MaxConnections += l.Budget
 		if !s.shares[i].system {
 			e.MaxConnectionsPerDB = l.PerWorkspace

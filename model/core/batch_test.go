@@ -204,7 +204,7 @@ func TestALowerBudgetLowersTheShare(t *testing.T) {
 	s := startBatch(t, 4, 0.5)
 	s.batchLent(1, "a")
 	s.batchLent(2, "b")
-	s.at(0, SetLimits{3, 2})
+	s.at(0, SetLimits{Budget: 3, PerWorkspace: 2})
 	s.at(0, forBatch(3, "c"))
 	s.at(0, release(1, 1))
 	s.at(0, release(2, 2), "dial 3 c batch")

@@ -37,7 +37,7 @@ func DescribeMessage(m Message) string {
 	case Resume:
 		return fmt.Sprintf("resume %s", m.Workspace)
 	case SetLimits:
-		return fmt.Sprintf("set-limits %d %d", m.Budget, m.PerWorkspace)
+		return fmt.Sprintf("set-limits %d %d", m.Budget, m.PerWorkspace) + when(m.Why != "", ": "+m.Why)
 	case SetWorkspaceLimits:
 		return fmt.Sprintf("set-workspace-limits %s%s", m.Workspace, describeLimits(m.Limits))
 	}

@@ -187,7 +187,7 @@ func TestAFullServerDoesNotRaiseALoweredBudget(t *testing.T) {
 	s.lent(1, "a")
 	s.lent(2, "b")
 	s.at(0, acquire(3, "c"), "dial 3 c")
-	s.at(0, SetLimits{1, 1})
+	s.at(0, SetLimits{Budget: 1, PerWorkspace: 1})
 	s.at(0, failed(3, model.ServerFull)) // two are open, but one is the budget
 }
 

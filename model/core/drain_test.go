@@ -66,7 +66,7 @@ func TestWhileDrainingNewLimitsDoNotMatterAndOperationsAreStillAnswered(t *testi
 	s.lent(1, "a")
 	s.parked(2, "b")
 	s.at(0, Drain{}, "close 2 b drain_asked")
-	s.at(1*ms, SetLimits{9, 9})
+	s.at(1*ms, SetLimits{Budget: 9, PerWorkspace: 9})
 	s.at(1*ms, Evict{7, "b"}, "done 7 closed 0")
 	s.at(1*ms, Pause{8, "a"})
 	s.at(2*ms, release(1, 1), "close 1 a drain_asked")

@@ -95,7 +95,7 @@ func TestALoweredBudgetClosesWhatIsIdleNowAndTheRestOnRelease(t *testing.T) {
 	s.lent(2, "b")
 	s.parked(3, "c")
 	s.at(0, acquire(4, "d"), "dial 4 d")
-	s.at(1*ms, SetLimits{1, 1}, "close 3 c shrink idle 1ms")
+	s.at(1*ms, SetLimits{Budget: 1, PerWorkspace: 1}, "close 3 c shrink idle 1ms")
 	s.at(2*ms, release(1, 1), "close 1 a shrink")
 	s.at(3*ms, DialSucceeded{4}, "close 4 d shrink")
 	s.at(4*ms, release(2, 2))                                                 // the last one fits
@@ -114,7 +114,7 @@ func TestALoweredCapClosesEachWorkspacesLeastRecentlyUsed(t *testing.T) {
 	s.at(2*ms, release(1, 1))
 	s.at(2*ms, release(6, 6))
 	// In the order of the ids; 3, 4 and 5 are in use.
-	s.at(3*ms, SetLimits{6, 1}, "close 6 a shrink idle 1ms", "close 2 b shrink idle 2ms", "close 1 b shrink idle 1ms")
+	s.at(3*ms, SetLimits{Budget: 6, PerWorkspace: 1}, "close 6 a shrink idle 1ms", "close 2 b shrink idle 2ms", "close 1 b shrink idle 1ms")
 	s.at(4*ms, release(5, 5), "close 5 a shrink")
 	s.at(5*ms, release(4, 4))
 	s.at(5*ms, release(3, 3))
@@ -128,7 +128,7 @@ func TestALoweredCapCountsWhatIsClosingAlready(t *testing.T) {
 	s.at(1*ms, unclean(1, 1), "close 1 a not_reusable")
 	s.at(1*ms, release(2, 2))
 	s.at(1*ms, release(3, 3))
-	s.at(2*ms, SetLimits{6, 2})
+	s.at(2*ms, SetLimits{Budget: 6, PerWorkspace: 2})
 }
 
 func TestRaisedLimitsServeTheWaitersAtOnce(t *testing.T) {
@@ -136,7 +136,7 @@ func TestRaisedLimitsServeTheWaitersAtOnce(t *testing.T) {
 	s.lent(1, "a")
 	s.at(0, acquire(2, "b"))
 	s.at(0, acquire(3, "a"))
-	s.at(1*ms, SetLimits{3, 2}, "dial 2 b", "dial 3 a")
+	s.at(1*ms, SetLimits{Budget: 3, PerWorkspace: 2}, "dial 2 b", "dial 3 a")
 }
 
 func TestNewLimitsDoNotMakeAFullServerLarger(t *testing.T) {
@@ -145,11 +145,11 @@ func TestNewLimitsDoNotMakeAFullServerLarger(t *testing.T) {
 	s.lent(2, "b")
 	s.at(0, acquire(3, "c"), "dial 3 c")
 	s.at(0, failed(3, model.ServerFull), "wake 500ms")
-	s.at(1*ms, SetLimits{9, 1})
+	s.at(1*ms, SetLimits{Budget: 9, PerWorkspace: 1})
 	if st := s.Stats(1 * ms); st.Budget != 9 || st.EffectiveBudget != 2 {
 		t.Errorf("budget %d, effective %d", st.Budget, st.EffectiveBudget)
 	}
-	s.at(2*ms, SetLimits{1, 1}, "wake never") // now the server is no longer the limit
+	s.at(2*ms, SetLimits{Budget: 1, PerWorkspace: 1}, "wake never") // now the server is no longer the limit
 	if st := s.Stats(2 * ms); st.Budget != 1 || st.EffectiveBudget != 1 {
 		t.Errorf("budget %d, effective %d", st.Budget, st.EffectiveBudget)
 	}
@@ -213,9 +213,9 @@ func TestASlotIsShortWhenItIsWantedAndNoneIsComing(t *testing.T) {
 	s.short(true) // it lingers
 	s.at(103*ms, Cancel{3}, "reject 3: budget limit of b: open 2 of 2, own 0 of 2, waiting 2 own 1")
 	s.short(false) // 4 cannot have one more than its cap
-	s.at(104*ms, SetLimits{1, 2})
+	s.at(104*ms, SetLimits{Budget: 1, PerWorkspace: 2})
 	s.short(false) // only one is open that does not close
-	s.at(104*ms, SetLimits{0, 2})
+	s.at(104*ms, SetLimits{Budget: 0, PerWorkspace: 2})
 	s.short(true)
 	s.at(105*ms, release(2, 2), "close 2 a shrink")
 	s.short(false)

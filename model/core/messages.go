@@ -130,7 +130,11 @@ type Pause struct {
 type Resume struct{ Workspace model.WorkspaceID }
 
 // SetLimits changes the budget and the cap for each workspace.
-type SetLimits struct{ Budget, PerWorkspace int }
+type SetLimits struct {
+	Budget, PerWorkspace int
+	// Why is for people: why DB_AUTO_BUDGET changes them.
+	Why string `json:",omitzero"`
+}
 
 // SetWorkspaceLimits changes the limits of one workspace, until its next Acquire says others.
 type SetWorkspaceLimits struct {

@@ -120,7 +120,7 @@ func TestASlotDoesNotMoveWhenNobodyElseWaits(t *testing.T) {
 	s.lent(1, "a")
 	s.lent(2, "b")
 	s.at(0, unclean(2, 2), "close 2 b not_reusable")
-	s.at(1*ms, SetLimits{1, 1})
+	s.at(1*ms, SetLimits{Budget: 1, PerWorkspace: 1})
 	s.at(1*ms, acquire(3, "a"))
 	s.at(200*ms, release(1, 1), "grant 3 conn 1 a after 199ms")
 }

@@ -34,7 +34,7 @@ func TestALowerCapOfAWorkspaceClosesWhatIsBeyondIt(t *testing.T) {
 	s.at(1*ms, release(1, 1), "close 1 a shrink")
 	s.at(2*ms, release(2, 2), "grant 4 conn 2 a after 2ms")
 	s.at(3*ms, acquire(6, "a"), "dial 4 a") // as all others again
-	s.at(3*ms, SetLimits{5, 1})
+	s.at(3*ms, SetLimits{Budget: 5, PerWorkspace: 1})
 }
 
 func TestAWorkspaceHasItsOwnQueue(t *testing.T) {
