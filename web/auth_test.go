@@ -24,6 +24,7 @@ var permitted = map[string][]Role{
 	"GET /api/admin.events":           {Viewer, Operator},
 	"GET /api/admin.usage":            {Viewer, Operator},
 	"GET /api/admin.replicas":         {Viewer, Operator},
+	"GET /api/admin.capacity":         {Viewer, Operator},
 	"POST /api/admin.evictWorkspace":  {Operator},
 	"POST /api/admin.renewWorkspace":  {Operator},
 	"POST /api/admin.renewAll":        {Operator},

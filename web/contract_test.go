@@ -108,6 +108,9 @@ func (p brokenPool) Stats(ctx context.Context) (model.Stats, error) { return mod
 func (p brokenPool) SharedBudget(ctx context.Context) (model.SharedBudget, error) {
 	return model.SharedBudget{}, p.err(ctx)
 }
+func (p brokenPool) Capacity(ctx context.Context) (model.Capacity, error) {
+	return model.Capacity{}, p.err(ctx)
+}
 func (p brokenPool) Ping(ctx context.Context) error { return p.err(ctx) }
 func (p brokenPool) Events(ctx context.Context, _ int) (<-chan model.Event, error) {
 	return nil, p.err(ctx)
@@ -222,6 +225,8 @@ var ownProvocations = map[string]provocation{
 	"/api/admin.usage 400":          {query: "?limit=0"},
 	"/api/admin.replicas 200":       {pool: func(p *fakePool) { p.share(exampleGroup()) }},
 	"/api/admin.replicas 409":       failing(errors.ErrUnsupported),
+	"/api/admin.capacity 200":       {pool: func(p *fakePool) { p.plan(exampleCapacity()) }},
+	"/api/admin.capacity 409":       failing(errors.ErrUnsupported),
 	eventsPath + " 200":             {before: (*Server).Close},         // it ends at once
 	"/api/admin.pauseWorkspace 504": failing(context.DeadlineExceeded), // its own, and not that the leases are not home
 	dumpPath + " 409":               {before: func(s *Server) { s.dumping <- struct{}{} }},

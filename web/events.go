@@ -35,6 +35,9 @@ type eventAnswer struct {
 	Error               string            `json:"error,omitempty"`
 	MaxConnections      int               `json:"maxConnections,omitempty"`
 	MaxConnectionsPerDB int               `json:"maxConnectionsPerDB,omitempty"`
+	// Why says why the limits were set, if the pool did it itself.
+	Why   string      `json:"why,omitempty"`
+	Level model.Level `json:"level,omitempty"`
 	// Lost is how many events before this one the reader was too slow for.
 	Lost uint64 `json:"lost,omitempty"`
 }
@@ -52,6 +55,8 @@ func newEventAnswer(e model.Event) eventAnswer {
 		Error:               e.Err,
 		MaxConnections:      e.MaxConnections,
 		MaxConnectionsPerDB: e.MaxConnectionsPerDB,
+		Why:                 e.Why,
+		Level:               e.Level,
 		Lost:                e.Lost,
 	}
 	if e.Kind == model.EventEvicted || e.Kind == model.EventClosed { // the zero Reason is one

@@ -70,11 +70,14 @@ func TestEventsAreToldAsTheyHappen(t *testing.T) {
 			model.Event{At: at, Kind: model.EventDialFailed, System: true, Err: "refused\nby \"it\""},
 			[]string{"id: 3", "event: dial_failed", `data: {"at":"2026-01-02T02:04:05.6Z","kind":"dial_failed","system":true,"error":"refused\nby \"it\""}`},
 		}, {
-			model.Event{At: at, Kind: model.EventLimitsSet, MaxConnections: 50, MaxConnectionsPerDB: 2, Lost: 7},
-			[]string{"id: 4", "event: limits_set", `data: {"at":"2026-01-02T02:04:05.6Z","kind":"limits_set","maxConnections":50,"maxConnectionsPerDB":2,"lost":7}`},
+			model.Event{At: at, Kind: model.EventLimitsSet, MaxConnections: 50, MaxConnectionsPerDB: 2, Why: "7 requests waited for room", Lost: 7},
+			[]string{"id: 4", "event: limits_set", `data: {"at":"2026-01-02T02:04:05.6Z","kind":"limits_set","maxConnections":50,"maxConnectionsPerDB":2,"why":"7 requests waited for room","lost":7}`},
 		}, {
 			model.Event{At: at, Kind: model.EventLeaseOverdue, Workspace: "ws_001", HeldFor: time.Minute},
 			[]string{"id: 5", "event: lease_overdue", `data: {"at":"2026-01-02T02:04:05.6Z","kind":"lease_overdue","workspaceId":"ws_001","heldForMs":60000}`},
+		}, {
+			model.Event{At: at, Kind: model.EventUtilisation, Level: model.LevelCritical},
+			[]string{"id: 6", "event: utilisation", `data: {"at":"2026-01-02T02:04:05.6Z","kind":"utilisation","level":"critical"}`},
 		},
 	} {
 		rig.pool.tell(happened.event)

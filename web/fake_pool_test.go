@@ -36,6 +36,11 @@ type fakePool struct {
 	groupErr error
 	looks    int
 
+	// capacity is what the planner says; nil: it is off.
+	capacity    *model.Capacity
+	capacityErr error
+	plans       int // how often it was asked
+
 	used    model.Usage
 	inUse   bool // the databases, by other processes
 	granted int  // by the server
@@ -384,6 +389,26 @@ func (p *fakePool) SharedBudget(ctx context.Context) (model.SharedBudget, error)
 	group := *p.group
 	group.Replicas = slices.Clone(group.Replicas)
 	return group, ctx.Err()
+}
+
+// plan turns the planner on.
+func (p *fakePool) plan(c model.Capacity) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.capacity = &c
+}
+
+func (p *fakePool) Capacity(ctx context.Context) (model.Capacity, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.plans++
+	switch {
+	case p.capacityErr != nil:
+		return model.Capacity{}, p.capacityErr
+	case p.capacity == nil:
+		return model.Capacity{}, errors.ErrUnsupported
+	}
+	return *p.capacity, ctx.Err()
 }
 
 func (p *fakePool) ListWorkspaces(ctx context.Context, opts model.ListOptions) ([]model.WorkspaceID, error) {

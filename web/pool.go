@@ -20,6 +20,9 @@ type Pool interface {
 	// error wraps errors.ErrUnsupported if the budget is not shared, or model.ErrClosed;
 	// else the group cannot be read now.
 	SharedBudget(ctx context.Context) (model.SharedBudget, error)
+	// Capacity says how many connections the traffic of the last minutes needs. The error
+	// wraps errors.ErrUnsupported if the planner is off, or model.ErrClosed.
+	Capacity(ctx context.Context) (model.Capacity, error)
 	// Ping asks the server something, over the system database.
 	Ping(ctx context.Context) error
 	// Events tells what happens from now on, until ctx is done or the pool is

@@ -1,8 +1,6 @@
 package web
 
 import (
-	"context"
-	"errors"
 	"net/http"
 	"time"
 
@@ -10,10 +8,6 @@ import (
 
 	"github.com/tenantpool/tenantpool/model"
 )
-
-// replicasReuse is for how long one look at the group serves all who ask: many dashboards
-// cost the server no more than one.
-const replicasReuse = time.Second
 
 // SharedBudget is a model.SharedBudget in JSON, as admin.replicas and tenantpool replicas say
 // it: fields may be added, but keep their names and meaning. The shares of the replicas, a
@@ -65,12 +59,6 @@ func newSharedStats(r model.ReplicaStats) *sharedStats {
 	return &sharedStats{r.Group, r.Connected, r.Budget, r.Limit, r.Refusals}
 }
 
-// groupLook is a look at the group. It is never changed.
-type groupLook struct {
-	answer SharedBudget
-	err    error
-}
-
 func (s *Server) replicas(c echo.Context) error {
 	look, err := s.group.get(c.Request().Context(), s.lookAtGroup)
 	if err != nil {
@@ -80,23 +68,12 @@ func (s *Server) replicas(c echo.Context) error {
 		return look.err
 	}
 	c.Response().Header().Set(echo.HeaderCacheControl, "no-store")
-	return c.JSON(http.StatusOK, look.answer)
+	return c.JSON(http.StatusOK, NewSharedBudget(look.found, look.at))
 }
 
 // lookAtGroup reads the group, and says until when that serves.
-func (s *Server) lookAtGroup() (*groupLook, time.Time) {
-	began := time.Now()
-	ctx, stop := context.WithTimeout(context.Background(), snapshotTimeout)
-	defer stop()
-	b, err := s.pool.SharedBudget(ctx)
-	look := &groupLook{NewSharedBudget(b, time.Now()), err}
-	if err != nil && !errors.Is(err, errors.ErrUnsupported) && !errors.Is(err, model.ErrClosed) {
-		look.err = &failure{
-			status: http.StatusServiceUnavailable, retryAfter: retrySoon, detail: "the group cannot be read now: " + err.Error(),
-			message: "the group cannot be read now: try again", cause: err,
-		}
-	}
-	return look, began.Add(replicasReuse)
+func (s *Server) lookAtGroup() (*look[model.SharedBudget], time.Time) {
+	return lookNow(s.pool.SharedBudget, "the group cannot be read now")
 }
 
 // NewSharedBudget says it in JSON, as it was at that time.

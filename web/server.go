@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"github.com/labstack/echo/v4"
+
+	"github.com/tenantpool/tenantpool/model"
 )
 
 // Options change how New makes a Server. Only Keys must be given.
@@ -118,8 +120,9 @@ type Server struct {
 	readiness   shared[healthAnswer]
 	readyLog    *readyLog
 	snapshots   *snapshots
-	group       shared[*groupLook] // of processes that share a budget
-	exporter    http.Handler       // of the metrics
+	group       shared[*look[model.SharedBudget]] // of processes that share a budget
+	planned     shared[*look[model.Capacity]]
+	exporter    http.Handler // of the metrics
 	// limitsTurn holds one token while a request changes the limits.
 	limitsTurn chan struct{}
 	// dumping holds one token while a dump is made and sent.

@@ -3,6 +3,8 @@ package web
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"net/http"
 	"sync/atomic"
 	"time"
 
@@ -75,6 +77,33 @@ func encodeStats(answer connectionStats, at time.Time) []byte {
 		body, _ = json.Marshal(missingConnectionStats(nil, err))
 	}
 	return body
+}
+
+// lookReuse is for how long one look serves all who ask: many dashboards cost the pool no
+// more than one.
+const lookReuse = time.Second
+
+// look is what the pool said once. It is never changed.
+type look[T any] struct {
+	found T
+	err   error
+	at    time.Time
+}
+
+// lookNow asks the pool, and says until when the look serves. An error that is no answer for
+// good is a 503 that begins with these words.
+func lookNow[T any](ask func(context.Context) (T, error), otherwise string) (*look[T], time.Time) {
+	began := time.Now()
+	ctx, stop := context.WithTimeout(context.Background(), snapshotTimeout)
+	defer stop()
+	found, err := ask(ctx)
+	if err != nil && !errors.Is(err, errors.ErrUnsupported) && !errors.Is(err, model.ErrClosed) {
+		err = &failure{
+			status: http.StatusServiceUnavailable, retryAfter: retrySoon, detail: otherwise + ": " + err.Error(),
+			message: otherwise + ": try again", cause: err,
+		}
+	}
+	return &look[T]{found, err, time.Now()}, began.Add(lookReuse)
 }
 
 // shared lets all who ask at about the same time share one answer.

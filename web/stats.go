@@ -45,7 +45,10 @@ type connectionStats struct {
 	ServerDown               string               `json:"serverDown,omitempty"`
 	// Shared is there if MaxConnections is a budget for several processes.
 	Shared *sharedStats `json:"shared,omitempty"`
-	At     string       `json:"at"`
+	// Utilisation is there unless the planner is off, AutoBudget if the budget sets itself.
+	Utilisation *utilisationStats `json:"utilisation,omitempty"`
+	AutoBudget  *autoBudgetStats  `json:"autoBudget,omitempty"`
+	At          string            `json:"at"`
 	// Missing says which parts could not be had, and why.
 	Missing []string `json:"missing,omitempty"`
 }
@@ -160,6 +163,8 @@ func newConnectionStats(st model.Stats, page statsPage) connectionStats {
 		Draining:                 ws.Draining || sys.Draining,
 		ServerDown:               serverDown(ws, sys),
 		Shared:                   newSharedStats(st.Shared),
+		Utilisation:              newUtilisationStats(st.Utilisation),
+		AutoBudget:               newAutoBudgetStats(st.AutoBudget),
 	}
 	for _, w := range shown {
 		a.WorkspacePools[string(w.ID)] = newPoolStats(w, cmp.Or(w.Cap, ws.PerWorkspace))

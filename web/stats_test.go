@@ -85,6 +85,7 @@ func busyStats() model.Stats {
 	for reason := range model.CloseReasons {
 		st.Workspaces.Counters.Closes[reason] = 100 + uint64(reason)
 	}
+	st.Utilisation, st.AutoBudget = exampleUtilisation(), exampleAutoBudget()
 	st.Workspaces.Waits.Observe(time.Millisecond)
 	st.Workspaces.Waits.Observe(time.Hour)
 	st.Workspaces.DialTimes.Observe(30 * time.Millisecond)
@@ -126,6 +127,11 @@ func TestEveryFigureOfTheStatisticsIsInItsPlace(t *testing.T) {
 		"evictionsByReason":{"make_room":100,"yield":101,"lifetime_over":102,"idle_time_over":103,"not_reusable":104,"dial_leftover":105,"evict_asked":106,"pause_asked":107,"shrink":108,"drain_asked":109,"renewed":110},
 		"acquireWait":{"boundsMs":[0.1,0.5,1,2.5,5,10,25,50,100,250,500,1000,2500,5000,10000],"counts":[0,0,1,0,0,0,0,0,0,0,0,0,0,0,0,1],"sumMs":3600001},
 		"dialTime":{"boundsMs":[0.1,0.5,1,2.5,5,10,25,50,100,250,500,1000,2500,5000,10000],"counts":[0,0,0,0,0,0,0,1,0,0,0,0,0,0,0,0],"sumMs":30},
+		"utilisation":{"level":"high","fullAt":"2026-11-28T12:10:00Z","windows":[
+			{"overMs":60000,"seenMs":60000,"budget":48,"open":{"mean":47.5,"peak":48},"busy":{"mean":41.25,"peak":47},"inUse":{"mean":39.5,"peak":45},"dialing":{"mean":1.5,"peak":6},"waiting":{"mean":2.25,"peak":31}},
+			{"overMs":600000,"seenMs":600000,"budget":48,"open":{"mean":47,"peak":48},"busy":{"mean":38,"peak":48},"inUse":{"mean":36,"peak":46},"dialing":{"mean":1.25,"peak":9},"waiting":{"mean":1.5,"peak":40}},
+			{"overMs":3600000,"seenMs":1500000,"budget":44,"open":{"mean":46,"peak":48},"busy":{"mean":30,"peak":48},"inUse":{"mean":28.5,"peak":46},"dialing":{"mean":1,"peak":9},"waiting":{"mean":0.75,"peak":52}}]},
+		"autoBudget":{"lowest":40,"highest":95,"target":62,"reason":"raised from 53 to 62: 7 requests waited for room","changedAt":"2026-11-28T09:59:00Z"},
 		"supervisorSaturation":0.25,"draining":true,"serverDown":"connection refused"}`
 	var wanted map[string]any
 	if err := json.Unmarshal([]byte(want), &wanted); err != nil {
