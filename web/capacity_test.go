@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -67,6 +69,15 @@ func exampleAutoBudget() model.AutoBudget {
 		Lowest: 40, Highest: 95, Target: 62, Reason: "raised from 53 to 62: 7 requests waited for room",
 		ChangedAt: time.Date(2026, 11, 28, 9, 59, 0, 0, time.UTC),
 	}
+}
+
+// showAll has the pool say whatever can be left out.
+func (p *fakePool) showAll() {
+	p.share(exampleGroup())
+	p.plan(exampleCapacity())
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.state.Utilisation, p.state.AutoBudget = exampleUtilisation(), exampleAutoBudget()
 }
 
 func TestTheCapacityHasAllFigures(t *testing.T) {
@@ -136,4 +147,74 @@ func TestThePlannerIsAskedOnceASecond(t *testing.T) {
 			t.Errorf("asked %d times in three seconds", pool.plans)
 		}
 	})
+}
+
+func TestThePlannersFiguresAreMetrics(t *testing.T) {
+	rig := newHandlersRig(t)
+	rig.pool.showAll()
+	text := rig.scrape()
+	for line := range strings.Lines(`tenantpool_capacity_at_seconds 1.79586e+09
+tenantpool_capacity_verdict{verdict="raise_budget"} 1
+tenantpool_capacity_verdict{verdict="lower_budget"} 0
+tenantpool_capacity_hit_ratio{of="estimate"} 0.879
+tenantpool_capacity_hit_ratio{of="measured"} 0.882
+tenantpool_capacity_wait_p99_seconds{of="estimate"} 0.31
+tenantpool_capacity_recommended_slots 62
+tenantpool_capacity_recommended_per_workspace 3
+tenantpool_capacity_curve_hit_ratio{budget="15"} 0.54
+tenantpool_capacity_curve_hit_ratio{budget="70"} 0.955
+tenantpool_utilisation_level 1
+tenantpool_utilisation_budget{window="60m"} 44
+tenantpool_utilisation_busy{stat="mean",window="1m"} 41.25
+tenantpool_utilisation_busy{stat="peak",window="10m"} 48
+tenantpool_budget_full_at_seconds 1.7958678e+09
+tenantpool_auto_budget_lowest 40
+tenantpool_auto_budget_highest 95
+tenantpool_auto_budget_target 62
+`) {
+		if !strings.Contains(text, "\n"+line) {
+			t.Errorf("missing: %s", line)
+		}
+	}
+	for name, want := range map[string]float64{
+		`capacity_estimate_error_ratio`: -0.003, `capacity_dials_saved_per_second{eviction="lru2"}`: 1.3,
+		`capacity_curve_hit_ratio{budget="20"}`: 0.54 + 0.17*5/11, // between two points
+	} {
+		_, after, _ := strings.Cut(text, "\ntenantpool_"+name+" ")
+		value, _, _ := strings.Cut(after, "\n")
+		if got, err := strconv.ParseFloat(value, 64); err != nil || math.Abs(got-want) > 1e-9 {
+			t.Errorf("%s is %q, want %v", name, value, want)
+		}
+	}
+	if n := strings.Count(text, "\ntenantpool_capacity_curve_hit_ratio{"); n != 9 { // 5 to 100
+		t.Errorf("the curve has %d budgets", n)
+	}
+
+	rig.pool.mu.Lock()
+	rig.pool.capacity = nil
+	rig.pool.state.Utilisation.FullAt, rig.pool.state.Utilisation.Windows[2].Seen = time.Time{}, 0
+	rig.pool.state.AutoBudget = model.AutoBudget{}
+	rig.pool.mu.Unlock()
+	rig.server.snapshots.forget()
+	rig.server.planned.forget()
+	text = rig.scrape()
+	for _, gone := range []string{"tenantpool_capacity", "budget_full_at", "tenantpool_auto_budget", `window="60m"`} {
+		if strings.Contains(text, gone) {
+			t.Errorf("%s is there", gone)
+		}
+	}
+	if !strings.Contains(text, "\ntenantpool_up 1\n") || !strings.Contains(text, "\ntenantpool_utilisation_level 1\n") {
+		t.Error("too much is gone")
+	}
+}
+
+func TestWhoHasSeenTooLittleShowsNoEstimates(t *testing.T) {
+	rig := newHandlersRig(t)
+	c := exampleCapacity()
+	c.Recommendation.Verdict = model.TooLittleSeen
+	rig.pool.plan(c)
+	text := rig.scrape()
+	if !strings.Contains(text, "\ntenantpool_capacity_verdict{verdict=\"too_little_seen\"} 1\n") || strings.Contains(text, "hit_ratio{") {
+		t.Error(text)
+	}
 }

@@ -32,7 +32,7 @@ func namedMetrics(text string) []string {
 
 func TestWhatTheDashboardAndTheAlertsNameIsExported(t *testing.T) {
 	rig := newHandlersRig(t, func(o *Options) { o.WorkspaceMetrics = true })
-	rig.pool.share(exampleGroup())
+	rig.pool.showAll()
 	there := namedMetrics(rig.scrape())
 	for file, least := range map[string]int{"grafana-dashboard.json": 15, "alerts.yml": 4} {
 		names := namedMetrics(deployed(t, file))
@@ -122,7 +122,7 @@ func TestTheGrafanaDashboardCanBeImportedAnywhere(t *testing.T) {
 
 func TestTheDashboardShowsAllThatIsExported(t *testing.T) {
 	rig := newHandlersRig(t, func(o *Options) { o.WorkspaceMetrics = true })
-	rig.pool.share(exampleGroup())
+	rig.pool.showAll()
 	shown := namedMetrics(deployed(t, "grafana-dashboard.json"))
 	part := regexp.MustCompile(`_(bucket|sum|count)$`)
 	for i := range shown {

@@ -62,6 +62,15 @@ func (m measured) Stats(ctx context.Context) (model.Stats, error) {
 	return st, t.err
 }
 
+// Capacity is of a look that all share.
+func (m measured) Capacity(ctx context.Context) (model.Capacity, error) {
+	look, err := m.planned.get(ctx, m.lookAtCapacity)
+	if err != nil {
+		return model.Capacity{}, err
+	}
+	return look.found, look.err
+}
+
 // readyGauge asks what /readyz asks, for readyTimeout at most.
 func (s *Server) readyGauge() prometheus.Collector {
 	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{

@@ -19,6 +19,8 @@ import (
 type Pool interface {
 	// Stats is the state of all connections at one moment.
 	Stats(ctx context.Context) (model.Stats, error)
+	// Capacity is what the planner says. Its series are left out when there is an error.
+	Capacity(ctx context.Context) (model.Capacity, error)
 }
 
 // Option changes what a collector collects.
@@ -32,8 +34,8 @@ func WithWorkspaces() Option {
 // NewCollector returns the collector of a pool's metrics, which all begin with
 // tenantpool_. One registry can have that of one pool, or of several where each is
 // registered with a label of its own (prometheus.WrapRegistererWith). Each scrape asks
-// the pool once; a pool that does not answer within two seconds, or is closed, has the
-// metric tenantpool_up only, at 0.
+// the pool once, and its planner; a pool that does not answer within two seconds, or is
+// closed, has the metric tenantpool_up only, at 0.
 func NewCollector(pool Pool, opts ...Option) prometheus.Collector {
 	c := &collector{pool: pool}
 	for _, opt := range opts {
@@ -45,8 +47,8 @@ func NewCollector(pool Pool, opts ...Option) prometheus.Collector {
 // statsTimeout is how long the pool may take.
 const statsTimeout = 2 * time.Second
 
-// collector turns one Stats into metrics. The labels are bounded: shares, states and
-// reasons are few, and maxWorkspaceSeries workspaces have series while they are busy,
+// collector turns one Stats and one Capacity into metrics. The labels are bounded: shares,
+// states, reasons, verdicts and curveBudgets are few, and maxWorkspaceSeries workspaces have series while they are busy,
 // only if workspaces is set.
 type collector struct {
 	pool       Pool
@@ -77,6 +79,15 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	to.gauge("draining", "1 while the process is about to end, from the beginning of its shutdown delay on, and once nothing is lent any more.", one(st.Workspaces.Draining || st.System.Draining))
 	if st.Shared.Group != "" {
 		to.with("group", strings.ToValidUTF8(st.Shared.Group, "?")).shared(st.Shared)
+	}
+	if st.Utilisation.Level != "" {
+		to.utilisation(st.Utilisation)
+	}
+	if st.AutoBudget.Highest > 0 {
+		to.autoBudget(st.AutoBudget)
+	}
+	if planned, err := c.pool.Capacity(ctx); err == nil {
+		to.capacity(planned)
 	}
 	to.with("share", "workspaces").share(st.Workspaces)
 	to.with("share", "system").share(st.System)

@@ -13,11 +13,14 @@ import (
 
 // manager stands for a *pools.Manager.
 type manager struct {
-	stats model.Stats
-	err   error
+	stats    model.Stats
+	capacity model.Capacity
+	err      error
 }
 
 func (m manager) Stats(context.Context) (model.Stats, error) { return m.stats, m.err }
+
+func (m manager) Capacity(context.Context) (model.Capacity, error) { return m.capacity, m.err }
 
 // A program that has a registry of its own registers the collector there.
 func ExampleNewCollector() {
