@@ -1,0 +1,273 @@
+package planner
+
+import (
+	"cmp"
+	"container/heap"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/tenantpool/tenantpool/model"
+	"github.com/tenantpool/tenantpool/model/core"
+)
+
+// live is a pool that really runs, but in virtual time: the core with a server that takes
+// time. It records its traffic as the supervisor does. What a replay predicts from that is
+// compared with what another live pool does with the same requests.
+type live struct {
+	t       testing.TB
+	state   *core.State
+	rng     *rand.Rand
+	timeout time.Duration
+	// instant: dials and closes take no time.
+	instant bool
+	now     time.Duration
+	events  liveEvents
+	order   int
+	wake    int
+	steps   int
+
+	requests []request
+	answers  []Acquire // by request; Held is 0 while it has not ended
+	conns    []core.ConnID
+	holding  map[int]bool
+	shortAt  bool
+
+	oneIn   uint32
+	traffic Traffic
+	told    []Traffic
+}
+
+type request struct {
+	at        time.Duration
+	workspace model.WorkspaceID
+	held      time.Duration
+}
+
+type liveEvent struct {
+	at    time.Duration
+	order int
+	do    func()
+}
+
+type liveEvents []liveEvent
+
+func (q liveEvents) Len() int      { return len(q) }
+func (q liveEvents) Swap(i, j int) { q[i], q[j] = q[j], q[i] }
+func (q liveEvents) Less(i, j int) bool {
+	return cmp.Or(cmp.Compare(q[i].at, q[j].at), cmp.Compare(q[i].order, q[j].order)) < 0
+}
+func (q *liveEvents) Push(x any) { *q = append(*q, x.(liveEvent)) }
+func (q *liveEvents) Pop() any {
+	last := (*q)[len(*q)-1]
+	*q = (*q)[:len(*q)-1]
+	return last
+}
+
+func testLimits(budget, perWorkspace int) model.Limits {
+	limits := model.DefaultConfig().WorkspaceLimits()
+	limits.Budget, limits.PerWorkspace = budget, perWorkspace
+	return limits
+}
+
+// runLive serves the requests, which are in order, and tells its traffic every quarter of a
+// second.
+func runLive(t testing.TB, limits model.Limits, requests []request, until time.Duration) *live {
+	l := &live{
+		t: t, state: core.NewState(limits), rng: rand.New(rand.NewPCG(7, uint64(limits.Budget))),
+		timeout: 5 * time.Second, requests: requests, answers: make([]Acquire, len(requests)),
+		conns: make([]core.ConnID, len(requests)), holding: map[int]bool{}, oneIn: 1,
+	}
+	l.run(limits, until)
+	return l
+}
+
+func (l *live) run(limits model.Limits, until time.Duration) {
+	for i, r := range l.requests {
+		l.at(r.at, func() {
+			l.traffic.Acquires++
+			l.answers[i] = Acquire{At: r.at, Workspace: HashOf(r.workspace)}
+			l.send(core.Acquire{Lease: core.LeaseID(i + 1), Workspace: r.workspace})
+			l.at(r.at+l.timeout, func() { l.send(core.Cancel{Lease: core.LeaseID(i + 1)}) })
+		})
+	}
+	const every = 250 * time.Millisecond
+	for at := every; at <= until; at += every {
+		l.at(at, func() { l.tell(limits) })
+	}
+	for len(l.events) > 0 && l.events[0].at <= until {
+		e := heap.Pop(&l.events).(liveEvent)
+		l.now = e.at
+		e.do()
+	}
+}
+
+func (l *live) at(at time.Duration, do func()) {
+	l.order++
+	heap.Push(&l.events, liveEvent{at, l.order, do})
+}
+
+func (l *live) after(least, most time.Duration, do func()) time.Duration {
+	d := least + time.Duration(l.rng.Int64N(int64(most-least)+1))
+	if l.instant {
+		d = 0
+	}
+	l.at(l.now+d, do)
+	return d
+}
+
+func (l *live) send(m core.Message) {
+	l.effects(m)
+	if l.state.Reclaimable() {
+		l.effects(core.Reclaim{})
+	}
+	l.shortAt = l.state.Short()
+	if l.steps++; l.steps%4096 == 0 {
+		if err := l.state.Check(); err != nil {
+			l.t.Fatal(err)
+		}
+	}
+}
+
+func (l *live) effects(m core.Message) {
+	for _, e := range l.state.Step(l.now, m) {
+		switch e := e.(type) {
+		case core.Grant:
+			l.granted(e)
+		case core.Reject:
+			a := &l.answers[e.Lease-1]
+			a.Outcome, a.Waited = Refused, MicrosOf(l.now-a.At)
+			l.record(*a)
+		case core.Dial:
+			l.traffic.Dialed++
+			var took time.Duration
+			took = l.after(3*time.Millisecond, 9*time.Millisecond, func() {
+				l.traffic.Dials = append(l.traffic.Dials, MicrosOf(took))
+				l.send(core.DialSucceeded{Conn: e.Conn})
+			})
+		case core.Close:
+			var took time.Duration
+			took = l.after(time.Millisecond, 3*time.Millisecond, func() {
+				l.traffic.Closes = append(l.traffic.Closes, MicrosOf(took))
+				l.send(core.Closed{Conn: e.Conn})
+			})
+		case core.WakeAt:
+			l.wake++
+			if wake := l.wake; e.At < core.Never {
+				l.at(e.At, func() {
+					if wake == l.wake {
+						l.send(core.Tick{})
+					}
+				})
+			}
+		}
+	}
+}
+
+func (l *live) granted(e core.Grant) {
+	i := int(e.Lease - 1)
+	a := &l.answers[i]
+	a.Waited = MicrosOf(e.Waited)
+	if e.Waited > 0 {
+		a.Outcome = Granted
+	}
+	l.holding[i] = true
+	granted := l.now
+	l.at(l.now+l.requests[i].held, func() {
+		delete(l.holding, i)
+		a.Held = MicrosOf(l.now - granted)
+		l.record(*a)
+		l.send(core.Release{Lease: e.Lease, Conn: e.Conn})
+	})
+}
+
+func (l *live) record(a Acquire) {
+	if a.Workspace.In(l.oneIn) {
+		l.traffic.Ended = append(l.traffic.Ended, a)
+	}
+}
+
+func (l *live) tell(limits model.Limits) {
+	t := l.traffic
+	l.traffic = Traffic{}
+	t.Now, t.SampledOneIn, t.Limits, t.Effective, t.Short = l.now, l.oneIn, limits, limits.Budget, l.shortAt
+	for i := range l.holding {
+		a := l.answers[i]
+		a.Held = MicrosOf(l.now - a.At - a.Waited.Duration())
+		if a.Workspace.In(l.oneIn) {
+			t.Held = append(t.Held, a)
+		}
+	}
+	slices.SortFunc(t.Held, byArrival)
+	l.told = append(l.told, t)
+}
+
+// truth is what became of the requests that arrived between the two.
+func (l *live) truth(from, to time.Duration) (hitRatio float64, p99 time.Duration) {
+	var waits []Micros
+	hits, n := 0, 0
+	for _, a := range l.answers {
+		if a.At < from || a.At >= to {
+			continue
+		}
+		n++
+		switch a.Outcome {
+		case Hit:
+			hits++
+			waits = append(waits, 0)
+		case Granted:
+			waits = append(waits, a.Waited)
+		}
+	}
+	slices.Sort(waits)
+	return float64(hits) / float64(n), waits[int(0.99*float64(len(waits)))].Duration()
+}
+
+// zipfRequests arrive as a Poisson process, so many a second, each held for an exponential
+// time.
+func zipfRequests(seed uint64, skew float64, workspaces int, perSecond float64, held, until time.Duration) []request {
+	rng := rand.New(rand.NewPCG(seed, 1))
+	weights := make([]float64, workspaces)
+	sum := 0.0
+	for i := range weights {
+		sum += math.Pow(float64(i+1), -skew)
+		weights[i] = sum
+	}
+	var requests []request
+	for at := time.Duration(0); ; {
+		at += time.Duration(rng.ExpFloat64() / perSecond * float64(time.Second))
+		if at >= until {
+			return requests
+		}
+		i, _ := slices.BinarySearch(weights, rng.Float64()*sum)
+		requests = append(requests, request{
+			at.Truncate(time.Microsecond), model.WorkspaceID(fmt.Sprintf("tenant-%04d", i)),
+			time.Duration(rng.ExpFloat64()*float64(held)).Truncate(time.Microsecond) + time.Microsecond,
+		})
+	}
+}
+
+func windowOf(told []Traffic, oneIn int) *Window {
+	w := NewWindow(oneIn)
+	for _, t := range told {
+		w.Add(t)
+	}
+	return w
+}
+
+func (p *Plan) finish(t *testing.T) model.Capacity {
+	for steps := 0; !p.Step(); steps++ {
+		if steps > 1_000_000 {
+			t.Fatal("it goes on and on")
+		}
+		if p.running != nil && steps%16 == 0 {
+			if err := p.running.state.Check(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	return p.Capacity()
+}

@@ -1,0 +1,187 @@
+package planner
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"github.com/tenantpool/tenantpool/model"
+)
+
+// About is what a Plan is to know besides the traffic.
+type About struct {
+	// SystemShare more than the workspaces' slots are a Config.MaxConnections.
+	SystemShare int
+	// Grantable is how many slots the server could grant the workspaces; 0: not known.
+	Grantable int
+	// AcquireTimeout is how long an acquire waits at most. 0: for no lease to end.
+	AcquireTimeout time.Duration
+	// Now is what time it is.
+	Now time.Time
+}
+
+// Plan works out a Capacity, bit by bit. It is not safe for concurrent use.
+type Plan struct {
+	traffic  *traffic
+	about    About
+	measured model.Estimate
+	curve    []model.CurvePoint
+	// scenarios are what is tried: first what is, then the other order of eviction, then other
+	// budgets and caps. estimates are the results so far, in the same order.
+	scenarios []scenario
+	estimates []model.Estimate
+	running   *replay
+	// enough has for a cap the least budget so far at which nothing was for want of slots: a
+	// larger one changes nothing.
+	enough map[int]model.Estimate
+}
+
+// scenario is what limits are tried.
+type scenario struct {
+	budget, perWorkspace int
+	eviction             model.Eviction
+}
+
+const (
+	// mostBudgets is how many budgets are tried at each cap, besides the present one.
+	mostBudgets = 8
+	// largestBudget and largestCap are those of Config.Validate.
+	largestBudget = 10_000
+	largestCap    = 50
+	// eventsPerStep take about a millisecond.
+	eventsPerStep = 1000
+)
+
+// NewPlan is one about the traffic of w, which it takes over: nothing may be added to w any
+// more. Of c it keeps a copy.
+func NewPlan(w *Window, c *Curve, about About) *Plan {
+	p := &Plan{traffic: newTraffic(w), about: about, measured: w.Measured(), enough: map[int]model.Estimate{}}
+	if c.Measured() {
+		p.curve = c.Points()
+	}
+	present := scenario{max(1, w.effective), max(1, w.limits.PerWorkspace), cmp.Or(w.limits.Eviction, model.LRU)}
+	other := present
+	other.eviction = model.LRU2
+	if present.eviction == model.LRU2 {
+		other.eviction = model.LRU
+	}
+	p.scenarios = append(p.scenarios, present, other)
+	caps := slices.Compact([]int{present.perWorkspace, max(present.perWorkspace, min(2*present.perWorkspace, largestCap))})
+	budgets := p.budgets(present.budget)
+	for _, perWorkspace := range caps {
+		for _, budget := range budgets {
+			if s := (scenario{budget, perWorkspace, present.eviction}); s != present {
+				p.scenarios = append(p.scenarios, s)
+			}
+		}
+	}
+	return p
+}
+
+// budgets are those to try, ascending: the present one, what the server could grant, the
+// knees of the curve, and some around the present one.
+func (p *Plan) budgets(present int) []int {
+	tried := []int{present}
+	try := func(budget int) {
+		budget = min(max(1, budget), largestBudget)
+		near := func(other int) bool { return max(budget-other, other-budget) <= budget/25 }
+		if len(tried) <= mostBudgets && !slices.ContainsFunc(tried, near) {
+			tried = append(tried, budget)
+		}
+	}
+	if p.about.Grantable > present {
+		try(p.about.Grantable)
+	}
+	for _, points := range [...]float64{0.005, 0.02, 0.05} {
+		if budget := kneeOf(p.curve, points); budget > 0 {
+			try(budget)
+		}
+	}
+	for _, percent := range [...]int{150, 75, 125, 200, 50, 88, 112, 300, 35} {
+		try(present * percent / 100)
+	}
+	slices.Sort(tried)
+	return tried
+}
+
+// kneeOf is the least budget whose hit ratio is so near to the best; 0 if there is none.
+func kneeOf(curve []model.CurvePoint, within float64) int {
+	if len(curve) == 0 {
+		return 0
+	}
+	best := curve[len(curve)-1].HitRatio
+	for _, point := range curve {
+		if point.HitRatio >= best-within {
+			return point.Budget
+		}
+	}
+	return 0
+}
+
+// Step works on it for about a millisecond, and tells whether it is done.
+func (p *Plan) Step() (done bool) {
+	if len(p.estimates) == len(p.scenarios) {
+		return true
+	}
+	s := p.scenarios[len(p.estimates)]
+	if p.running == nil {
+		if enough, ok := p.enough[s.perWorkspace]; ok && s.budget >= enough.Budget && s.eviction == enough.Eviction {
+			enough.Budget = s.budget
+			p.estimates = append(p.estimates, enough)
+			return false
+		}
+		p.running = p.replay(s)
+	}
+	if p.running.step(eventsPerStep) {
+		e := p.running.estimate()
+		if !p.running.full && s.eviction == p.scenarios[0].eviction {
+			p.enough[s.perWorkspace] = e
+		}
+		p.estimates = append(p.estimates, e)
+		p.running = nil
+	}
+	return len(p.estimates) == len(p.scenarios)
+}
+
+func (p *Plan) replay(s scenario) *replay {
+	return newReplay(p.traffic, s.budget, s.perWorkspace, s.eviction, p.about.AcquireTimeout)
+}
+
+// WhatIf is the Estimate for other limits: a zero leaves the present one. It blocks for
+// about a microsecond for each Acquire of the Window.
+func (p *Plan) WhatIf(budget, perWorkspace int, eviction model.Eviction) model.Estimate {
+	present := p.scenarios[0]
+	r := p.replay(scenario{
+		min(cmp.Or(max(0, budget), present.budget), largestBudget),
+		min(cmp.Or(max(0, perWorkspace), present.perWorkspace), largestCap),
+		cmp.Or(eviction, present.eviction),
+	})
+	for !r.step(eventsPerStep) {
+	}
+	return r.estimate()
+}
+
+// Capacity is the result once it is done, and before that what is known so far: then
+// the Recommendation is of no use.
+func (p *Plan) Capacity() model.Capacity {
+	w := p.traffic
+	c := model.Capacity{
+		At: p.about.Now, Window: w.Span(), Acquires: w.Acquires(), SampledOneIn: w.OneIn(),
+		SystemShare: p.about.SystemShare, Measured: p.measured, Curve: p.curve,
+	}
+	for i, e := range p.estimates {
+		if i == 0 {
+			c.Present = e
+		}
+		if i == 1 {
+			c.OtherEviction = e
+		} else {
+			c.Estimates = append(c.Estimates, e)
+		}
+	}
+	slices.SortFunc(c.Estimates, func(a, b model.Estimate) int {
+		return cmp.Or(cmp.Compare(a.PerWorkspace, b.PerWorkspace), cmp.Compare(a.Budget, b.Budget))
+	})
+	c.Recommendation = recommend(&c, p.about)
+	return c
+}

@@ -1,0 +1,256 @@
+package planner
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"github.com/tenantpool/tenantpool/model"
+)
+
+const (
+	// windowSize is how many Acquires a Window holds: 2.9 MB. Two of them with all else that
+	// the planner keeps have 8 MB.
+	windowSize = 120_000
+	// windowLength is how long a Window should be at least. A busier pool's is a sample, but
+	// only of leastSlots or more of the budget: with fewer it depends on which of the hot
+	// workspaces are in it by chance, and a short window of all tells more.
+	windowLength = time.Minute
+	leastSlots   = 512
+)
+
+// Window is recorded traffic, bounded in memory: of a busy pool it holds that of a part of
+// the workspaces. It is not safe for concurrent use.
+type Window struct {
+	// oneIn: it holds the workspaces that are In such a sample.
+	oneIn uint32
+	full  bool
+	// begin and end are the time that it is about.
+	begin, end time.Duration
+	// acquires are those that have ended, by At. held are those that had not at the end, until
+	// seal puts them among the others. Invariant: both together are at most windowSize.
+	acquires, held []Acquire
+	sealed         bool
+	// all, dialed and missed are sums of the Traffics', and short is how long those were that
+	// were Short.
+	all, dialed, missed uint64
+	short               time.Duration
+	dials, closes       durations
+	limits              model.Limits
+	effective           int
+	own                 map[Hash]model.WorkspaceLimits
+}
+
+// NewWindow returns an empty Window for a sample of one in so many workspaces, a power of
+// two: 1 at first, and later the OneIn of the one before.
+func NewWindow(oneIn int) *Window { return &Window{oneIn: uint32(max(1, oneIn))} }
+
+// OneIn is how to sample the traffic that is recorded from now on.
+func (w *Window) OneIn() int { return int(w.oneIn) }
+
+// Span is how much time it is about.
+func (w *Window) Span() time.Duration { return w.end - w.begin }
+
+// Acquires is how many it holds, those that are kept as one counted each.
+func (w *Window) Acquires() int {
+	n := 0
+	for _, of := range [...][]Acquire{w.acquires, w.held} {
+		for i := range of {
+			n += 1 + int(of[i].More)
+		}
+	}
+	return n
+}
+
+// Full tells that the last Traffic found no room and is not in it: it belongs to the next
+// Window.
+func (w *Window) Full() bool { return w.full }
+
+// Add adds what happened next. It sorts t.Ended and keeps t.Own, which is not to be changed
+// any more, and nothing else of t. A Window that is Full, or has become a Plan's, takes
+// nothing.
+func (w *Window) Add(t Traffic) {
+	if w.full || w.sealed {
+		return
+	}
+	slices.SortFunc(t.Ended, byArrival)
+	w.limits, w.effective, w.own = t.Limits, cmp.Or(t.Effective, t.Limits.Budget), t.Own
+	for w.oneIn < t.SampledOneIn {
+		w.halve()
+	}
+	for w.room(t) < 0 && t.Now-w.begin < windowLength && w.effective/int(2*w.oneIn) >= leastSlots {
+		w.halve()
+	}
+	first := w.end == 0
+	if w.full = w.room(t) < 0; w.full && !first {
+		return
+	}
+	if first {
+		w.begin = beginOf(t)
+	} else if t.Short {
+		w.short += max(0, t.Now-w.end)
+	}
+	w.end = max(w.end, t.Now)
+	w.all += t.Acquires
+	w.dialed += t.Dialed
+	w.missed += t.Missed
+	w.dials.add(t.Dials)
+	w.closes.add(t.Closes)
+	w.insert(t.Ended)
+	w.held = w.held[:0]
+	for _, a := range t.Held {
+		if a.Workspace.In(w.oneIn) && len(w.acquires)+len(w.held) < windowSize {
+			w.held = append(w.held, a)
+		}
+	}
+}
+
+// beginOf is when the first of a Window's Traffics begins: with the first end of a lease,
+// since the Traffic before had what ended earlier.
+func beginOf(t Traffic) time.Duration {
+	begin := t.Now
+	for i := range t.Ended {
+		begin = min(begin, t.Ended[i].until())
+	}
+	return begin
+}
+
+// until is when it ended.
+func (a *Acquire) until() time.Duration { return a.At + a.Waited.Duration() + a.Held.Duration() }
+
+func byArrival(a, b Acquire) int {
+	if a.At != b.At {
+		return cmp.Compare(a.At, b.At)
+	}
+	return cmp.Compare(a.Workspace, b.Workspace)
+}
+
+// room is how much room there will be with t in it.
+func (w *Window) room(t Traffic) int {
+	return windowSize - len(w.acquires) - w.countIn(t.Ended) - w.countIn(t.Held)
+}
+
+func (w *Window) countIn(acquires []Acquire) int {
+	n := 0
+	for i := range acquires {
+		if acquires[i].Workspace.In(w.oneIn) {
+			n++
+		}
+	}
+	return n
+}
+
+// halve drops the workspaces that are not in a sample of half the size.
+func (w *Window) halve() {
+	w.oneIn *= 2
+	outside := func(a Acquire) bool { return !a.Workspace.In(w.oneIn) }
+	w.acquires = slices.DeleteFunc(w.acquires, outside)
+	w.held = slices.DeleteFunc(w.held, outside)
+}
+
+// insert merges a sorted batch into acquires, as much of it as there is room for. Most of it
+// goes to the end.
+func (w *Window) insert(batch []Acquire) {
+	n := min(w.countIn(batch), windowSize-len(w.acquires))
+	for excess := w.countIn(batch) - n; excess > 0; batch = batch[:len(batch)-1] {
+		if batch[len(batch)-1].Workspace.In(w.oneIn) {
+			excess--
+		}
+	}
+	old := len(w.acquires)
+	if need := old + n; need > cap(w.acquires) { // append would leave a quarter unused
+		grown := make([]Acquire, old, min(windowSize, max(1024, need, 2*cap(w.acquires))))
+		copy(grown, w.acquires)
+		w.acquires = grown
+	}
+	w.acquires = w.acquires[:old+n]
+	for i, j, to := old-1, len(batch)-1, old+n-1; j >= 0; {
+		switch {
+		case !batch[j].Workspace.In(w.oneIn):
+			j--
+		case i >= 0 && byArrival(w.acquires[i], batch[j]) > 0:
+			w.acquires[to] = w.acquires[i]
+			i--
+			to--
+		default:
+			w.acquires[to] = batch[j]
+			j--
+			to--
+		}
+	}
+}
+
+// seal puts what is held among the acquires: it has become traffic to be played.
+func (w *Window) seal() {
+	if !w.sealed {
+		w.sealed = true
+		slices.SortFunc(w.held, byArrival)
+		w.insert(w.held)
+		w.held = nil
+	}
+}
+
+// counted is from when on the traffic counts: the first half of it only fills the pool.
+func (w *Window) counted() time.Duration { return w.begin + w.Span()/2 }
+
+// Measured is what became of the acquires of the second half, as an Estimate is about them.
+// Its DialsPerSecond and ShortOfRoom are of the whole time. It takes time linear in the
+// Window's size.
+func (w *Window) Measured() model.Estimate {
+	counted := w.counted()
+	var t tally
+	for _, of := range [...][]Acquire{w.acquires, w.held} {
+		for i := range of {
+			if a := &of[i]; a.At >= counted {
+				t.count(a, a.Outcome, a.Waited.Duration())
+			}
+		}
+	}
+	e := t.estimate(w.missing(w.oneIn))
+	e.Budget, e.PerWorkspace, e.Eviction = w.effective, w.limits.PerWorkspace, cmp.Or(w.limits.Eviction, model.LRU)
+	if span := w.Span(); span > 0 {
+		e.DialsPerSecond = float64(w.dialed) / span.Seconds()
+		e.ShortOfRoom = float64(w.short) / float64(span)
+	}
+	return e
+}
+
+// missing is by which factor a sample has fewer acquires than its share of all, or more:
+// mostly because of a few hot workspaces that are in it by chance, or are not. 1 if that is
+// not known.
+func (w *Window) missing(oneIn uint32) float64 {
+	sampled := 0
+	for _, of := range [...][]Acquire{w.acquires, w.held} {
+		for i := range of {
+			if of[i].Workspace.In(oneIn) {
+				sampled += 1 + int(of[i].More)
+			}
+		}
+	}
+	if oneIn == 1 || w.all == 0 || sampled == 0 {
+		return 1
+	}
+	return float64(w.all) / float64(oneIn) / float64(sampled)
+}
+
+// durations are the last of those measured.
+type durations struct {
+	last [256]Micros
+	n    int
+}
+
+func (d *durations) add(more []Micros) {
+	for _, m := range more {
+		d.last[d.n%len(d.last)] = m
+		d.n++
+	}
+}
+
+// of is the one that belongs to a number, always the same: otherwise if there is none.
+func (d *durations) of(number uint64, otherwise time.Duration) time.Duration {
+	if d.n == 0 {
+		return otherwise
+	}
+	number *= 0x9e3779b97f4a7c15 // Fibonacci hashing
+	return max(time.Microsecond, d.last[(number>>32)%uint64(min(d.n, len(d.last)))].Duration())
+}
