@@ -92,7 +92,8 @@ type Utilisation struct {
 
 // UtilisationWindow is a Utilisation over some time.
 type UtilisationWindow struct {
-	// Over is how long it is, and Seen how much of it has passed since the start.
+	// Over is how long it is, and Seen how much of it was observed: nothing before the start, nor
+	// while the process stood still.
 	Over, Seen time.Duration
 	// Budget is the smallest that there was: what the server refused is not in it.
 	Budget int
