@@ -17,28 +17,35 @@ const (
 	// workspaces are in it by chance, and a short window of all tells more.
 	windowLength = time.Minute
 	leastSlots   = 512
+	// windowMost is how long it is at most, but for an eighth.
+	windowMost = 10 * time.Minute
 )
 
-// Window is recorded traffic, bounded in memory: of a busy pool it holds that of a part of
-// the workspaces. It is not safe for concurrent use.
+// Window is the recorded traffic of the last ten minutes or less, bounded in memory: of a busy
+// pool it holds that of a part of the workspaces. It is not safe for concurrent use.
 type Window struct {
 	// oneIn: it holds the workspaces that are In such a sample.
 	oneIn uint32
-	full  bool
 	// begin and end are the time that it is about.
 	begin, end time.Duration
 	// acquires are those that have ended, by At. held are those that had not at the end, until
 	// seal puts them among the others. Invariant: both together are at most windowSize.
 	acquires, held []Acquire
 	sealed         bool
-	// all, dialed and missed are sums of the Traffics', and short is how long those were that
-	// were Short.
+	// seconds are what the Traffics in it count, and sum is their sum.
+	seconds       []second
+	sum           second
+	dials, closes durations
+	limits        model.Limits
+	effective     int
+	own           map[Hash]model.WorkspaceLimits
+}
+
+// second is what a Traffic counts. short is how long it was, if it was Short.
+type second struct {
+	end                 time.Duration
 	all, dialed, missed uint64
 	short               time.Duration
-	dials, closes       durations
-	limits              model.Limits
-	effective           int
-	own                 map[Hash]model.WorkspaceLimits
 }
 
 // NewWindow returns an empty Window for a sample of one in so many workspaces, a power of
@@ -62,15 +69,18 @@ func (w *Window) Acquires() int {
 	return n
 }
 
-// Full tells that the last Traffic found no room and is not in it: it belongs to the next
-// Window.
-func (w *Window) Full() bool { return w.full }
+// Clone returns a copy, for a Plan, while w goes on.
+func (w *Window) Clone() *Window {
+	c := *w
+	c.acquires, c.held, c.seconds = slices.Clone(w.acquires), slices.Clone(w.held), slices.Clone(w.seconds)
+	return &c
+}
 
 // Add adds what happened next. It sorts t.Ended and keeps t.Own, which is not to be changed
-// any more, and nothing else of t. A Window that is Full, or has become a Plan's, takes
-// nothing.
+// any more, and nothing else of t. What is too old, or has no room any more, is
+// forgotten. A Window that has become a Plan's takes nothing.
 func (w *Window) Add(t Traffic) {
-	if w.full || w.sealed {
+	if w.sealed {
 		return
 	}
 	slices.SortFunc(t.Ended, byArrival)
@@ -81,19 +91,16 @@ func (w *Window) Add(t Traffic) {
 	for w.room(t) < 0 && t.Now-w.begin < windowLength && w.effective/int(2*w.oneIn) >= leastSlots {
 		w.halve()
 	}
-	first := w.end == 0
-	if w.full = w.room(t) < 0; w.full && !first {
-		return
-	}
-	if first {
+	w.slide(t)
+	s := second{end: t.Now, all: t.Acquires, dialed: t.Dialed, missed: t.Missed}
+	if w.end == 0 {
 		w.begin = beginOf(t)
 	} else if t.Short {
-		w.short += max(0, t.Now-w.end)
+		s.short = max(0, t.Now-w.end)
 	}
 	w.end = max(w.end, t.Now)
-	w.all += t.Acquires
-	w.dialed += t.Dialed
-	w.missed += t.Missed
+	w.seconds = append(w.seconds, s)
+	w.sum.add(s, 1)
 	w.dials.add(t.Dials)
 	w.closes.add(t.Closes)
 	w.insert(t.Ended)
@@ -103,6 +110,36 @@ func (w *Window) Add(t Traffic) {
 			w.held = append(w.held, a)
 		}
 	}
+}
+
+// slide forgets what was before a later beginning, if it is time for one: an eighth of all at
+// least, so that it costs little.
+func (w *Window) slide(t Traffic) {
+	begin := w.begin
+	if t.Now-w.begin > windowMost+windowMost/8 {
+		begin = t.Now - windowMost
+	}
+	if missing := -w.room(t); missing > 0 && len(w.acquires) > 0 {
+		begin = max(begin, w.acquires[min(missing+windowSize/8, len(w.acquires)-1)].At)
+	}
+	if begin == w.begin {
+		return
+	}
+	n := 0
+	for ; n < len(w.seconds) && w.seconds[n].end <= begin; n++ {
+		w.sum.add(w.seconds[n], -1)
+	}
+	w.seconds = slices.Delete(w.seconds, 0, n)
+	w.acquires = slices.DeleteFunc(w.acquires, func(a Acquire) bool { return a.until() <= begin })
+	w.begin = begin
+}
+
+// add adds another one's counts, or takes them away.
+func (s *second) add(other second, sign int) {
+	s.all += uint64(sign) * other.all
+	s.dialed += uint64(sign) * other.dialed
+	s.missed += uint64(sign) * other.missed
+	s.short += time.Duration(sign) * other.short
 }
 
 // beginOf is when the first of a Window's Traffics begins: with the first end of a lease,
@@ -209,8 +246,8 @@ func (w *Window) Measured() model.Estimate {
 	e := t.estimate(w.missing(w.oneIn))
 	e.Budget, e.PerWorkspace, e.Eviction = w.effective, w.limits.PerWorkspace, cmp.Or(w.limits.Eviction, model.LRU)
 	if span := w.Span(); span > 0 {
-		e.DialsPerSecond = float64(w.dialed) / span.Seconds()
-		e.ShortOfRoom = float64(w.short) / float64(span)
+		e.DialsPerSecond = float64(w.sum.dialed) / span.Seconds()
+		e.ShortOfRoom = float64(w.sum.short) / float64(span)
 	}
 	return e
 }
@@ -227,10 +264,10 @@ func (w *Window) missing(oneIn uint32) float64 {
 			}
 		}
 	}
-	if oneIn == 1 || w.all == 0 || sampled == 0 {
+	if oneIn == 1 || w.sum.all == 0 || sampled == 0 {
 		return 1
 	}
-	return float64(w.all) / float64(oneIn) / float64(sampled)
+	return float64(w.sum.all) / float64(oneIn) / float64(sampled)
 }
 
 // durations are the last of those measured.
