@@ -32,7 +32,6 @@ type live struct {
 
 	requests []request
 	answers  []Acquire // by request; Held is 0 while it has not ended
-	conns    []core.ConnID
 	holding  map[int]bool
 	shortAt  bool
 
@@ -76,13 +75,17 @@ func testLimits(budget, perWorkspace int) model.Limits {
 // runLive serves the requests, which are in order, and tells its traffic every quarter of a
 // second.
 func runLive(t testing.TB, limits model.Limits, requests []request, until time.Duration) *live {
-	l := &live{
-		t: t, state: core.NewState(limits), rng: rand.New(rand.NewPCG(7, uint64(limits.Budget))),
-		timeout: 5 * time.Second, requests: requests, answers: make([]Acquire, len(requests)),
-		conns: make([]core.ConnID, len(requests)), holding: map[int]bool{}, oneIn: 1,
-	}
+	l := newLive(t, limits, requests)
 	l.run(limits, until)
 	return l
+}
+
+func newLive(t testing.TB, limits model.Limits, requests []request) *live {
+	return &live{
+		t: t, state: core.NewState(limits), rng: rand.New(rand.NewPCG(7, uint64(limits.Budget))),
+		timeout: 5 * time.Second, requests: requests, answers: make([]Acquire, len(requests)),
+		holding: map[int]bool{}, oneIn: 1,
+	}
 }
 
 func (l *live) run(limits model.Limits, until time.Duration) {

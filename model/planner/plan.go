@@ -43,6 +43,8 @@ type scenario struct {
 }
 
 const (
+	// fewestAcquires is how many it takes to say anything.
+	fewestAcquires = 1000
 	// mostBudgets is how many budgets are tried at each cap, besides the present one.
 	mostBudgets = 8
 	// largestBudget and largestCap are those of Config.Validate.
@@ -56,7 +58,7 @@ const (
 // more. Of c it keeps a copy.
 func NewPlan(w *Window, c *Curve, about About) *Plan {
 	p := &Plan{traffic: newTraffic(w), about: about, measured: w.Measured(), enough: map[int]model.Estimate{}}
-	if c.Measured() {
+	if c.Acquires() >= fewestAcquires {
 		p.curve = c.Points()
 	}
 	present := scenario{max(1, w.effective), max(1, w.limits.PerWorkspace), cmp.Or(w.limits.Eviction, model.LRU)}

@@ -13,7 +13,7 @@ func TestAWindowForgetsWhatIsOldAndWhatHasNoRoom(t *testing.T) {
 		least, most time.Duration
 	}{
 		{"a quiet one", 3, 10 * time.Minute, 12 * time.Minute},
-		{"a busy one", 1000, 100 * time.Second, 2 * time.Minute},
+		{"a busy one", 1000, windowSize * 6 / 7 * time.Millisecond, windowSize * time.Millisecond},
 	} {
 		w := NewWindow(1)
 		w.effective = 10
