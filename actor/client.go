@@ -53,7 +53,7 @@ func (l *Lease) Release(h core.Health) {
 		s.post(c.share, core.Release{Conn: c.id}) // of no lease
 		return
 	}
-	c.freed = s.now()
+	c.before, c.freed = c.freed, s.now()
 	c.used += c.freed - time.Duration(c.lentAt.Load())
 	if h == core.Clean && c.freed < c.expires && !c.granted.batch && c.seats.leave(c) {
 		return

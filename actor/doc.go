@@ -45,7 +45,7 @@
 // that follow an image. One has 4,096 messages, or four for each connection, waiter
 // and known workspace if that is more; the image, which takes a hundred nanoseconds
 // for each of these, then takes a few percent of the time that the messages take. A
-// message has 112 bytes: up to 920 KB for each share, or up to 920 bytes, and twice
+// message has 120 bytes: up to 980 KB for each share, or up to 980 bytes, and twice
 // its image, for each of the items of a large one. What is handed out is a copy.
 //
 // # Seats
@@ -85,9 +85,10 @@
 // A lease is the slot and its turn, which every Release and every grant increments. A
 // second Release finds another turn, and does nothing.
 //
-// LRU stays exact. A core that is short of a slot does not close a connection at once. The
-// supervisor first raises short, recalls the seats, and sends the core a Release with its
-// true time for each connection found there; then it sends Reclaim. While short is up
+// The order of eviction stays exact. A core that is short of a slot does not close a
+// connection at once. The supervisor first raises short, recalls the seats, and sends the
+// core a Release with its true time, and that of the use before (LRU2), for each connection
+// found there; then it sends Reclaim. While short is up
 // nothing is put into a seat, so the core knows of every connection that nobody holds. A
 // connection recalled stands for at least one release that cost no message, so the recall
 // is paid for.

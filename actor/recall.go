@@ -31,7 +31,8 @@ func (s *Supervisor) recallAll(sh *share) {
 	}
 }
 
-// comeHome tells the core that a slot was given back, at the time at which it was.
+// comeHome tells the core that a slot was given back, at the time at which it was, and when
+// the use before that ended if the core was told nothing of it.
 func (s *Supervisor) comeHome(c *slot, h core.Health) {
 	sh := c.share
 	sh.countSeatHits(c)
@@ -40,7 +41,11 @@ func (s *Supervisor) comeHome(c *slot, h core.Health) {
 	sh.unlease(c)
 	// Two that came home since the clock was read keep their order.
 	s.loop.now = max(s.loop.now, c.freed)
-	s.step(sh, core.Entry{Release: core.Release{Lease: c.lease, Conn: c.id, Health: h, At: c.freed}})
+	released := core.Release{Lease: c.lease, Conn: c.id, Health: h, At: c.freed}
+	if c.turn.Load() > c.granted.turn+1 { // it was lent from a seat since
+		released.Before = c.before
+	}
+	s.step(sh, core.Entry{Release: released})
 }
 
 // reclaim is called after each request. While the core is short of a slot, short is

@@ -30,9 +30,10 @@ type slot struct {
 
 	// granted is about the last turn that the supervisor has granted.
 	granted granted
-	// freed is when it was last given back, or dialed, and health what was said then.
-	freed  time.Duration
-	health core.Health
+	// freed is when it was last given back, or dialed, and health what was said then. before
+	// is what freed was before that.
+	freed, before time.Duration
+	health        core.Health
 	// used is how long it was lent since it last came home.
 	used time.Duration
 

@@ -121,6 +121,7 @@ func actorSomeLimits(t *rapid.T, m actorMix) model.Limits {
 		MaxWaiters:             1000,
 		MaxWaitersPerWorkspace: 1000,
 		MaxDialing:             rapid.IntRange(1, 4).Draw(t, "max dialing"),
+		Eviction:               rapid.SampledFrom([]model.Eviction{model.LRU, model.LRU2}).Draw(t, "eviction"),
 		Patience:               actorTimes(1, 20).Draw(t, "patience"),
 		BackoffMin:             actorTimes(1, 20).Draw(t, "back-off"),
 		CloseGrace:             actorTimes(1, 20).Draw(t, "close grace"),

@@ -162,6 +162,7 @@ func someLimits(t *rapid.T) model.Limits {
 		MaxWaitersPerWorkspace: rapid.SampledFrom([]int{6, 3, 12, 1}).Draw(t, "waiters each"),
 		MaxDialing:             rapid.SampledFrom([]int{4, 2, 1, 3, 7}).Draw(t, "dialing"),
 		AdaptDialing:           rapid.Bool().Draw(t, "adapt dialing"),
+		Eviction:               rapid.SampledFrom([]model.Eviction{"", model.LRU2, model.LRU}).Draw(t, "eviction"),
 		BatchShare:             rapid.SampledFrom([]float64{0.25, 0.5, 1, 0.01}).Draw(t, "batch share"),
 		Patience:               pick("patience", 0, ms(2), ms(10), ms(100)),
 		MaxLifetime:            pick("lifetime", 0, 5*time.Second, ms(100)),
@@ -210,7 +211,11 @@ func (o order) message(l *ledger, next uint64) core.Message {
 	case releaseEarlier:
 		if c := choose(l.in(inUse), o.pick); c != nil {
 			at := max(1, l.now+o.pass+ms(1-o.pick*o.pick)) // from a little after it is told to long before
-			return core.Release{Lease: c.lease, Conn: c.id, At: at}
+			before := time.Duration(0)
+			if o.pick%2 == 1 { // it was lent several times
+				before = max(1, at-o.pass-ms(o.pick))
+			}
+			return core.Release{Lease: c.lease, Conn: c.id, At: at, Before: before}
 		}
 	case dialSucceeds:
 		if c := choose(l.in(dialing), o.pick); c != nil {

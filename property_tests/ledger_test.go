@@ -25,7 +25,8 @@ type ledger struct {
 	started  []core.OperationID
 	done     map[core.OperationID]int
 	paused   []model.WorkspaceID
-	faults   []string // effects that cannot be, whatever the rules decide
+	used     map[model.WorkspaceID]time.Duration // when a lease of it last ended
+	faults   []string                            // effects that cannot be, whatever the rules decide
 }
 
 type ledgerState int
@@ -44,6 +45,8 @@ type ledgerConn struct {
 	dialed    time.Duration // when its dial began
 	created   time.Duration // when its dial succeeded
 	lastUsed  time.Duration // when it came free the last time
+	before    time.Duration // when its last use but one ended, or 0
+	used      bool          // a lease of it has ended
 	lease     core.LeaseID
 	leased    time.Duration // when its last holder got it
 	closedAt  time.Duration
@@ -65,6 +68,7 @@ func newLedger(limits model.Limits) *ledger {
 		wake:    core.Never,
 		answers: map[core.LeaseID]int{},
 		done:    map[core.OperationID]int{},
+		used:    map[model.WorkspaceID]time.Duration{},
 	}
 }
 
@@ -85,10 +89,17 @@ func (l *ledger) message(now time.Duration, m core.Message) {
 		l.waiters = append(l.waiters, ledgerWaiter{m.Lease, m.Workspace, l.now, m.Batch && !m.Exclusive})
 	case core.Release:
 		if c := l.find(m.Conn, inUse); c != nil && c.lease == m.Lease {
-			c.state, c.lastUsed, c.lease = idle, l.now, 0
+			at := l.now
 			if m.At != 0 {
-				c.lastUsed = min(l.now, m.At)
+				at = min(l.now, m.At)
 			}
+			if m.Before != 0 {
+				c.before = m.Before
+			} else if c.used {
+				c.before = c.lastUsed
+			}
+			c.state, c.lastUsed, c.used, c.lease = idle, at, true, 0
+			l.used[c.workspace] = max(l.used[c.workspace], at)
 			l.ended = append(l.ended, m)
 		}
 	case core.DialSucceeded:
@@ -143,7 +154,11 @@ func (l *ledger) effect(e core.Effect) {
 		if n := len(l.conns); n > 0 && l.conns[n-1].id >= e.Conn {
 			l.fault("conn %d was dialed after conn %d", e.Conn, l.conns[n-1].id)
 		}
-		l.conns = append(l.conns, &ledgerConn{id: e.Conn, workspace: e.Workspace, dialed: l.now, batch: e.Batch, cold: e.Batch})
+		c := &ledgerConn{id: e.Conn, workspace: e.Workspace, dialed: l.now, batch: e.Batch, cold: e.Batch}
+		if l.held(e.Workspace) == l.heldIn(e.Workspace, closing) {
+			c.before = l.used[e.Workspace]
+		}
+		l.conns = append(l.conns, c)
 	case core.Close:
 		c := l.known(e.Conn)
 		if c == nil || c.state == closing || c.state == inUse || c.workspace != e.Workspace {
@@ -277,6 +292,20 @@ func (l *ledger) onTheWay() int {
 		}
 	}
 	return n
+}
+
+// evictedBefore tells whether a goes before b in the order of eviction, if batch work has no part
+// in it.
+func (l *ledger) evictedBefore(a, b *ledgerConn) bool {
+	if l.limits.Eviction == model.LRU2 && a.before != b.before {
+		return a.before < b.before
+	}
+	return usedBefore(a, b)
+}
+
+// usedBefore is the order of the last use.
+func usedBefore(a, b *ledgerConn) bool {
+	return a.lastUsed < b.lastUsed || a.lastUsed == b.lastUsed && a.id < b.id
 }
 
 // oldest is the least recently used idle connection, or nil.

@@ -13,8 +13,8 @@ import (
 )
 
 // I6.
-func TestAnEvictedConnectionWasTheLeastRecentlyUsed(t *testing.T) {
-	leastRecentlyUsed := property{before: func(l *ledger, e core.Effect) string {
+func TestAnEvictedConnectionWasTheFirstInTheOrderOfEviction(t *testing.T) {
+	first := property{before: func(l *ledger, e core.Effect) string {
 		evicted, ok := e.(core.Close)
 		if !ok || evicted.Reason != model.MakeRoom {
 			return ""
@@ -24,18 +24,19 @@ func TestAnEvictedConnectionWasTheLeastRecentlyUsed(t *testing.T) {
 			return "it was not idle"
 		}
 		for _, other := range l.in(idle) {
-			if other.lastUsed < c.lastUsed || other.lastUsed == c.lastUsed && other.id < c.id {
-				return fmt.Sprintf("it was used at %v, and conn %d at %v", c.lastUsed, other.id, other.lastUsed)
+			if l.evictedBefore(other, c) {
+				return fmt.Sprintf("it was used at %v and before at %v, and conn %d at %v and %v",
+					c.lastUsed, c.before, other.id, other.lastUsed, other.before)
 			}
 		}
 		return ""
 	}}
-	check(t, everything, leastRecentlyUsed)
-	check(t, seated, leastRecentlyUsed)
+	check(t, everything, first)
+	check(t, seated, first)
 }
 
-// Evict, Pause, SetLimits and Drain close in the same order.
-func TestClosesOfOneReasonAreInTheOrderOfUse(t *testing.T) {
+// Drain closes in the same order. Evict and Pause close a workspace's own in that of use.
+func TestClosesOfOneReasonAreInTheirOrder(t *testing.T) {
 	check(t, draining, property{before: func(l *ledger, e core.Effect) string {
 		asked, ok := e.(core.Close)
 		if !ok || l.find(asked.Conn, idle) == nil {
@@ -43,15 +44,14 @@ func TestClosesOfOneReasonAreInTheOrderOfUse(t *testing.T) {
 		}
 		c := l.find(asked.Conn, idle)
 		for _, other := range l.in(idle) {
-			older := other.lastUsed < c.lastUsed || other.lastUsed == c.lastUsed && other.id < c.id
 			switch asked.Reason {
 			case model.EvictAsked, model.PauseAsked:
-				if older && other.workspace == c.workspace {
+				if usedBefore(other, c) && other.workspace == c.workspace {
 					return fmt.Sprintf("conn %d was used before it", other.id)
 				}
 			case model.DrainAsked:
-				if older {
-					return fmt.Sprintf("conn %d was used before it", other.id)
+				if l.evictedBefore(other, c) {
+					return fmt.Sprintf("conn %d comes before it", other.id)
 				}
 			}
 		}

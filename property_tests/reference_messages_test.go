@@ -153,6 +153,12 @@ func (r *reference) release(m core.Release) {
 	default:
 		c.lastUsed = m.At
 	}
+	if m.Before > 0 {
+		c.uses = append(c.uses, m.Before)
+	}
+	c.uses = append(c.uses, c.lastUsed)
+	c.lent = true
+	r.workspace(c.workspace).lastUse = max(r.workspace(c.workspace).lastUse, c.lastUsed)
 	if m.Health == core.Lost {
 		r.lost, r.lostAt = true, r.now
 	}
@@ -469,7 +475,7 @@ func (r *reference) drain() {
 			}
 		}
 	}
-	for _, c := range r.idleByUse(anyWorkspace) {
+	for _, c := range r.inOrderOfEviction() {
 		r.close(c, model.DrainAsked)
 	}
 }

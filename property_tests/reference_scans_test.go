@@ -369,9 +369,34 @@ func (r *reference) top(id model.WorkspaceID) *refConn {
 	return idle[len(idle)-1]
 }
 
-// oldest is the least recently used of all idle connections, or nil.
-func (r *reference) oldest() *refConn {
+// lastButOne is when the connection's last use but one ended. 0 is none: the time begins
+// after it.
+func (c *refConn) lastButOne() time.Duration {
+	uses := c.uses
+	if c.lent {
+		uses = uses[:len(uses)-1]
+	}
+	if len(uses) == 0 {
+		return 0
+	}
+	return uses[len(uses)-1]
+}
+
+// inOrderOfEviction lists all idle connections, the first to go first.
+func (r *reference) inOrderOfEviction() []*refConn {
 	idle := r.idleByUse(anyWorkspace)
+	if r.limits.Eviction == model.LRU2 {
+		slices.SortStableFunc(idle, func(a, b *refConn) int { return cmp.Compare(a.lastButOne(), b.lastButOne()) })
+		slices.SortStableFunc(idle, func(a, b *refConn) int {
+			return map[bool]int{true: -1, false: 1}[a.cold] - map[bool]int{true: -1, false: 1}[b.cold]
+		})
+	}
+	return idle
+}
+
+// oldest is the idle connection that is evicted first, or nil.
+func (r *reference) oldest() *refConn {
+	idle := r.inOrderOfEviction()
 	if len(idle) == 0 {
 		return nil
 	}

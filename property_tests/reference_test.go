@@ -58,11 +58,13 @@ type refConn struct {
 	state     refState
 	dialed    time.Duration // when the dial began
 	created   time.Duration
-	lastUsed  time.Duration // when it was given back
-	lease     core.LeaseID  // in use
-	exclusive bool          // the lease is, or was
-	batch     bool          // dialing for batch work, lent to it, or closing after it
-	cold      bool          // dialed for batch work, and not used by anybody else
+	lastUsed  time.Duration   // when it was given back
+	uses      []time.Duration // when each of its uses ended, and first the one that it goes on from
+	lent      bool            // it was, to the end
+	lease     core.LeaseID    // in use
+	exclusive bool            // the lease is, or was
+	batch     bool            // dialing for batch work, lent to it, or closing after it
+	cold      bool            // dialed for batch work, and not used by anybody else
 	closedAt  time.Duration
 	stale     bool          // there was a Renew or Pause since its Dial
 	closedBy  *refOperation // the Evict or Renew
@@ -91,6 +93,7 @@ type refWorkspace struct {
 	paused   bool
 	pauses   []*refOperation
 	limits   model.WorkspaceLimits
+	lastUse  time.Duration // when one of its leases ended last
 }
 
 func newReference(limits model.Limits) *reference {
@@ -177,6 +180,9 @@ func (r *reference) startDials() {
 		first := r.order()[0]
 		r.last++
 		c := &refConn{id: r.last, workspace: first.workspace, dialed: r.now, batch: first.batch, cold: first.batch}
+		if w := r.workspace(c.workspace); w.lastUse > 0 && r.count(w.id, anyState) == r.count(w.id, refClosing) {
+			c.uses = append(c.uses, w.lastUse)
+		}
 		r.connections = append(r.connections, c)
 		r.counters.Dials++
 		r.emit(core.Dial{Conn: c.id, Workspace: c.workspace, Batch: c.batch})

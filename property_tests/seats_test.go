@@ -1,6 +1,7 @@
 package property_tests
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -17,7 +18,7 @@ import (
 
 // One caller, who does one thing after the other, must not be able to tell the
 // supervisor with its seats from one that is told of every release at once. So
-// here a list of connections, each with the time at which it was given back, says
+// here a list of connections, each with the times at which it was given back, says
 // which of them is lent, which gives way, and when it must be dialed.
 
 // seatOrder is one thing to do.
@@ -78,10 +79,12 @@ type seatConn struct {
 	lease     *actor.Lease // nil: idle
 	stale     bool         // there was a Renew since
 	freed     time.Duration
+	before    time.Duration // when the use before that one ended, or 0
+	used      bool          // somebody has given it back
 }
 
 func (c *seatConn) String() string {
-	return fmt.Sprintf("%d of %s, given back at %v", c.number, c.workspace, c.freed)
+	return fmt.Sprintf("%d of %s, given back at %v and %v", c.number, c.workspace, c.freed, c.before)
 }
 
 func (s *seatServer) Dial(_ context.Context, id model.WorkspaceID) (actor.Conn, error) {
@@ -101,6 +104,8 @@ type seatRun struct {
 	supervisor  *actor.Supervisor
 	begin       time.Time
 	budget, cap int
+	lru2        bool
+	used        map[model.WorkspaceID]time.Duration // when it gave a connection back last
 	open        []*seatConn
 	gone        map[*seatConn]bool // that the list has seen go, and the server may not have
 	dials       int
@@ -108,7 +113,8 @@ type seatRun struct {
 	leases      []*actor.Lease // all of them, for the end
 }
 
-func (r *seatRun) now() time.Duration { return time.Since(r.begin) }
+// now begins with 1: 0 is never.
+func (r *seatRun) now() time.Duration { return time.Since(r.begin) + 1 }
 
 func (r *seatRun) held(id model.WorkspaceID) (n int) {
 	for _, c := range r.open {
@@ -119,15 +125,25 @@ func (r *seatRun) held(id model.WorkspaceID) (n int) {
 	return n
 }
 
-// idle lists the idle connections, those given back first at the front.
+// idle lists the idle connections, those that give way first at the front.
 func (r *seatRun) idle(id model.WorkspaceID) (idle []*seatConn) {
 	for _, c := range r.open {
 		if c.lease == nil && (id == anyWorkspace || c.workspace == id) {
 			idle = append(idle, c)
 		}
 	}
-	slices.SortStableFunc(idle, func(a, b *seatConn) int { return int(a.freed - b.freed) })
+	slices.SortStableFunc(idle, r.compare(id))
 	return idle
+}
+
+// compare is the order in which they give way among those of all workspaces, or of one.
+func (r *seatRun) compare(among model.WorkspaceID) func(a, b *seatConn) int {
+	return func(a, b *seatConn) int {
+		if r.lru2 && among == anyWorkspace && a.before != b.before {
+			return cmp.Compare(a.before, b.before)
+		}
+		return cmp.Compare(a.freed, b.freed)
+	}
 }
 
 func (r *seatRun) forget(c *seatConn) {
@@ -158,14 +174,15 @@ func (r *seatRun) sawClosed(what string, reason model.CloseReason) []*seatConn {
 	}
 }
 
-// gaveWay expects n of the idle ones to have been closed, those given back first.
-func (r *seatRun) gaveWay(what string, reason model.CloseReason, n int, among []*seatConn, closed []*seatConn) {
+// gaveWay expects n of the workspace's idle ones, or of all, to have been closed, in order.
+func (r *seatRun) gaveWay(what string, n int, id model.WorkspaceID, closed []*seatConn) {
 	r.t.Helper()
+	among := r.idle(id)
 	if len(closed) != n {
 		r.t.Fatalf("%s closed %v; %d should go of %v", what, closed, n, among)
 	}
 	for _, c := range closed {
-		if !slices.Contains(among, c) || c.freed > among[n-1].freed {
+		if !slices.Contains(among, c) || r.compare(id)(c, among[n-1]) > 0 {
 			r.t.Fatalf("%s closed %v; %d should go of %v", what, closed, n, among)
 		}
 		r.forget(c)
@@ -215,7 +232,10 @@ func (r *seatRun) acquire(id model.WorkspaceID, noWait bool) {
 	if full {
 		need = 1
 	}
-	r.gaveWay("acquire "+string(id), model.MakeRoom, need, others, closed)
+	r.gaveWay("acquire "+string(id), need, anyWorkspace, closed)
+	if r.held(id) == 0 {
+		c.before = r.used[id]
+	}
 	r.open = append(r.open, c)
 }
 
@@ -231,7 +251,11 @@ func (r *seatRun) release(pick int, health core.Health) {
 	}
 	c := lent[pick%len(lent)]
 	l := c.lease
-	c.lease, c.freed = nil, r.now()
+	if c.used {
+		c.before = c.freed
+	}
+	c.lease, c.freed, c.used = nil, r.now(), true
+	r.used[c.workspace] = c.freed
 	if health != core.Clean || c.stale || r.held(anyWorkspace) > r.budget || r.held(c.workspace) > r.cap {
 		r.forget(c)
 		r.gone[c] = true
@@ -255,12 +279,12 @@ func (r *seatRun) setLimits(budget, most int) {
 					own = append(own, c)
 				}
 			}
-			r.gaveWay(what, model.Shrink, beyond, idle, own)
+			r.gaveWay(what, beyond, id, own)
 			closed = slices.DeleteFunc(closed, func(c *seatConn) bool { return slices.Contains(own, c) })
 		}
 	}
 	idle := r.idle(anyWorkspace)
-	r.gaveWay(what, model.Shrink, max(0, min(len(idle), r.held(anyWorkspace)-budget)), idle, closed)
+	r.gaveWay(what, max(0, min(len(idle), r.held(anyWorkspace)-budget)), anyWorkspace, closed)
 }
 
 // renewed closes what is idle, and makes stale what is lent.
@@ -270,7 +294,7 @@ func (r *seatRun) renewed(id model.WorkspaceID, n int, err error) {
 	if err != nil || n != len(idle) {
 		r.t.Fatalf("renew %q closed %d, error %v, of %v", id, n, err, idle)
 	}
-	r.gaveWay("renew "+string(id), model.Renewed, n, idle, closed)
+	r.gaveWay("renew "+string(id), n, id, closed)
 	for _, c := range r.open {
 		c.stale = c.stale || id == anyWorkspace || c.workspace == id
 	}
@@ -316,7 +340,7 @@ func (r *seatRun) do(o seatOrder) {
 		if err != nil || n != len(idle) {
 			r.t.Fatalf("evict %s closed %d, error %v, of %v", o.workspace, n, err, idle)
 		}
-		r.gaveWay("evict", model.EvictAsked, n, idle, closed)
+		r.gaveWay("evict", n, o.workspace, closed)
 	case seatRenew:
 		n, err := r.supervisor.Renew(context.Background(), actorShare, o.workspace)
 		r.renewed(o.workspace, n, err)
@@ -337,12 +361,14 @@ func TestOneCallerCannotTellSeatsFromMessages(t *testing.T) {
 			Budget: rapid.SampledFrom([]int{3, 2, 5, 8}).Draw(t, "budget"), PerWorkspace: rapid.IntRange(1, 6).Draw(t, "cap"),
 			MaxWaiters: 1, MaxWaitersPerWorkspace: 1, MaxDialing: 1,
 			BackoffMin: time.Second, BackoffMax: time.Second, CloseGrace: time.Hour, ProbeAfter: time.Hour,
+			Eviction: rapid.SampledFrom([]model.Eviction{model.LRU, model.LRU2}).Draw(t, "eviction"),
 		}
 		rapid.SyncTest(t, func(t *rapid.T) {
 			server := &seatServer{closed: make(chan *seatConn, 1000)}
 			r := &seatRun{
 				t: t, server: server, begin: time.Now(), budget: limits.Budget, cap: limits.PerWorkspace,
 				supervisor: actor.Start(actor.Share{Limits: limits, Dialer: server}), gone: map[*seatConn]bool{},
+				lru2: limits.Eviction == model.LRU2, used: map[model.WorkspaceID]time.Duration{},
 			}
 			defer func() { // also after a failure, or the bubble would never end
 				for _, l := range r.leases {

@@ -126,6 +126,8 @@ func parseLimits(words []string) (model.Limits, error) {
 			number(&l.MaxWaitersPerWorkspace)
 		case "dialing":
 			number(&l.MaxDialing)
+		case "eviction":
+			l.Eviction = model.Eviction(value)
 		case "batch":
 			_, err = fmt.Sscan(value, &l.BatchShare)
 		case "patience":
@@ -202,9 +204,10 @@ func parseMessage(text string) (core.Message, error) {
 					released.Health = health
 				}
 			}
-			if word == "at" && i+1 < len(words) {
+			to := map[string]*time.Duration{"at": &released.At, "before": &released.Before}[word]
+			if to != nil && i+1 < len(words) {
 				var err error
-				if released.At, err = time.ParseDuration(words[i+1]); err != nil {
+				if *to, err = time.ParseDuration(words[i+1]); err != nil {
 					return nil, err
 				}
 			}

@@ -79,13 +79,14 @@ func (s *State) checkIdle() error {
 	if n := s.counts[idle]; s.lru.size() != n || s.ends.size() != n {
 		return fmt.Errorf("I6: %d idle, %d in the LRU heap, %d in the heap of ends", n, s.lru.size(), s.ends.size())
 	}
+	evicts := evictionOrder(s.limits)
 	for _, c := range s.conns {
 		stacked := slices.Contains(c.workspace.idle, c)
 		if is := c.State == idle; is != stacked || is != s.lru.has(c) || is != s.ends.has(c) {
 			return fmt.Errorf("I6: connection %d: idle %v, but stacked %v, in LRU heap %v, in heap of ends %v",
 				c.ID, is, stacked, s.lru.has(c), s.ends.has(c))
 		}
-		if c.State == idle && (byUse(c, s.lru.min()) < 0 || byEnd(c, s.ends.min()) < 0) {
+		if c.State == idle && (evicts(c, s.lru.min()) < 0 || byEnd(c, s.ends.min()) < 0) {
 			return fmt.Errorf("I6: connection %d comes before the head of a heap", c.ID)
 		}
 		if c.State == idle && c.stale() {

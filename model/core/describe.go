@@ -18,7 +18,7 @@ func DescribeMessage(m Message) string {
 	case Cancel:
 		return fmt.Sprintf("cancel %d", m.Lease)
 	case Release:
-		return fmt.Sprintf("release %d conn %d %s%s", m.Lease, m.Conn, m.Health, when(m.At != 0, " at "+m.At.String()))
+		return fmt.Sprintf("release %d conn %d %s%s", m.Lease, m.Conn, m.Health, when(m.At != 0, " at "+m.At.String())+when(m.Before != 0, " before "+m.Before.String()))
 	case DialSucceeded:
 		return fmt.Sprintf("dialed %d", m.Conn)
 	case DialFailed:

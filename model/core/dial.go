@@ -31,13 +31,23 @@ func (s *State) startDials() {
 			return
 		}
 		batch := of == batchWork
+		before := w.ghost()
 		s.lastConn++
-		s.addConn(connFacts{ID: s.lastConn, Workspace: w.ID, State: dialing, Since: s.now, Batch: batch, Cold: batch}, w)
+		s.addConn(connFacts{ID: s.lastConn, Workspace: w.ID, State: dialing, Since: s.now, Batch: batch, Cold: batch, Before: before}, w)
 		w.Dials++
 		s.counters.Dials++
 		s.reindex(w)
 		s.emit(Dial{Conn: s.lastConn, Workspace: w.ID, Batch: batch})
 	}
+}
+
+// ghost is the last use that a connection dialed now goes on from: its workspace's. While
+// the workspace has others it is an extra one, and has none.
+func (w *workspace) ghost() time.Duration {
+	if w.open() > w.counts[closing] {
+		return 0
+	}
+	return w.Released
 }
 
 // dialSucceeded: a dial serves the workspace, not the waiter that caused it.

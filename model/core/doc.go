@@ -77,12 +77,21 @@
 //	 3. After every message: while the demand, the dial room and the free slots
 //	    under the effective budget are positive, a dial starts for the workspace
 //	    of the needy waiter that arrived first.
-//	 4. On Reclaim, idle connections are closed, the least recently used first, ties
-//	    by the lower ConnID, until there are none: first as many as the open ones
-//	    that are not closing exceed the effective budget; then, if wanted is
-//	    positive, as many as wanted exceeds coming. Reclaimable tells when to ask for
-//	    it. Reclaim is a message of its own so that whoever runs the State can first
-//	    report every connection that came free without a message.
+//	 4. On Reclaim, idle connections are closed, in the order of eviction, until there
+//	    are none: first as many as the open ones that are not closing exceed the
+//	    effective budget; then, if wanted is positive, as many as wanted exceeds
+//	    coming. Reclaimable tells when to ask for it. Reclaim is a message of its own
+//	    so that whoever runs the State can first report every connection that came
+//	    free without a message.
+//	    The order of eviction is that of Limits.Eviction. LRU: the least recently used
+//	    first, ties by the lower ConnID. LRU2: the ones without a last use but one
+//	    first, then the one whose last use but one ended longest ago; ties as with LRU.
+//	    A use is a lease; until its first one ends, its dial counts as a connection's
+//	    last use. One that is dialed while its workspace has none but closing ones goes
+//	    on from the workspace's last use, if that is still remembered (I10): so what was
+//	    evicted and comes back has a last use but one. Any other begins without, so what
+//	    a burst opens goes first. (This is O'Neil's LRU-K with K = 2; the remembered
+//	    workspaces are its ghost list.)
 //	 5. A permanent dial failure holds its workspace back and answers all of its
 //	    waiters at once, unless it is paused (Resume forgets the failure); a
 //	    transient one holds it back and they wait on. After any failure the NoWait
@@ -146,7 +155,8 @@
 //	I5  A connection is in one state and on at most one lease; a Release that
 //	    is not of the connection's current lease changes nothing but a counter.
 //	I6  The LRU heap holds exactly the idle connections. One evicted to make
-//	    room was idle, and no other idle one had been used longer ago.
+//	    room was idle, and no other idle one came before it in the order of
+//	    eviction (rule 4).
 //	I7  No lost wake-up: after a message no waiter is left whom a grant or a dial
 //	    could serve under rules 1 to 3, nor after a Reclaim one whom an eviction
 //	    could. Short tells whether a connection that comes free might serve one.

@@ -8,7 +8,7 @@ import (
 	"github.com/tenantpool/tenantpool/model"
 )
 
-// reclaim is rule 4: the least recently used idle connections give way to a budget
+// reclaim is rule 4: idle connections give way, in the order of eviction, to a budget
 // that was lowered, and to the demand that no slot is coming for.
 func (s *State) reclaim() {
 	if s.draining {

@@ -7,7 +7,23 @@ import (
 	"github.com/tenantpool/tenantpool/model"
 )
 
-// byUse is the eviction order: what only batch work has used, then the least recently used
+// evictionOrder is that of Limits.Eviction (rule 4).
+func evictionOrder(l model.Limits) func(a, b *conn) int {
+	if l.Eviction == model.LRU2 {
+		return byUseBefore
+	}
+	return byUse
+}
+
+// byUseBefore is LRU2's order: what only batch work has used, then by the last use but one.
+func byUseBefore(a, b *conn) int {
+	if a.Cold == b.Cold && a.Before != b.Before {
+		return cmp.Compare(a.Before, b.Before)
+	}
+	return byUse(a, b)
+}
+
+// byUse is LRU's order: what only batch work has used, then the least recently used
 // first, ties by id.
 func byUse(a, b *conn) int {
 	if a.Cold != b.Cold {

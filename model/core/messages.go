@@ -79,11 +79,14 @@ type Release struct {
 	// At is when the last holder gave the connection back, if that was before
 	// now: it was not lent since. Zero means now.
 	At time.Duration
+	// Before is when the use before that one ended, if the lease was several uses in turn,
+	// of which the State knows nothing. Zero: it was one.
+	Before time.Duration `json:",omitzero"`
 }
 
 // Reclaim closes idle connections whose slots are wanted (rule 4). It is told when
-// the State is Reclaimable, after every Release so far: only then is the least
-// recently used of the idle ones the least recently used of all.
+// the State is Reclaimable, after every Release so far: only then is the first of the
+// idle ones, in the order of eviction, the first of all.
 type Reclaim struct{}
 
 // DialSucceeded answers a Dial.

@@ -14,11 +14,13 @@ func (s *State) release(m Release) {
 	if c == nil {
 		return
 	}
-	c.LastUsed = s.now
+	at := s.now
 	if m.At > 0 {
-		c.LastUsed = min(m.At, s.now)
+		at = min(m.At, s.now)
 	}
-	c.workspace.LastUsed = max(c.workspace.LastUsed, c.LastUsed)
+	c.endUse(at, m.Before)
+	c.workspace.LastUsed = max(c.workspace.LastUsed, at)
+	c.workspace.Released = max(c.workspace.Released, at)
 	if m.Health == Lost {
 		s.verifyUntil = s.now
 	}
@@ -27,6 +29,17 @@ func (s *State) release(m Release) {
 	} else {
 		s.close(c, model.NotReusable)
 	}
+}
+
+// endUse notes that a use of the connection ended at that time; before is Release.Before.
+func (c *conn) endUse(at, before time.Duration) {
+	switch {
+	case before > 0:
+		c.Before = before
+	case c.Used:
+		c.Before = c.LastUsed
+	}
+	c.LastUsed, c.Used = at, true
 }
 
 // free decides about a connection that nobody holds any more (rule 2). It is in

@@ -44,12 +44,12 @@ type State struct {
 	// in retired (I10).
 	workspaces map[model.WorkspaceID]*workspace
 	// retired are the workspaces that have no connection and no waiter and are not
-	// paused, in the order in which they became so. They are kept for their counters
-	// and their dial back-off. Invariant (I10): at most maxRetired.
+	// paused, in the order in which they became so. They are kept for their counters,
+	// their dial back-off and their last use. Invariant (I10): at most maxRetired.
 	retired list[*workspace]
 
-	// lru orders the idle connections of all workspaces, the least recently used first:
-	// whom to evict; ends by whose lifetime or idle time is over first.
+	// lru orders the idle connections of all workspaces by evictionOrder: whom to evict;
+	// ends by whose lifetime or idle time is over first.
 	// Invariant (I6): both hold exactly the connections whose state is idle.
 	lru, ends heap[*conn]
 	// onTheWay are the closing connections that still count as slots soon free, in the
@@ -96,8 +96,8 @@ type State struct {
 	reclaimed bool
 }
 
-// maxRetired is how many inactive workspaces are remembered with their counters
-// and their dial back-off (I10).
+// maxRetired is how many inactive workspaces are remembered with their counters,
+// their dial back-off and their last use (I10): LRU-2's list of ghosts.
 const maxRetired = 1024
 
 type connState uint8
@@ -151,8 +151,11 @@ type connFacts struct {
 	Born time.Duration `json:",omitzero"`
 	// YieldsFrom is from when on its slot may move to an older waiter (rule 2).
 	YieldsFrom time.Duration `json:",omitzero"`
-	// LastUsed is when it was given back last, or Born. The order of eviction (I6).
-	LastUsed time.Duration `json:",omitzero"`
+	// LastUsed is when it was given back last, or Born, and Before when its last use but one
+	// ended; 0: it had none. The order of eviction (I6).
+	LastUsed, Before time.Duration `json:",omitzero"`
+	// Used: a lease of it has ended. Until then Before is the last use of its workspace.
+	Used bool `json:",omitzero"`
 	// ClosedBy is the Evict or Renew that closes it and waits for that, or nil.
 	ClosedBy *operation `json:",omitzero"`
 }
@@ -198,8 +201,10 @@ type workspaceFacts struct {
 	Limits model.WorkspaceLimits `json:",omitzero"`
 	// Backoff is that of its dials.
 	Backoff backoff
-	// LastUsed is when a lease of it last began or ended, or it became known.
+	// LastUsed is when a lease of it last began or ended, or it became known, and Released
+	// when one last ended; 0: none has.
 	LastUsed time.Duration
+	Released time.Duration `json:",omitzero"`
 	// Dials and Evictions count as long as it is remembered.
 	Dials, Evictions uint64 `json:",omitzero"`
 }
@@ -218,7 +223,7 @@ func NewState(limits model.Limits) *State {
 		conns:       make(map[ConnID]*conn),
 		workspaces:  make(map[model.WorkspaceID]*workspace),
 		waiters:     make(map[LeaseID]*waiter),
-		lru:         heap[*conn]{compare: byUse, place: func(c *conn) *int { return &c.inLRU }},
+		lru:         heap[*conn]{compare: evictionOrder(limits), place: func(c *conn) *int { return &c.inLRU }},
 		ends:        heap[*conn]{compare: byEnd, place: func(c *conn) *int { return &c.inEnds }},
 		verifyUntil: -1,
 		pace:        newPace(limits),
