@@ -14,8 +14,10 @@ type call struct {
 	reply   chan reply  // has room for the one reply
 	timer   *time.Timer // nil until it is first needed
 
-	// seats is the supervisor's: where it is counted as waiting, or nil.
-	seats *seats
+	// Only the supervisor touches what follows: where it is counted as waiting, or nil, and
+	// since when.
+	seats   *seats
+	arrived time.Duration
 }
 
 // reply answers an Acquire.

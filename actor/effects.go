@@ -26,7 +26,9 @@ func (s *Supervisor) carryOut(sh *share, effect core.Effect) {
 			c.seats.stale++
 		}
 		l := c.lend(s.loop.now)
-		c.granted = granted{l.turn, e.Waited, e.Verify, asked.Batch}
+		c.granted = granted{
+			turn: l.turn, since: s.loop.now, waited: e.Waited, verify: e.Verify, batch: asked.Batch, outcome: s.outcome(e),
+		}
 		c.lease, c.counted = e.Lease, l.turn
 		sh.lease(c)
 		s.answer(e.Caller, reply{lease: l})
@@ -34,6 +36,7 @@ func (s *Supervisor) carryOut(sh *share, effect core.Effect) {
 		s.nameOldestLease(sh, e.Err) // before the error is its receiver's
 		s.noteReject(sh, e.Err)
 		sh.usage.of(e.Caller.(*call).message.Workspace).Refused++
+		s.noteRefused(sh, e.Caller.(*call))
 		s.answer(e.Caller, reply{err: e.Err})
 	case core.Dial:
 		sh.usage.of(e.Workspace).Dials++
@@ -86,6 +89,11 @@ func (s *Supervisor) dial(sh *share, d core.Dial, attempt int) {
 
 // close is a worker: it posts exactly one result.
 func (s *Supervisor) close(sh *share, c core.Close, conn Conn) {
+	began := time.Now()
 	conn.Close(c.Reason)
-	s.post(sh, core.Closed{Conn: c.Conn})
+	took := time.Since(began)
+	s.send(do(func() {
+		sh.notes.closes.add(took)
+		s.tell(sh, core.Closed{Conn: c.Conn})
+	}))
 }

@@ -85,7 +85,9 @@ func (c *call) carryOut(s *Supervisor) {
 	if c.message.NoWait {
 		s.recallAll(sh)
 	}
+	s.loop.asking, c.arrived = c, s.loop.now
 	s.step(sh, core.Entry{Acquire: c.message})
+	s.loop.asking = nil // c may be its caller's again
 }
 
 // sendHome gives a slot from its owner to the supervisor.
@@ -114,6 +116,7 @@ func (s *Supervisor) dialed(sh *share, dial core.Dial, conn Conn, err error, too
 	s.noteDial(sh, dial.Workspace, err, took)
 	if err == nil {
 		sh.dialTimes.Observe(took)
+		sh.notes.dials.add(took)
 		s.tell(sh, core.DialSucceeded{Conn: dial.Conn})
 		return
 	}

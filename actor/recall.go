@@ -38,6 +38,7 @@ func (s *Supervisor) comeHome(c *slot, h core.Health) {
 	sh.countSeatHits(c)
 	sh.usage.of(c.seats.workspace).Lent += c.used
 	c.used = 0
+	sh.notes.takeHome(c, sh.sampled())
 	sh.unlease(c)
 	// Two that came home since the clock was read keep their order.
 	s.loop.now = max(s.loop.now, c.freed)
@@ -94,7 +95,7 @@ func (sh *share) hasSeats() bool { return sh.recallEvery >= often }
 
 // lease puts a slot among those that the core has on a lease.
 func (sh *share) lease(c *slot) {
-	c.leasedAt = len(sh.leased)
+	c.leasedAt, c.read = len(sh.leased), sh.sampled().period()
 	sh.leased = append(sh.leased, c)
 }
 

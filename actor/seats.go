@@ -5,6 +5,7 @@ import (
 
 	"github.com/tenantpool/tenantpool/model"
 	"github.com/tenantpool/tenantpool/model/core"
+	"github.com/tenantpool/tenantpool/model/planner"
 )
 
 // maxSeats bounds the seats of one workspace. Connections beyond them lie with
@@ -17,6 +18,7 @@ const maxSeats = 4
 type seats struct {
 	share     *share
 	workspace model.WorkspaceID
+	hash      planner.Hash // the workspace's
 	// places have room for one slot each, as channels of capacity one would, which
 	// cost three times as much. They are tried in their order, so that what lies in
 	// the last ones is not used, and grows old, while fewer would do.
@@ -37,7 +39,7 @@ func newSeats(sh *share, id model.WorkspaceID) *seats {
 	if sh.hasSeats() {
 		n = min(sh.perWorkspace, maxSeats)
 	}
-	return &seats{share: sh, workspace: id, places: make([]atomic.Pointer[slot], n)}
+	return &seats{share: sh, workspace: id, hash: planner.HashOf(id), places: make([]atomic.Pointer[slot], n)}
 }
 
 // take returns a slot that lay in a seat and is the caller's now, or nil.
@@ -87,7 +89,13 @@ func (ts *seats) lend() (Lease, bool) {
 // leave puts the slot, which its owner has given back, in a seat. It reports
 // false if the supervisor is to be told instead.
 func (ts *seats) leave(c *slot) bool {
-	if ts.mustTell() || !ts.put(c) {
+	if ts.mustTell() {
+		return false
+	}
+	if on := ts.share.sampled(); on.has(ts.hash) {
+		c.note(on)
+	}
+	if !ts.put(c) {
 		return false
 	}
 	if ts.mustTell() {

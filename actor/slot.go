@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/tenantpool/tenantpool/model/core"
+	"github.com/tenantpool/tenantpool/model/planner"
 )
 
 // slot is one connection, from the end of its dial until it is told to close. It
@@ -36,6 +37,10 @@ type slot struct {
 	health        core.Health
 	// used is how long it was lent since it last came home.
 	used time.Duration
+	// logs are what its owners have noted of the traffic; see readLogs. noted is the last turn
+	// that is in them.
+	logs  [2]log
+	noted uint64
 
 	// Only the supervisor touches what follows.
 
@@ -47,6 +52,8 @@ type slot struct {
 	counted uint64
 	// reported is the last turn that OverdueLeases has returned.
 	reported uint64
+	// read is the last period whose log was read.
+	read uint32
 	// stale: there was a Renew or Pause since it was dialed, or its lease is exclusive.
 	// It goes into no seat any more.
 	stale bool
@@ -54,12 +61,18 @@ type slot struct {
 
 // granted is what the holder of a granted turn is told.
 type granted struct {
-	turn   uint64
-	waited time.Duration
-	verify bool
+	turn          uint64
+	since, waited time.Duration
+	verify        bool
 	// batch: the lease is batch work's. The core must know when it ends, so the connection
 	// goes into no seat.
 	batch bool
+
+	// outcome is what became of its acquire. When it ended at a seat, its holder noted it:
+	// it was held for so long.
+	outcome planner.Outcome
+	noted   bool
+	held    time.Duration
 }
 
 // lend begins the next turn, now, and returns its lease.

@@ -50,6 +50,8 @@ type loop struct {
 	statsAt, wokeAt time.Duration
 	// watchers are told of events.
 	watchers map[*watcher]bool
+	// asking is the call whose Acquire the core is being told, or nil.
+	asking *call
 }
 
 // share is a budget with its connections and the callers that wait for it.
@@ -63,8 +65,12 @@ type share struct {
 	// short is up while the core is short of a slot: then the supervisor must be told of
 	// every connection that comes free, whose ever it is. Only the loop changes it.
 	short atomic.Bool
+	// sampling is what is recorded of the traffic. Only the loop changes it.
+	sampling atomic.Uint64
 	// paused is how many workspaces are. Only the loop changes it.
 	paused atomic.Int64
+	// room is what the slots' logs may still grow by. Any slot's owner may take of it.
+	room room
 
 	// Only the supervisor's goroutine touches what follows.
 
@@ -100,6 +106,7 @@ type share struct {
 
 	waits, dialTimes model.Histogram
 	usage            *usage
+	notes            notes
 }
 
 // Start starts a supervisor for the shares, which must have sensible limits.
@@ -113,7 +120,7 @@ func Start(shares ...Share) *Supervisor {
 	for _, sh := range shares {
 		dialing, stopDials := context.WithCancel(context.Background())
 		state := core.NewState(sh.Limits)
-		s.shares = append(s.shares, &share{
+		next := &share{
 			supervisor:   s,
 			directory:    newDirectory(),
 			dialing:      dialing,
@@ -130,7 +137,9 @@ func Start(shares ...Share) *Supervisor {
 			operations:   make(map[core.OperationID]chan<- int),
 			wakeAt:       core.Never,
 			usage:        newUsage(),
-		})
+		}
+		next.room.left.Store(mostHits)
+		s.shares = append(s.shares, next)
 	}
 	s.loop.watchers = make(map[*watcher]bool)
 	s.loop.timer = time.AfterFunc(core.Never, func() { s.send(do(s.tick)) })

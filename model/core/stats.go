@@ -1,6 +1,7 @@
 package core
 
 import (
+	"iter"
 	"time"
 
 	"github.com/tenantpool/tenantpool/model"
@@ -41,6 +42,26 @@ func (s *State) Stats(now time.Duration) model.BudgetStats {
 		})
 	}
 	return st
+}
+
+// Counts says how many connections are in which state, and how many acquires wait.
+func (s *State) Counts() model.Counts { return countsOf(&s.counts, s.waiting()) }
+
+// Counters are those of Stats.
+func (s *State) Counters() model.Counters { return s.counters }
+
+// Limits are those in force, and effective what the server grants of their budget.
+func (s *State) Limits() (limits model.Limits, effective int) { return s.limits, s.effective }
+
+// OwnLimits are those of the known workspaces that have some of their own, in no order.
+func (s *State) OwnLimits() iter.Seq2[model.WorkspaceID, model.WorkspaceLimits] {
+	return func(yield func(model.WorkspaceID, model.WorkspaceLimits) bool) {
+		for id, w := range s.workspaces { // a report, not a decision
+			if w.Limits != (model.WorkspaceLimits{}) && !yield(id, w.Limits) {
+				return
+			}
+		}
+	}
 }
 
 func countsOf(counts *[connStates]int, waiting int) model.Counts {

@@ -2,6 +2,7 @@ package core
 
 import (
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"testing"
@@ -134,5 +135,25 @@ func TestNames(t *testing.T) {
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("\n got %v\nwant %v", got, want)
+	}
+}
+
+func TestThePartsOfStatsAreThoseOfTheWhole(t *testing.T) {
+	s := start(t, limits(3, 2))
+	s.lent(1, "a")
+	own := model.WorkspaceLimits{Cap: 1, MaxWaiters: 7}
+	s.at(0, Acquire{Lease: 2, Workspace: "b", Limits: own}, "dial 2 b")
+	s.at(0, SetLimits{Budget: 5, PerWorkspace: 4})
+	s.at(1*ms, failed(2, model.ServerFull), "wake 501ms")
+	st := s.Stats(1 * ms)
+	in, effective := s.Limits()
+	if s.Counts() != st.Counts || s.Counters() != st.Counters || in.Budget != 5 || in.PerWorkspace != 4 || effective != st.EffectiveBudget || effective == 5 {
+		t.Errorf("%+v, %+v, %+v of which there are %d; the whole is %+v", s.Counts(), s.Counters(), in, effective, st)
+	}
+	if got := maps.Collect(s.OwnLimits()); len(got) != 1 || got["b"] != own {
+		t.Errorf("%+v", got)
+	}
+	for range s.OwnLimits() {
+		break
 	}
 }

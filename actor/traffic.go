@@ -1,0 +1,365 @@
+package actor
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/tenantpool/tenantpool/model"
+	"github.com/tenantpool/tenantpool/model/core"
+	"github.com/tenantpool/tenantpool/model/planner"
+)
+
+// This is the recording of traffic. The package comment says how the leases that began
+// at a seat get into it.
+
+// mostEnded is how many Acquires a Traffic holds at most: 885 KB. mostHits is how many hits
+// the logs of all slots have room for: 524 KB.
+const (
+	mostEnded = 36 << 10
+	mostHits  = 32 << 10
+)
+
+// Traffic returns what has happened in the share since the last Traffic. From now on
+// only the workspaces that are In a sample of one in oneIn are recorded; oneIn is a power
+// of two, or 0: nothing is recorded any more, and what was is dropped. It is off until the
+// first call. What a call returns is in the larger sample of its own oneIn and the last.
+//
+// An acquire that got a connection is in the Ended of one Traffic, and in the Held of each
+// one before that was asked for while its lease lasted. A lease that begins or ends in the
+// very moment may be in neither, and is then in the next Traffic. Batch work and exclusive
+// leases are recorded as others are.
+//
+// What waits to be returned takes 1.5 MB at most: when there is no room for more, hits of one
+// connection become one Acquire with More, and what does not fit even so is Missed.
+//
+// It waits for the supervisor's answer, but no longer than ctx; what is not returned then is
+// in the next Traffic. The error wraps ctx.Err() or model.ErrClosed. One goroutine at a
+// time may call it for a share. What it returns is the caller's.
+func (s *Supervisor) Traffic(ctx context.Context, of ShareIndex, oneIn uint32) (planner.Traffic, error) {
+	if oneIn&(oneIn-1) != 0 {
+		return planner.Traffic{}, fmt.Errorf("traffic: one in %d workspaces: the sample must be one in a power of two, or 0 for none", oneIn)
+	}
+	sh := s.shares[of]
+	answer, err := ask(ctx, s, "traffic", notAnswered, func() *planner.Traffic {
+		s.nextPeriod(sh, oneIn)
+		return s.traffic(sh)
+	})
+	for err == nil && answer == nil { // some connection was just being given back
+		answer, err = ask(ctx, s, "traffic", notAnswered, func() *planner.Traffic { return s.traffic(sh) })
+	}
+	if err != nil {
+		return planner.Traffic{}, err
+	}
+	told := *answer
+	told.Ended = slices.DeleteFunc(told.Ended, func(a planner.Acquire) bool { // here, not at the supervisor's expense
+		return !a.Workspace.In(told.SampledOneIn)
+	})
+	return told, nil
+}
+
+// sampling is what the slots' owners are to note: the size of the sample, or 0, and above
+// it the period, which is the time from one Traffic to the next. It tells by its parity
+// which log is written; the other one is then the supervisor's to read.
+type sampling uint64
+
+// sampled is what is recorded now.
+func (sh *share) sampled() sampling { return sampling(sh.sampling.Load()) }
+
+func (s sampling) oneIn() uint32 { return uint32(s) }
+
+func (s sampling) period() uint32 { return uint32(s >> 32) }
+
+func (s sampling) next(oneIn uint32) sampling {
+	return sampling(s.period()+1)<<32 | sampling(oneIn)
+}
+
+// has tells whether the workspace is recorded.
+func (s sampling) has(h planner.Hash) bool { return s.oneIn() != 0 && h.In(s.oneIn()) }
+
+// log is what a slot's owners note of its seat hits in a period.
+type log struct {
+	hits []hit
+	// busy is the Held of the last hit, without its rounding.
+	busy time.Duration
+	// full: there was no room for more. missed is how many hits are not even in the last one.
+	full   bool
+	missed uint64
+	// expected is how many hits there were in the period before the last.
+	expected int
+}
+
+// hit is a lease that began at a seat, or several.
+type hit struct {
+	at   time.Duration
+	held planner.Micros
+	more uint16
+}
+
+// room is what is left of mostHits.
+type room struct{ left atomic.Int64 }
+
+// take takes room for n. A log that is large gets no more while there is little for
+// others: a quarter of what is left, at most (Choudhury, Hahne: Dynamic Queue Length
+// Thresholds for Shared-Memory Packet Switches, 1998).
+func (r *room) take(n int) bool {
+	for {
+		left := r.left.Load()
+		if int64(n) > left/4 {
+			return false
+		}
+		if r.left.CompareAndSwap(left, left-int64(n)) {
+			return true
+		}
+	}
+}
+
+// leastHits is how many a log that is not empty has room for.
+const leastHits = 4
+
+// note notes the turn that has just ended, before the slot is left in a seat. Only its
+// owner may call it.
+func (c *slot) note(on sampling) {
+	turn, since := c.turn.Load()-1, time.Duration(c.lentAt.Load())
+	held := c.freed - since
+	c.noted = turn
+	if c.granted.turn == turn {
+		c.granted.held, c.granted.noted = held, true
+		return
+	}
+	l := &c.logs[on.period()%2]
+	if len(l.hits) == cap(l.hits) && !l.grow(&c.share.room) {
+		l.merge(held)
+		return
+	}
+	l.hits = append(l.hits, hit{at: since, held: planner.MicrosOf(held)})
+	l.busy = held
+}
+
+// grow makes room for another hit, if it may.
+func (l *log) grow(r *room) bool {
+	if l.full {
+		return false
+	}
+	n := max(leastHits, len(l.hits))
+	if len(l.hits) == 0 {
+		n = max(leastHits, l.expected)
+	}
+	for ; n >= leastHits; n /= 2 {
+		if r.take(n) {
+			hits := make([]hit, len(l.hits), len(l.hits)+n)
+			copy(hits, l.hits)
+			l.hits = hits
+			return true
+		}
+	}
+	l.full = true
+	return false
+}
+
+// merge adds a hit to the last one.
+func (l *log) merge(held time.Duration) {
+	if len(l.hits) == 0 || l.hits[len(l.hits)-1].more == 1<<16-1 {
+		l.missed++
+		return
+	}
+	last := &l.hits[len(l.hits)-1]
+	l.busy += held
+	last.held, last.more = planner.MicrosOf(l.busy), last.more+1
+}
+
+// notes are what a share has recorded since the last Traffic, but for what is in the slots'
+// logs. Only the supervisor touches them.
+type notes struct {
+	ended  []planner.Acquire
+	missed uint64
+	// oneIn is the largest of the samples since the last Traffic.
+	oneIn         uint32
+	dials, closes samples
+	// acquires and dialed are how many there were at the last Traffic, or when it began.
+	acquires, dialed uint64
+}
+
+// end keeps what an acquire came to.
+func (n *notes) end(a planner.Acquire) {
+	have := len(n.ended)
+	if have == mostEnded {
+		n.missed += 1 + uint64(a.More)
+		return
+	}
+	if have == cap(n.ended) {
+		larger := make([]planner.Acquire, have, min(mostEnded, max(64, 2*have)))
+		copy(larger, n.ended)
+		n.ended = larger
+	}
+	n.ended = append(n.ended, a)
+}
+
+// samples are the last 256 of some durations.
+type samples struct {
+	last  []planner.Micros
+	count int
+}
+
+func (s *samples) add(d time.Duration) {
+	const most = 256
+	if len(s.last) < most {
+		s.last = append(s.last, planner.MicrosOf(d))
+	} else {
+		s.last[s.count%most] = planner.MicrosOf(d)
+	}
+	s.count++
+}
+
+// outcome tells whether a grant came in the very step in which it was asked for.
+func (s *Supervisor) outcome(g core.Grant) planner.Outcome {
+	if g.Caller.(*call) == s.loop.asking {
+		return planner.Hit
+	}
+	return planner.Granted
+}
+
+// noteRefused notes that an acquire gets no connection.
+func (s *Supervisor) noteRefused(sh *share, c *call) {
+	if h := c.seats.hash; sh.sampled().has(h) {
+		sh.notes.end(planner.Acquire{
+			At: c.arrived, Workspace: h, Waited: planner.MicrosOf(s.loop.now - c.arrived), Outcome: planner.Refused,
+		})
+	}
+}
+
+// acquire is that of one of the slot's turns.
+func (c *slot) acquire(turn uint64, since, held time.Duration) planner.Acquire {
+	a := planner.Acquire{At: since, Workspace: c.seats.hash, Held: planner.MicrosOf(held)}
+	if c.granted.turn == turn {
+		a.At -= c.granted.waited
+		a.Waited, a.Outcome = planner.MicrosOf(c.granted.waited), c.granted.outcome
+	}
+	return a
+}
+
+// takeHome takes what was noted from a slot that has come home, and its last turn.
+func (n *notes) takeHome(c *slot, on sampling) {
+	turn := c.turn.Load() - 1
+	if c.noted != turn && on.has(c.seats.hash) {
+		since := time.Duration(c.lentAt.Load())
+		n.end(c.acquire(turn, since, c.freed-since))
+	}
+	hits := max(n.takeLog(c, 0), n.takeLog(c, 1))
+	c.logs[0].expected, c.logs[1].expected = hits, hits
+	n.takeGranted(c)
+}
+
+// takeLog takes what is in one of a slot's logs, which nobody else may touch now, and returns
+// how many hits there were.
+func (n *notes) takeLog(c *slot, which uint32) int {
+	l := &c.logs[which]
+	hits := len(l.hits)
+	if hits == 0 && l.missed == 0 && !l.full {
+		l.expected = 0
+		return 0
+	}
+	for _, h := range l.hits {
+		n.end(planner.Acquire{At: h.at, Workspace: c.seats.hash, Held: h.held, More: h.more})
+	}
+	n.missed += l.missed
+	c.share.room.left.Add(int64(cap(l.hits)))
+	*l = log{expected: hits}
+	return hits
+}
+
+// takeGranted takes the turn that the supervisor granted last, if it has ended at a seat.
+func (n *notes) takeGranted(c *slot) {
+	if g := &c.granted; g.noted {
+		g.noted = false
+		n.end(c.acquire(g.turn, g.since, g.held))
+	}
+}
+
+// nextPeriod begins one.
+func (s *Supervisor) nextPeriod(sh *share, oneIn uint32) {
+	was, t := sh.sampled(), &sh.notes
+	if was.oneIn() == 0 {
+		s.recallAll(sh) // what lies in a seat has ended before it began
+		t.acquires, t.dialed = sh.acquires()
+	}
+	t.oneIn = max(t.oneIn, oneIn)
+	sh.sampling.Store(uint64(was.next(oneIn)))
+}
+
+// readLogs takes what was noted in the last period, and tells whether that is all. When it
+// sees the turn of a slot's holder, that log is nobody else's: all holders before have
+// written, and all that note a turn from then on see the new period. A slot that is just being
+// given back is to be looked at again.
+func (s *Supervisor) readLogs(sh *share) (all bool) {
+	s.recallAll(sh)
+	period := sh.sampled().period()
+	all = true
+	for _, c := range sh.leased {
+		if c.read == period {
+			continue
+		}
+		turn := c.turn.Load()
+		if turn%2 == 0 {
+			all = false
+			continue
+		}
+		c.read = period
+		sh.notes.takeLog(c, (period-1)%2)
+		if c.granted.turn != turn { // else its holder may note it now
+			sh.notes.takeGranted(c)
+		}
+	}
+	return all
+}
+
+// mostOwn is how many workspaces with limits of their own a Traffic names.
+const mostOwn = 4096
+
+// traffic is what Traffic returns, or nil while there are logs that it may not read.
+func (s *Supervisor) traffic(sh *share) *planner.Traffic {
+	if !s.readLogs(sh) {
+		return nil
+	}
+	t, on := &sh.notes, sh.sampled()
+	if on.oneIn() == 0 {
+		*t = notes{}
+	}
+	now := s.now()
+	limits, effective := sh.state.Limits()
+	told := &planner.Traffic{
+		Now: now, SampledOneIn: t.oneIn, Ended: t.ended, Missed: t.missed,
+		Dials: slices.Clone(t.dials.last), Closes: slices.Clone(t.closes.last),
+		Limits: limits, Effective: effective, Own: make(map[planner.Hash]model.WorkspaceLimits),
+		Counts: sh.state.Counts(), Short: sh.state.Short(),
+	}
+	for id, own := range sh.state.OwnLimits() {
+		if len(told.Own) == mostOwn {
+			break
+		}
+		told.Own[planner.HashOf(id)] = own
+	}
+	if on.oneIn() == 0 {
+		return told
+	}
+	for _, c := range sh.leased {
+		if l, since := c.held(); l.slot != nil && c.seats.hash.In(t.oneIn) {
+			told.Held = append(told.Held, c.acquire(l.turn, since, now-since))
+		}
+	}
+	acquires, dialed := sh.acquires()
+	told.Acquires, told.Dialed = acquires-t.acquires, dialed-t.dialed
+	t.ended, t.missed, t.oneIn, t.acquires, t.dialed = nil, 0, on.oneIn(), acquires, dialed
+	return told
+}
+
+// acquires are how many acquires and dials there have been.
+func (sh *share) acquires() (acquires, dialed uint64) {
+	for _, c := range sh.leased {
+		sh.countSeatHits(c)
+	}
+	counters := sh.state.Counters()
+	return counters.Acquires + sh.seatHits, counters.Dials
+}
