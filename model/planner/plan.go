@@ -43,8 +43,6 @@ type scenario struct {
 }
 
 const (
-	// fewestAcquires is how many it takes to say anything.
-	fewestAcquires = 1000
 	// mostBudgets is how many budgets are tried at each cap, besides the present one.
 	mostBudgets = 8
 	// largestBudget and largestCap are those of Config.Validate.
@@ -181,9 +179,14 @@ func (p *Plan) Capacity() model.Capacity {
 			c.Estimates = append(c.Estimates, e)
 		}
 	}
-	slices.SortFunc(c.Estimates, func(a, b model.Estimate) int {
-		return cmp.Or(cmp.Compare(a.PerWorkspace, b.PerWorkspace), cmp.Compare(a.Budget, b.Budget))
-	})
+	sortEstimates(c.Estimates)
 	c.Recommendation = recommend(&c, p.about)
 	return c
+}
+
+// sortEstimates puts them in the order of Capacity.Estimates.
+func sortEstimates(estimates []model.Estimate) {
+	slices.SortFunc(estimates, func(a, b model.Estimate) int {
+		return cmp.Or(cmp.Compare(a.PerWorkspace, b.PerWorkspace), cmp.Compare(a.Budget, b.Budget))
+	})
 }
