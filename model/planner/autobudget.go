@@ -166,8 +166,8 @@ func (a *AutoBudget) choose(now time.Duration, o Observation, need int) (budget 
 	if o.Grantable > 0 {
 		most = min(most, max(a.lowest, o.Grantable))
 	}
-	need = min(max(need, a.lowest), most)
-	mayRaise := need > a.target && now >= a.holdUntil
+	within := min(max(need, a.lowest), most)
+	mayRaise := within > a.target && now >= a.holdUntil
 	switch {
 	case a.target > most && most < a.highest:
 		a.holdUntil = now + holdFor
@@ -175,15 +175,15 @@ func (a *AutoBudget) choose(now time.Duration, o Observation, need int) (budget 
 	case a.target < a.lowest || a.target > most:
 		return min(max(a.target, a.lowest), most), "DB_AUTO_BUDGET has these bounds"
 	case mayRaise && o.WaitingForRoom == 1:
-		return need, "a request waited for room"
+		return within, "a request waited for room"
 	case mayRaise && o.WaitingForRoom > 1:
-		return need, fmt.Sprintf("%d requests waited for room", o.WaitingForRoom)
+		return within, fmt.Sprintf("%d requests waited for room", o.WaitingForRoom)
 	case mayRaise && a.costly && now-a.costlyFrom >= costlyFor:
-		return need, fmt.Sprintf("%s of requests find their connection open, and with %d %s would",
-			percent(o.HitRatio(a.target)), need, percent(o.HitRatio(need)))
+		return within, fmt.Sprintf("%s of requests find their connection open, and with %d %s would",
+			percent(o.HitRatio(a.target)), within, percent(o.HitRatio(within)))
 	}
-	if lower := a.lower(now, need); lower < a.target {
-		return lower, o.whyEnough(need)
+	if lower := max(within, a.lower(now, need)); lower < a.target {
+		return lower, o.whyEnough(within)
 	}
 	return a.target, ""
 }
@@ -191,12 +191,12 @@ func (a *AutoBudget) choose(now time.Duration, o Observation, need int) (budget 
 // lower is the budget one step further down, if it is time for one.
 func (a *AutoBudget) lower(now time.Duration, need int) int {
 	calm := now-a.calmFrom >= memory
-	a.lowering = calm && a.target > need && (a.lowering || a.target-need >= headroom(need))
+	a.lowering = calm && a.target > max(need, a.lowest) && (a.lowering || a.target-need >= headroom(need))
 	if !a.lowering || now < a.lowerFrom {
 		return a.target
 	}
 	a.lowerFrom = now + lowerEvery
-	return max(need, a.target-max(1, int(lowerBy*float64(a.target))))
+	return a.target - max(1, int(lowerBy*float64(a.target)))
 }
 
 // known: there is a hit ratio to go by.
@@ -207,18 +207,21 @@ func (o Observation) worse(budget, highest int) bool {
 	return o.known() && o.HitRatio(budget) < o.HitRatio(highest)-goodEnough
 }
 
-// goodFrom is the smallest budget whose hit ratio is good, with something to spare; 0 if that is
-// unknown, as when there is so little traffic that it does not matter.
+// goodFrom is the smallest budget whose hit ratio is good, with something to spare; 0 if any will
+// do, as when there is so little traffic that it does not matter.
 func (o Observation) goodFrom(lowest, highest int) int {
 	if !o.known() {
 		return 0
 	}
 	good := o.HitRatio(highest) - chosenBy
-	for lowest < highest {
+	if o.HitRatio(lowest) >= good {
+		return 0
+	}
+	for lowest+1 < highest { // the highest is good, the lowest is not
 		if middle := (lowest + highest) / 2; o.HitRatio(middle) >= good {
 			highest = middle
 		} else {
-			lowest = middle + 1
+			lowest = middle
 		}
 	}
 	return highest
