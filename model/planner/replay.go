@@ -164,7 +164,11 @@ func (r *replay) happen(e event) {
 	conn := core.ConnID(e.conn)
 	switch e.what {
 	case released:
-		r.send(core.Release{Lease: core.LeaseID(e.lease), Conn: conn})
+		release := core.Release{Lease: core.LeaseID(e.lease), Conn: conn}
+		if more := r.traffic.acquires[e.lease-1].More; more > 0 { // the use before the last one
+			release.Before = r.now - r.traffic.holds(int(e.lease-1))/time.Duration(more+1)
+		}
+		r.send(release)
 	case dialed:
 		r.send(core.DialSucceeded{Conn: conn})
 	case closed:

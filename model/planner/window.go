@@ -283,6 +283,9 @@ func (d *durations) add(more []Micros) {
 	}
 }
 
+// all are those that there are.
+func (d *durations) all() []Micros { return d.last[:min(d.n, len(d.last))] }
+
 // of is the one that belongs to a number, always the same: otherwise if there is none.
 func (d *durations) of(number uint64, otherwise time.Duration) time.Duration {
 	if d.n == 0 {
