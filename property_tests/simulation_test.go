@@ -24,9 +24,11 @@ type simulation struct {
 	events eventQueue
 	order  int
 	steps  int
-	wake   int // which WakeAt is the current one
-	lease  core.LeaseID
-	calls  map[core.LeaseID]call
+	// checkEvery is after how many of them the core is checked.
+	checkEvery int
+	wake       int // which WakeAt is the current one
+	lease      core.LeaseID
+	calls      map[core.LeaseID]call
 
 	server server
 	dial   latency
@@ -77,6 +79,8 @@ func newSimulation(t *testing.T, seed uint64, limits model.Limits) *simulation {
 		dial:   latency{ms(3), ms(9)},
 		close:  latency{ms(1), ms(3)},
 		report: report{waits: map[model.WorkspaceID][]time.Duration{}},
+
+		checkEvery: 64,
 	}
 }
 
@@ -123,7 +127,7 @@ func (s *simulation) send(m core.Message) {
 		s.t.Fatalf("at %v: it goes on and on", s.now)
 	}
 	effects := step(s.core, s.now, m)
-	if s.steps%64 == 0 {
+	if s.steps%s.checkEvery == 0 {
 		if err := s.core.Check(); err != nil {
 			s.t.Fatalf("at %v after %s: %v", s.now, core.DescribeMessage(m), err)
 		}
