@@ -74,9 +74,9 @@ const (
 	none, taken = 0, -1
 	// never is a distance beyond all budgets.
 	never = largestBudget + 1
-	// mostKeys bounds the memory, at about a megabyte. Beyond it the key used longest ago is
+	// mostKeys bounds the memory, at less than a megabyte, and is no less than any budget. Beyond it the key used longest ago is
 	// forgotten.
-	mostKeys = 16_384
+	mostKeys = 10_240
 	// remembered is the time after which a count is worth 1/e.
 	remembered, fadeEvery = 10 * time.Minute, 15 * time.Second
 	// mostPoints is how many Points there are.

@@ -61,7 +61,7 @@ func Write(to io.Writer, w *Window, about About) error {
 		return fmt.Errorf("write recorded traffic: %w", err)
 	}
 	b := bufio.NewWriter(to) // which keeps the first error until Flush
-	b.Write(append(header, '\n'))
+	_, _ = b.Write(append(header, '\n'))
 	held := slices.Clone(w.held)
 	slices.SortFunc(held, byArrival)
 	for _, of := range [...][]Acquire{w.acquires, held} {
@@ -84,7 +84,7 @@ func Write(to io.Writer, w *Window, about About) error {
 func putVarints(b *bufio.Writer, values ...uint64) {
 	var buffer [binary.MaxVarintLen64]byte
 	for _, v := range values {
-		b.Write(buffer[:binary.PutUvarint(buffer[:], v)])
+		_, _ = b.Write(buffer[:binary.PutUvarint(buffer[:], v)])
 	}
 }
 

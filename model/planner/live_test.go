@@ -33,8 +33,14 @@ type live struct {
 	requests []request
 	answers  []Acquire // by request; Held is 0 while it has not ended
 	holding  map[int]bool
+	// shortAt: somebody waits for room, shortFor how long since half of the time.
 	shortAt  bool
+	shortFor time.Duration
 
+	// merges: it keeps the hits of a connection between two Traffics as one, as the supervisor
+	// does for want of room; merged is which one.
+	merges  bool
+	merged  map[core.ConnID]int
 	oneIn   uint32
 	traffic Traffic
 	told    []Traffic
@@ -84,7 +90,7 @@ func newLive(t testing.TB, limits model.Limits, requests []request) *live {
 	return &live{
 		t: t, state: core.NewState(limits), rng: rand.New(rand.NewPCG(7, uint64(limits.Budget))),
 		timeout: 5 * time.Second, requests: requests, answers: make([]Acquire, len(requests)),
-		holding: map[int]bool{}, oneIn: 1,
+		holding: map[int]bool{}, merged: map[core.ConnID]int{}, oneIn: 1,
 	}
 }
 
@@ -103,6 +109,9 @@ func (l *live) run(limits model.Limits, until time.Duration) {
 	}
 	for len(l.events) > 0 && l.events[0].at <= until {
 		e := heap.Pop(&l.events).(liveEvent)
+		if l.shortAt {
+			l.shortFor += max(0, e.at-max(l.now, until/2))
+		}
 		l.now = e.at
 		e.do()
 	}
@@ -182,7 +191,15 @@ func (l *live) granted(e core.Grant) {
 	l.at(l.now+l.requests[i].held, func() {
 		delete(l.holding, i)
 		a.Held = MicrosOf(l.now - granted)
-		l.record(*a)
+		if at, ok := l.merged[e.Conn]; ok && l.merges && a.Outcome == Hit {
+			l.traffic.Ended[at].Held += a.Held
+			l.traffic.Ended[at].More++
+		} else {
+			if a.Outcome == Hit {
+				l.merged[e.Conn] = len(l.traffic.Ended)
+			}
+			l.record(*a)
+		}
 		l.send(core.Release{Lease: e.Lease, Conn: e.Conn})
 	})
 }
@@ -196,6 +213,7 @@ func (l *live) record(a Acquire) {
 func (l *live) tell(limits model.Limits) {
 	t := l.traffic
 	l.traffic = Traffic{}
+	l.merged = map[core.ConnID]int{}
 	t.Now, t.SampledOneIn, t.Limits, t.Effective, t.Short = l.now, l.oneIn, limits, limits.Budget, l.shortAt
 	for i := range l.holding {
 		a := l.answers[i]
@@ -208,12 +226,12 @@ func (l *live) tell(limits model.Limits) {
 	l.told = append(l.told, t)
 }
 
-// truth is what became of the requests that arrived between the two.
-func (l *live) truth(from, to time.Duration) (hitRatio float64, p99 time.Duration) {
+// truth is what became of the requests that arrived in the second half.
+func (l *live) truth(until time.Duration) model.Estimate {
 	var waits []Micros
-	hits, n := 0, 0
+	hits, refused, n, dials := 0, 0, 0, 0
 	for _, a := range l.answers {
-		if a.At < from || a.At >= to {
+		if a.At < until/2 || a.At >= until {
 			continue
 		}
 		n++
@@ -223,10 +241,59 @@ func (l *live) truth(from, to time.Duration) (hitRatio float64, p99 time.Duratio
 			waits = append(waits, 0)
 		case Granted:
 			waits = append(waits, a.Waited)
+		default:
+			refused++
+		}
+	}
+	for _, t := range l.told {
+		if t.Now > until/2 {
+			dials += int(t.Dialed)
 		}
 	}
 	slices.Sort(waits)
-	return float64(hits) / float64(n), waits[int(0.99*float64(len(waits)))].Duration()
+	return model.Estimate{
+		HitRatio: float64(hits) / float64(n), Refused: float64(refused) / float64(n),
+		WaitP50:        waits[len(waits)/2].Duration(),
+		WaitP99:        waits[int(0.99*float64(len(waits)))].Duration(),
+		DialsPerSecond: float64(dials) / (until / 2).Seconds(),
+		ShortOfRoom:    float64(l.shortFor) / float64(until/2),
+	}
+}
+
+// sessionRequests are sessions of 20 requests to one workspace.
+func sessionRequests(seed uint64, workspaces int, perSecond float64, held, until time.Duration) []request {
+	rng := rand.New(rand.NewPCG(seed, 2))
+	var requests []request
+	for _, session := range zipfRequests(seed, 0.8, workspaces, perSecond/20, held, until) {
+		for range 20 {
+			session.held = time.Duration(rng.ExpFloat64()*float64(held)).Truncate(time.Microsecond) + time.Microsecond
+			requests = append(requests, session)
+			session.at += session.held + time.Duration(rng.ExpFloat64()*float64(20*time.Millisecond)).Truncate(time.Microsecond)
+		}
+	}
+	slices.SortFunc(requests, func(a, b request) int { return cmp.Compare(a.at, b.at) })
+	return requests
+}
+
+// noisyRequests have every fourth from one workspace.
+func noisyRequests(seed uint64, workspaces int, perSecond float64, held, until time.Duration) []request {
+	requests := zipfRequests(seed, 0.8, workspaces, perSecond, held, until)
+	for i := range requests {
+		if i%4 == 0 {
+			requests[i].workspace = "noisy"
+		}
+	}
+	return requests
+}
+
+// shiftingRequests have another hot set every five seconds.
+func shiftingRequests(seed uint64, workspaces int, perSecond float64, held, until time.Duration) []request {
+	requests := zipfRequests(seed, 1.2, workspaces, perSecond, held, until)
+	for i := range requests {
+		r := &requests[i]
+		r.workspace = model.WorkspaceID(fmt.Sprintf("%s-%d", r.workspace[len("tenant-"):], r.at/(5*time.Second)))
+	}
+	return requests
 }
 
 // zipfRequests arrive as a Poisson process, so many a second, each held for an exponential

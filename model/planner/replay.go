@@ -11,9 +11,9 @@ import (
 //
 // Each recorded Acquire arrives when it did, and holds what it gets as long as it did,
 // whatever it waits here. One that was refused holds what it gets as long as those of its
-// workspace do. Its More are not played one by one: between them the connection is given back
-// for so short a time that nothing would become of it. Each dial and each close takes as long
-// as one that was measured, and none fails.
+// workspace do. Its More are not played one by one, but as one lease: between them the
+// connection cannot give way, which flatters a budget much smaller than the one recorded at.
+// Each dial and each close takes as long as one that was measured, and none fails.
 //
 // Of a sample of one in n workspaces the core has an n-th of the budget.
 type replay struct {
@@ -46,7 +46,7 @@ type replay struct {
 const (
 	// mostSlots bounds the memory of a replay: a larger budget is played with a sample. A
 	// slot costs up to 800 bytes, if each workspace has one.
-	mostSlots = 1024
+	mostSlots = 768
 
 	// usualDial and usualClose are how long these take as long as none was measured.
 	usualDial  = 5 * time.Millisecond

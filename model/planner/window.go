@@ -9,9 +9,9 @@ import (
 )
 
 const (
-	// windowSize is how many Acquires a Window holds: 2.4 MB. Two of them with all else that
+	// windowSize is how many Acquires a Window holds: 1.9 MB. Two of them with all else that
 	// the planner keeps have 8 MB.
-	windowSize = 100_000
+	windowSize = 80_000
 	// windowLength is how long a Window should be at least. A busier pool's is a sample, but
 	// only of leastSlots or more of the budget: with fewer it depends on which of the hot
 	// workspaces are in it by chance, and a short window of all tells more.
