@@ -115,7 +115,7 @@ func (a *AutoBudget) Step(now time.Duration, o Observation) (budget int, reason 
 	a.agreed = now
 	verb := "lowered"
 	if a.target > before {
-		verb, a.calmFrom, a.costly = "raised", now, false
+		verb = "raised"
 	}
 	return a.target, fmt.Sprintf("%s from %d to %d slots: %s", verb, before, a.target, reason), true
 }
