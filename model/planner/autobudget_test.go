@@ -246,6 +246,15 @@ func TestCalmBeginsAnewAfterAPause(t *testing.T) {
 	s.budget(95)
 }
 
+func TestAPeakOfBeforeAPauseIsForgotten(t *testing.T) {
+	s := newAutoScript(t, 20, 200, 100)
+	s.pass(time.Minute, 90, 0)
+	s.now += time.Hour
+	s.o.Budget = 40
+	s.pass(time.Second, 40, 1)
+	s.said("raised from 40 to 51 slots: a request waited for room")
+}
+
 func TestWithoutABudgetInForceNothingIsDecided(t *testing.T) {
 	s := newAutoScript(t, 40, 100, 50)
 	s.stuck, s.o.Budget = true, 0
