@@ -86,6 +86,7 @@ func TestASampleOfTheWorkspacesPredictsWhatAllDo(t *testing.T) {
 	requests := zipfRequests(2, 0.9, 3000, 1500, 4*time.Millisecond, until)
 	recorded := runLive(t, testLimits(1000, 3), requests, until)
 	p := NewPlan(windowOf(recorded.told, 2), NewCurve(), About{AcquireTimeout: recorded.timeout})
+	p.largest = 1200
 	for _, budget := range []int{800, 1000, 1200} {
 		t.Run(fmt.Sprintf("budget %d", budget), func(t *testing.T) {
 			real := runLive(t, testLimits(budget, 3), requests, until)

@@ -1,7 +1,6 @@
 package planner
 
 import (
-	"cmp"
 	"math"
 	"slices"
 	"time"
@@ -67,6 +66,8 @@ type lease struct {
 	at        time.Duration
 	workspace Hash
 	key       int32
+	// untold: the last Traffic had it neither as held nor as ended.
+	untold bool
 }
 
 const (
@@ -160,23 +161,31 @@ func (c *Curve) Add(t Traffic) {
 		a := &t.Held[j]
 		j++
 		if a.Workspace.In(c.oneIn) {
-			held = append(held, lease{a.At, a.Workspace, c.keyOf(a)})
+			held = append(held, lease{at: a.At, workspace: a.Workspace, key: c.keyOf(a)})
 		}
 	}
 	for _, l := range c.held {
-		if l.key != taken { // it was told of neither as held nor as ended
+		switch {
+		case l.key == taken:
+		case l.untold: // it was Missed
 			c.endAt(t.Now, l.key, 0)
+		default: // it has just ended, and will be told of
+			l.untold = true
+			held = append(held, l)
 		}
 	}
+	slices.SortFunc(held, func(a, b lease) int { return byArrival(a.arrival(), b.arrival()) })
 	c.held, c.told = held, t.Now
 	c.pass(t.Now)
 }
+
+func (l lease) arrival() Acquire { return Acquire{At: l.at, Workspace: l.workspace} }
 
 // keyOf is the key that an Acquire holds: since earlier, or from its arrival on.
 func (c *Curve) keyOf(a *Acquire) int32 {
 	if a.At <= c.told {
 		i, _ := slices.BinarySearchFunc(c.held, a, func(l lease, a *Acquire) int {
-			return cmp.Or(cmp.Compare(l.at, a.At), cmp.Compare(l.workspace, a.Workspace))
+			return byArrival(l.arrival(), *a)
 		})
 		for ; i < len(c.held) && c.held[i].at == a.At && c.held[i].workspace == a.Workspace; i++ {
 			if k := c.held[i].key; k != taken {

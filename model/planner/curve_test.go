@@ -243,6 +243,33 @@ func TestACurveOfASampleIsNearTheCurveOfAll(t *testing.T) {
 	}
 }
 
+// A lease that a Traffic does not tell of has ended in the next at the latest. Until then it may
+// still be told of.
+func TestACurveGetsBackTheConnectionOfALeaseThatWasMissed(t *testing.T) {
+	ms := time.Millisecond
+	a := Acquire{At: ms, Workspace: 1}
+	next := func(c *Curve, now time.Duration, held, ended []Acquire) {
+		c.Add(Traffic{Now: now, SampledOneIn: 1, Limits: testLimits(60, 3), Held: held, Ended: ended})
+	}
+	late, missed := NewCurve(), NewCurve()
+	for _, c := range []*Curve{late, missed} {
+		next(c, 2*ms, []Acquire{a}, nil)
+		next(c, 3*ms, nil, nil)
+		if c.inUse != 1 {
+			t.Fatalf("%d in use", c.inUse)
+		}
+	}
+	ended := a
+	ended.Held = 1500
+	next(late, 4*ms, nil, []Acquire{ended})
+	next(missed, 4*ms, nil, nil)
+	for _, c := range []*Curve{late, missed} {
+		if c.inUse != 0 || c.idle.n != 1 || c.Acquires() != 1 {
+			t.Errorf("%d in use, %d idle, %d acquires", c.inUse, c.idle.n, c.Acquires())
+		}
+	}
+}
+
 // However many workspaces there are, it remembers so many connections, and what was long ago
 // counts less.
 func TestACurveIsBoundedAndForgets(t *testing.T) {

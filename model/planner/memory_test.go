@@ -40,6 +40,9 @@ func TestMemoryIsBoundedHoweverBusyThePoolIs(t *testing.T) {
 	if peak-before > most {
 		t.Errorf("%d bytes, and it is to be %d at most", peak-before, most)
 	}
+	if w.OneIn() != 16 || w.countIn(w.acquires) != len(w.acquires) {
+		t.Errorf("one in %d of the workspaces, and %d of %d acquires are of them", w.OneIn(), w.countIn(w.acquires), len(w.acquires))
+	}
 	runtime.KeepAlive(w)
 	runtime.KeepAlive(c)
 }

@@ -31,6 +31,9 @@ type Plan struct {
 	scenarios []scenario
 	estimates []model.Estimate
 	running   *replay
+	// largest is the largest budget of these. All are tried with the sample that it needs, so
+	// that chance is the same for all.
+	largest int
 	// enough has for a cap the least budget so far at which nothing was for want of slots: a
 	// larger one changes nothing.
 	enough map[int]model.Estimate
@@ -68,6 +71,7 @@ func NewPlan(w *Window, c *Curve, about About) *Plan {
 	p.scenarios = append(p.scenarios, present, other)
 	caps := slices.Compact([]int{present.perWorkspace, max(present.perWorkspace, min(2*present.perWorkspace, largestCap))})
 	budgets := p.budgets(present.budget)
+	p.largest = budgets[len(budgets)-1]
 	for _, perWorkspace := range caps {
 		for _, budget := range budgets {
 			if s := (scenario{budget, perWorkspace, present.eviction}); s != present {
@@ -144,7 +148,11 @@ func (p *Plan) Step() (done bool) {
 }
 
 func (p *Plan) replay(s scenario) *replay {
-	return newReplay(p.traffic, s.budget, s.perWorkspace, s.eviction, p.about.AcquireTimeout)
+	oneIn := p.traffic.oneIn
+	for max(s.budget, p.largest)/int(oneIn) > mostSlots {
+		oneIn *= 2
+	}
+	return newReplay(p.traffic, oneIn, s, p.about.AcquireTimeout)
 }
 
 // WhatIf is the Estimate for other limits: a zero leaves the present one. It blocks for

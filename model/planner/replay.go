@@ -46,21 +46,19 @@ type replay struct {
 const (
 	// mostSlots bounds the memory of a replay: a larger budget is played with a sample. A
 	// slot costs up to 800 bytes, if each workspace has one.
-	mostSlots = 768
+	mostSlots = 1024
 
 	// usualDial and usualClose are how long these take as long as none was measured.
 	usualDial  = 5 * time.Millisecond
 	usualClose = time.Millisecond
 )
 
-// newReplay is one with these workspaces' slots, cap and order of eviction.
-func newReplay(of *traffic, budget, perWorkspace int, eviction model.Eviction, timeout time.Duration) *replay {
-	r := &replay{traffic: of, oneIn: of.oneIn, limits: of.limits, timeout: timeout, wakeAt: core.Never}
-	r.limits.Budget, r.limits.PerWorkspace, r.limits.Eviction = budget, perWorkspace, eviction
-	for budget/int(r.oneIn) > mostSlots {
-		r.oneIn *= 2
-	}
-	n := int(r.oneIn)
+// newReplay is one of a scenario, with a sample of the traffic.
+func newReplay(of *traffic, oneIn uint32, s scenario, timeout time.Duration) *replay {
+	r := &replay{traffic: of, oneIn: oneIn, limits: of.limits, timeout: timeout, wakeAt: core.Never}
+	budget, perWorkspace := s.budget, s.perWorkspace
+	r.limits.Budget, r.limits.PerWorkspace, r.limits.Eviction = budget, perWorkspace, s.eviction
+	n := int(oneIn)
 	sampled := r.limits
 	sampled.Budget = max(1, (budget+n/2)/n)
 	sampled.PerWorkspace = min(perWorkspace, sampled.Budget)
