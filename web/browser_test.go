@@ -48,6 +48,9 @@ func TestTheDashboard(t *testing.T) {
 		"says loudly when a shared budget is not kept":            saysWhatIsWrongWithTheGroup,
 		"keeps fifty replicas readable":                           keepsFiftyReplicasReadable,
 		"asks for no group where there is none":                   asksForNoGroup,
+		"shows which budget the traffic needs":                    showsTheCapacity,
+		"says why it does not show which budget is needed":        saysWhyThereIsNoCapacity,
+		"hides the capacity of an old server":                     hidesTheCapacityOfAnOldServer,
 	} {
 		t.Run(name, func(t *testing.T) {
 			rig := newDashboardRig(t, browser)

@@ -11,8 +11,8 @@ const groups = {
   all: () => true,
   evictions: (event) => event.kind === 'evicted',
   dials: (event) => event.kind === 'dialed' || event.kind === 'dial_failed',
-  trouble: (event) => ['dial_failed', 'limit_reached', 'draining', 'lost'].includes(event.kind),
-  operators: (event) => ['paused', 'resumed', 'renewed', 'limits_set', 'draining'].includes(event.kind) || ['evict_asked', 'pause_asked', 'renewed'].includes(event.reason),
+  trouble: (event) => ['dial_failed', 'limit_reached', 'draining', 'lost'].includes(event.kind) || (event.kind === 'utilisation' && event.level !== 'normal'),
+  operators: (event) => ['paused', 'resumed', 'renewed', 'draining'].includes(event.kind) || (event.kind === 'limits_set' && !event.why) || ['evict_asked', 'pause_asked', 'renewed'].includes(event.reason),
 };
 
 let events = []; // the newest last
@@ -101,6 +101,11 @@ function line(event) {
     el('span', { class: `kind ${tone}` }, label), el('span', { class: 'what' }, ...text));
 }
 
+// levelWords says how near the workspaces' budget is to its end.
+export const levelWords = (level) => ({
+  high: 'Of the workspaces’ budget 80 % or more are busy', critical: 'Of the workspaces’ budget 95 % or more are busy',
+}[level] ?? 'Of the workspaces’ budget enough is free again');
+
 const strong = (text) => el('b', {}, text);
 
 function tell(event) {
@@ -119,8 +124,9 @@ function tell(event) {
     case 'paused': return { label: 'paused', tone: 'act', text: [who] };
     case 'renewed': return { label: 'renewed', tone: 'act', text: [event.system || event.workspaceId ? who : 'all workspaces'] };
     case 'resumed': return { label: 'resumed', tone: 'act', text: [who] };
-    case 'limits_set': return { label: 'limits', tone: 'act', text: [`${event.maxConnections ?? '?'} connections, ${event.maxConnectionsPerDB ?? '?'} per workspace`] };
+    case 'limits_set': return { label: 'limits', tone: 'act', text: [`${event.maxConnections ?? '?'} connections, ${event.maxConnectionsPerDB ?? '?'} per workspace${event.why ? `: ${event.why}` : ''}`] };
     case 'share_set': return { label: 'share', tone: 'calm', text: [`This process may hold ${plural(event.maxConnections ?? 0, 'connection')}`] };
+    case 'utilisation': return { label: event.level ?? 'level', tone: { high: 'act', critical: 'bad' }[event.level] ?? 'calm', text: [levelWords(event.level)] };
     case 'draining': return { label: 'draining', tone: 'bad', text: ['No connection is lent any more'] };
     case 'lost': return { label: 'lost', tone: 'bad', text: [`${plural(event.lost, 'event')} came too fast to be told`] };
     default: return { label: String(event.kind), tone: 'calm', text: [who, reason] };

@@ -2,23 +2,27 @@
 import { get, Refusal, unready } from './api.js';
 import { banner, clearBanners, statsBanners } from './banners.js';
 import { budgetOf, showBudget } from './budget.js';
+import { hideCapacity, showCapacity } from './capacity.js';
 import { addPoint, buildCharts, clearCharts } from './charts.js';
 import { buildControls, removeControls } from './controls.js';
 import { $, setText } from './dom.js';
-import { addEvent, feedState, listenToFeed, resetFeed } from './feed.js';
+import { addEvent, feedState, levelWords, listenToFeed, resetFeed } from './feed.js';
 import { clock, duration } from './format.js';
 import { between } from './rates.js';
 import { hideShared, showShared } from './shared.js';
 import { follow } from './sse.js';
+import { toast } from './toasts.js';
 import { claimsOf, cleanToken, forgetToken, keepToken, keptToken } from './token.js';
 import { buildWorkspaces, listenToTable, showWorkspaces, wantedPage } from './workspaces.js';
 
 const pollMs = 1000, pollHiddenMs = 10_000, pollFailingMs = 15_000, pollSlowMs = 5000;
 const typingMs = 100; // between two searches
+const capacityEveryMs = 5000; // the planner takes longer for its estimates
 
 // {stop: AbortController, claims, stats, failures, timer}; unready is what /readyz said
 // last, live whether the last answer had figures. group is the shared budget as it was read
-// last, and groupProblem why it cannot be read now.
+// last, and groupProblem why it cannot be read now; capacity, capacityProblem and plannerOff
+// are the same of the planner. hasPlanner is false once a server does not know the route.
 let session = null;
 
 function signIn(token) {
@@ -28,7 +32,7 @@ function signIn(token) {
     return;
   }
   keepToken(token);
-  session = { stop: new AbortController(), claims, stats: null, failures: 0, timer: 0, polling: false, again: false, asking: false, unready: [], live: false, asksGroup: false, group: null, groupProblem: '' };
+  session = { stop: new AbortController(), claims, stats: null, failures: 0, timer: 0, polling: false, again: false, asking: false, unready: [], live: false, asksGroup: false, group: null, groupProblem: '', hasPlanner: true, asksCapacityAt: 0, capacity: null, capacityProblem: '', plannerOff: '' };
   $('sign-in').hidden = true;
   $('page').hidden = false;
   $('token').value = '';
@@ -54,6 +58,7 @@ function signOut(message = '') {
   forgetToken();
   removeControls();
   hideShared();
+  hideCapacity();
   clearBanners();
   document.title = 'tenantpool';
   $('page').hidden = true;
@@ -138,6 +143,7 @@ function show(current, stats, query) {
   current.live = true;
   showState(current);
   askGroup(current);
+  askCapacity(current);
   document.title = `${stats.totalInUseConnections}/${budgetOf(stats)} in use${stats.totalWaiting ? `, ${stats.totalWaiting} waiting` : ''} · tenantpool`;
 }
 
@@ -176,6 +182,31 @@ async function askGroup(current) {
   if (current.live) showState(current);
 }
 
+// askCapacity asks the planner now and then, if somebody looks. It shows the panel at once,
+// because the utilisation is in the statistics.
+async function askCapacity(current) {
+  if (current.hasPlanner && (current.capacity || current.capacityProblem || current.plannerOff)) showPlanner(current);
+  if (!current.hasPlanner || document.hidden || performance.now() < current.asksCapacityAt) return;
+  current.asksCapacityAt = Infinity;
+  try {
+    current.capacity = await get('admin.capacity', { signal: current.stop.signal });
+    current.capacityProblem = current.plannerOff = '';
+  } catch (error) {
+    const status = error instanceof Refusal ? error.status : 0;
+    current.hasPlanner = status !== 404;
+    if (status === 404 || status === 409) current.capacity = null;
+    current.plannerOff = status === 409 ? error.message.replace(/^.*unsupported operation: /, '') : '';
+    current.capacityProblem = status === 0 ? 'The admin server does not answer' : status === 409 ? '' : error.message;
+  }
+  current.asksCapacityAt = performance.now() + capacityEveryMs;
+  if (session === current) showPlanner(current);
+}
+
+function showPlanner(current) {
+  if (current.hasPlanner) showCapacity(current.stats, current.capacity, current.capacityProblem, current.plannerOff);
+  else hideCapacity();
+}
+
 function showState(current) {
   statsBanners(current.stats, current.unready, current.group);
   if (current.unready.length || current.stats.serverDown) pulse('late', 'Not ready');
@@ -208,7 +239,10 @@ function listen(current) {
   follow('admin.events', {
     signal: current.stop.signal,
     // With a shared budget it is no operator who changes them, but what the replicas need.
-    onEvent: (event) => addEvent(event.kind === 'limits_set' && current.stats?.shared ? { ...event, kind: 'share_set' } : event),
+    onEvent: (event) => {
+      addEvent(event.kind === 'limits_set' && current.stats?.shared && !event.why ? { ...event, kind: 'share_set' } : event);
+      if (event.kind === 'utilisation' && event.level !== 'normal') toast(levelWords(event.level), { bad: event.level === 'critical' });
+    },
     onState: (state, detail) => {
       if (session !== current) return;
       if (state === 'open') feedState('');
