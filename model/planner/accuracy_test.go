@@ -124,7 +124,7 @@ func TestAPlanTriesOtherBudgetsAndCaps(t *testing.T) {
 	recorded := runLive(t, testLimits(60, 3), requests, until)
 	p := NewPlan(windowOf(recorded.told, 1), NewCurve(), About{AcquireTimeout: recorded.timeout, SystemShare: 10, Grantable: 82})
 	c := p.finish(t)
-	if n := len(c.Estimates); n != 2*(mostBudgets+1) {
+	if n := len(c.Estimates); n < 2*(mostBudgets+1) || n > 2*(mostBudgets+1)+mostFiner {
 		t.Errorf("%d estimates", n)
 	}
 	present := 0
@@ -150,6 +150,54 @@ func TestAPlanTriesOtherBudgetsAndCaps(t *testing.T) {
 	if e := p.WhatIf(0, 0, ""); e != c.Present {
 		t.Errorf("what if nothing changes: %+v, at present %+v", e, c.Present)
 	}
+}
+
+// A budget at which nothing is for want of slots stands for all larger ones, exactly.
+func TestAPlanPlaysNoBudgetForNothing(t *testing.T) {
+	const until = 8 * time.Second
+	requests := sessionRequests(3, 30, 500, 8*time.Millisecond, until)
+	p := NewPlan(windowOf(runLive(t, testLimits(70, 3), requests, until).told, 1), NewCurve(), About{AcquireTimeout: time.Second})
+	played, running := 0, (*replay)(nil)
+	for !p.Step() {
+		if p.running != nil && p.running != running {
+			played++
+			running = p.running
+		}
+	}
+	estimates := p.Capacity().Estimates
+	if played >= len(estimates)-4 {
+		t.Errorf("%d replays for %d estimates", played, len(estimates))
+	}
+	for _, e := range estimates {
+		if is := p.WhatIf(e.Budget, e.PerWorkspace, e.Eviction); is != e {
+			t.Errorf("%+v\nis really %+v", e, is)
+		}
+	}
+}
+
+// Between the budgets tried at first it finds the least that is enough, within a few percent.
+func TestAPlanRecommendsTheLeastBudgetThatIsEnough(t *testing.T) {
+	const until = 14 * time.Second
+	requests := sessionRequests(3, 60, 1000, 8*time.Millisecond, until)
+	recorded := runLive(t, testLimits(20, 3), requests, until)
+	p := NewPlan(windowOf(recorded.told, 1), NewCurve(), About{AcquireTimeout: recorded.timeout, SystemShare: 10})
+	c := p.finish(t)
+	t.Logf("%+v", c.Recommendation)
+	if c.Recommendation.Verdict != model.RaiseBudget {
+		t.Fatal(c.Recommendation)
+	}
+	tried := ofCap(c.Estimates, 3)
+	best := tried[len(tried)-1]
+	for i, e := range tried {
+		if e.Budget != c.Recommendation.Budget {
+			continue
+		}
+		if before := tried[i-1]; !asGood(e, best, aPoint) || asGood(before, best, aPoint) || e.Budget-before.Budget > max(2, e.Budget/10) {
+			t.Errorf("%+v is recommended, and the next smaller one tried is %+v", e, before)
+		}
+		return
+	}
+	t.Error("it is not among those tried")
 }
 
 func BenchmarkReplay(b *testing.B) {

@@ -34,6 +34,8 @@ type Plan struct {
 	// largest is the largest budget of these. All are tried with the sample that it needs, so
 	// that chance is the same for all.
 	largest int
+	// refined is how often there was a finer one, or mostFiner once there are none.
+	refined int
 	// enough has for a cap the least budget so far at which nothing was for want of slots: a
 	// larger one changes nothing.
 	enough map[int]model.Estimate
@@ -48,6 +50,8 @@ type scenario struct {
 const (
 	// mostBudgets is how many budgets are tried at each cap, besides the present one.
 	mostBudgets = 8
+	// mostFiner is how many more are tried to find the least that is enough.
+	mostFiner = 4
 	// largestBudget and largestCap are those of Config.Validate.
 	largestBudget = 10_000
 	largestCap    = 50
@@ -125,7 +129,11 @@ func kneeOf(curve []model.CurvePoint, within float64) int {
 // Step works on it for about a millisecond, and tells whether it is done.
 func (p *Plan) Step() (done bool) {
 	if len(p.estimates) == len(p.scenarios) {
-		return true
+		finer, ok := p.finer()
+		if !ok {
+			return true
+		}
+		p.scenarios = append(p.scenarios, finer)
 	}
 	s := p.scenarios[len(p.estimates)]
 	if p.running == nil {
@@ -144,7 +152,24 @@ func (p *Plan) Step() (done bool) {
 		p.estimates = append(p.estimates, e)
 		p.running = nil
 	}
-	return len(p.estimates) == len(p.scenarios)
+	return false
+}
+
+// finer is a budget to try between the one that would be recommended and the next smaller one
+// of those that were tried.
+func (p *Plan) finer() (scenario, bool) {
+	if p.refined == mostFiner {
+		return scenario{}, false
+	}
+	c := p.estimated()
+	tried := ofCap(c.Estimates, c.Present.PerWorkspace)
+	i := slices.IndexFunc(tried, enoughFor(c.Present, tried))
+	if i <= 0 || tried[i].Budget == c.Present.Budget || tried[i].Budget-tried[i-1].Budget <= max(1, tried[i].Budget/20) {
+		p.refined = mostFiner
+		return scenario{}, false
+	}
+	p.refined++
+	return scenario{(tried[i-1].Budget + tried[i].Budget) / 2, c.Present.PerWorkspace, c.Present.Eviction}, true
 }
 
 func (p *Plan) replay(s scenario) *replay {
@@ -172,6 +197,13 @@ func (p *Plan) WhatIf(budget, perWorkspace int, eviction model.Eviction) model.E
 // Capacity is the result once it is done, and before that what is known so far: then
 // the Recommendation is of no use.
 func (p *Plan) Capacity() model.Capacity {
+	c := p.estimated()
+	c.Recommendation = recommend(&c, p.about)
+	return c
+}
+
+// estimated is the result without a Recommendation.
+func (p *Plan) estimated() model.Capacity {
 	w := p.traffic
 	c := model.Capacity{
 		At: p.about.Now, Window: w.Span(), Acquires: w.Acquires(), SampledOneIn: w.OneIn(),
@@ -188,7 +220,6 @@ func (p *Plan) Capacity() model.Capacity {
 		}
 	}
 	sortEstimates(c.Estimates)
-	c.Recommendation = recommend(&c, p.about)
 	return c
 }
 

@@ -2,6 +2,7 @@ package planner
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/tenantpool/tenantpool/model"
@@ -57,18 +58,19 @@ func decide(r *model.Recommendation, c *model.Capacity, grantable int) {
 			present.PerWorkspace, wider.PerWorkspace, would(present, wider))
 		return
 	}
-	enough := firstAsGood(atCap, best, aPoint)
-	if enough.Budget > present.Budget && helps(present, enough) {
+	enough := present
+	if i := slices.IndexFunc(atCap, enoughFor(present, atCap)); i >= 0 {
+		enough = atCap[i]
+	}
+	switch {
+	case enough.Budget > present.Budget:
 		raise(r, c, atCap, enough, grantable)
 		return
-	}
-	for _, e := range atCap {
-		if 10*e.Budget <= 9*present.Budget && asGood(e, present, halfAPoint) && e.ShortOfRoom < nothing/2 {
-			r.Verdict, r.Budget = model.LowerBudget, e.Budget
-			r.Text = fmt.Sprintf("%s would do as well: %s of requests would find their connection open (%s now), and nobody would wait for room.",
-				settingOf(c, e), inPercent(e.HitRatio), inPercent(present.HitRatio))
-			return
-		}
+	case 10*enough.Budget <= 9*present.Budget:
+		r.Verdict, r.Budget = model.LowerBudget, enough.Budget
+		r.Text = fmt.Sprintf("%s would do as well: %s of requests would find their connection open (%s now), and nobody would wait for room.",
+			settingOf(c, enough), inPercent(enough.HitRatio), inPercent(present.HitRatio))
+		return
 	}
 	r.Verdict = model.Enough
 	r.Text = fmt.Sprintf("%s is about right: %s of requests find their connection open", settingOf(c, present), inPercent(present.HitRatio))
@@ -91,6 +93,19 @@ func raise(r *model.Recommendation, c *model.Capacity, atCap []model.Estimate, e
 		r.Verdict, r.Budget = model.ServerIsFull, max(present.Budget, grantable)
 		r.Text += fmt.Sprintf(" But the server grants no more than %d: raise its max_connections, or the role's connection limit.",
 			grantable+c.SystemShare)
+	}
+}
+
+// enoughFor tells which of the budgets tried, that ascend, are enough: if the present one is
+// not, those that are almost as good as the largest, and else those as good as the present one
+// with which nobody waits for room.
+func enoughFor(present model.Estimate, tried []model.Estimate) func(model.Estimate) bool {
+	best := tried[len(tried)-1]
+	if raised := firstAsGood(tried, best, aPoint); raised.Budget > present.Budget && helps(present, raised) {
+		return func(e model.Estimate) bool { return asGood(e, best, aPoint) }
+	}
+	return func(e model.Estimate) bool {
+		return e.Budget == present.Budget || asGood(e, present, halfAPoint) && e.ShortOfRoom < nothing/2
 	}
 }
 
