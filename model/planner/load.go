@@ -179,15 +179,14 @@ func (b *bucket) mean(q quantity) float64 {
 	return b.sums[q] / b.covered.Seconds()
 }
 
-// since are the buckets with something in them that end after start, the earliest first.
+// since are the buckets with something in them that end after start, an hour ago at most, the
+// earliest first.
 func (l *Load) since(start time.Duration) iter.Seq[*bucket] {
 	return func(yield func(*bucket) bool) {
 		if !l.fed {
 			return
 		}
-		newest := int64(l.last / bucketLength)
-		first := max(int64(max(0, start)/bucketLength), newest-int64(bucketCount)+1)
-		for number := first; number <= newest; number++ {
+		for number := int64(max(0, start) / bucketLength); number <= int64(l.last/bucketLength); number++ {
 			b := &l.buckets[number%int64(bucketCount)]
 			if b.number == number && b.covered > 0 && !yield(b) {
 				return

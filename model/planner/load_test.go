@@ -133,14 +133,14 @@ func TestTheWindowsForgetWhatIsOlder(t *testing.T) {
 // A process that stood still for half an hour does not know what was then.
 func TestATimeThatWasNotObservedIsNotInTheMean(t *testing.T) {
 	f := feeder{t: t}
-	f.feed(10*time.Minute, 10, 10)
+	f.feed(2*time.Hour, 10, 10)
 	f.now += 30 * time.Minute
 	f.feed(10*time.Minute, 10, 2)
 	u := f.utilisation()
 	if w := u.Windows[1]; math.Abs(w.Busy.Mean-2) > 0.05 || w.Seen != 10*time.Minute || w.Busy.Peak != 2 {
 		t.Errorf("ten minutes: %+v", w)
 	}
-	if w := u.Windows[2]; math.Abs(w.Busy.Mean-6) > 0.05 || w.Seen < 20*time.Minute || w.Seen > 20*time.Minute+5*time.Second {
+	if w := u.Windows[2]; math.Abs(w.Busy.Mean-(20*10+10*2)/30.) > 0.05 || w.Seen < 30*time.Minute || w.Seen > 30*time.Minute+15*time.Second {
 		t.Errorf("an hour: %+v", w)
 	}
 	f.now += 12 * time.Hour
@@ -179,6 +179,7 @@ func TestAnObservationStandsForItsTime(t *testing.T) {
 func TestWithoutABudgetThereIsNothingToJudge(t *testing.T) {
 	f := feeder{t: t}
 	f.expect(f.feed(time.Hour, 0, 0))
+	f.expect(f.feed(time.Minute, 0, 2))
 	u := f.utilisation()
 	if u.Level != model.LevelNormal || u.Windows[2].Budget != 0 || !u.FullAt.IsZero() {
 		t.Fatalf("%+v", u)
@@ -187,6 +188,31 @@ func TestWithoutABudgetThereIsNothingToJudge(t *testing.T) {
 	f.expect(f.feed(30*time.Second, 0, 2))
 	if w := f.utilisation().Windows[0]; w.Budget != 5 {
 		t.Fatalf("%+v", w)
+	}
+}
+
+// The server refuses some of it, for a moment.
+func TestTheBudgetOfAWindowIsTheSmallest(t *testing.T) {
+	f := feeder{t: t}
+	f.feed(32*time.Second, 100, 10)
+	f.feed(2*time.Second, 60, 10)
+	f.feed(time.Minute, 100, 10)
+	if w := f.utilisation().Windows[1]; w.Budget != 60 {
+		t.Fatalf("%+v", w)
+	}
+}
+
+// A few seconds say little of a minute.
+func TestAMinuteThatWasHardlyObservedIsNoPoint(t *testing.T) {
+	f := feeder{t: t}
+	f.feed(40*time.Second, 100, 10)
+	f.now = 2 * time.Minute
+	f.feed(20*time.Second, 100, 90)
+	f.now = 5 * time.Minute
+	f.feed(time.Minute, 100, 20)
+	got := f.busyByMinute(f.now)
+	if len(got) != 2 || got[0] != (point{minutes: 0.5, busy: 10}) || got[1] != (point{minutes: 5.5, busy: 20}) {
+		t.Fatalf("%v", got)
 	}
 }
 
