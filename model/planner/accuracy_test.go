@@ -37,7 +37,7 @@ func TestAReplayPredictsWhatOtherBudgetsDo(t *testing.T) {
 // Those that were refused hold what they get elsewhere as long as others do; those that are
 // refused elsewhere hold nothing. A larger cap is tried as a larger budget is.
 func TestAReplayPredictsRefusals(t *testing.T) {
-	const until, timeout = 16 * time.Second, 60 * time.Millisecond
+	const until, timeout = 10 * time.Second, 60 * time.Millisecond
 	requests := noisyRequests(5, 200, 800, 20*time.Millisecond, until)
 	run := func(budget, perWorkspace int) *live {
 		l := newLive(t, testLimits(budget, perWorkspace), requests)
@@ -58,7 +58,7 @@ func TestAReplayPredictsRefusals(t *testing.T) {
 // seems to be in use, and does not give way. At a larger budget that does no harm; at a
 // smaller one it finds too many hits.
 func TestAReplayPredictsWithHitsThatAreKeptAsOne(t *testing.T) {
-	const until, held = 16 * time.Second, 4 * time.Millisecond
+	const until, held = 10 * time.Second, 4 * time.Millisecond
 	for what, requests := range map[string][]request{
 		"zipf 1.0": zipfRequests(1, 1.0, 300, 1000, held, until),
 		"sessions": sessionRequests(1, 300, 1000, held, until),

@@ -1,0 +1,92 @@
+package planner
+
+import (
+	"math"
+	"testing"
+	"time"
+
+	"github.com/tenantpool/tenantpool/model"
+)
+
+// steady is a request of workspace 1 every 10 ms for two seconds, each held for a millisecond.
+func steady() Traffic {
+	t := Traffic{Now: 2 * time.Second, SampledOneIn: 1, Limits: testLimits(2, 2)}
+	for at := time.Duration(0); at < t.Now; at += 10 * time.Millisecond {
+		t.Ended = append(t.Ended, Acquire{At: at, Workspace: 1, Held: 1000})
+	}
+	return t
+}
+
+func planOf(t Traffic, timeout time.Duration) *Plan {
+	w := NewWindow(1)
+	w.Add(t)
+	return NewPlan(w, NewCurve(), About{AcquireTimeout: timeout})
+}
+
+func TestLeasesThatAreStillHeldTakeTheirSlots(t *testing.T) {
+	traffic := steady()
+	for h := range Hash(2) {
+		traffic.Held = append(traffic.Held, Acquire{At: time.Millisecond, Workspace: 8 + h, Held: MicrosOf(traffic.Now)})
+	}
+	p := planOf(traffic, 50*time.Millisecond)
+	if e := p.WhatIf(2, 0, ""); e.Refused < 0.95 || e.HitRatio != 0 || e.ShortOfRoom < 0.99 {
+		t.Errorf("two slots, and two leases have them: %+v", e)
+	}
+	if e := p.WhatIf(3, 0, ""); e.HitRatio != 1 || e.ShortOfRoom != 0 {
+		t.Errorf("three slots: %+v", e)
+	}
+}
+
+func TestAWorkspaceKeepsTheCapOfItsOwn(t *testing.T) {
+	traffic := steady()
+	for i := range traffic.Ended { // two or three of them at once
+		traffic.Ended[i].Held = 25_000
+	}
+	p := planOf(traffic, time.Second)
+	if e := p.WhatIf(5, 5, ""); e.HitRatio != 1 {
+		t.Errorf("without one: %+v", e)
+	}
+	traffic.Own = map[Hash]model.WorkspaceLimits{1: {Cap: 1}}
+	p = planOf(traffic, time.Second)
+	if e := p.WhatIf(5, 5, ""); e.HitRatio != 0 || e.Refused == 0 {
+		t.Errorf("with one: %+v", e)
+	}
+}
+
+// With an AcquireTimeout of 0 nobody waits for a lease to end, but for a dial.
+func TestNobodyWaitsForALeaseWithoutATimeout(t *testing.T) {
+	traffic := steady()
+	for i := range traffic.Ended {
+		traffic.Ended[i].Held = 15_000 // two of them at once
+	}
+	if e := planOf(traffic, 0).WhatIf(2, 0, ""); e.HitRatio != 1 {
+		t.Errorf("two slots: %+v", e)
+	}
+	if e := planOf(traffic, 0).WhatIf(1, 0, ""); math.Abs(e.HitRatio-0.5) > 0.01 || math.Abs(e.Refused-0.5) > 0.01 || e.WaitP99 != 0 {
+		t.Errorf("one slot: %+v", e)
+	}
+}
+
+// The first half fills the pool and does not count.
+func TestTheFirstDialIsNotCounted(t *testing.T) {
+	if e := planOf(steady(), time.Second).WhatIf(2, 0, ""); e.HitRatio != 1 || e.DialsPerSecond != 0 {
+		t.Errorf("%+v", e)
+	}
+}
+
+// A Plan on a Window that is full, in steps: none takes long.
+func BenchmarkPlan(b *testing.B) {
+	const until = 40 * time.Second
+	requests := zipfRequests(1, 1.0, 300, 2000, 4*time.Millisecond, until)
+	w := windowOf(runLive(b, testLimits(60, 3), requests, until).told, 1)
+	c := NewCurve()
+	steps := 0
+	for b.Loop() {
+		p := NewPlan(w.Clone(), c, About{AcquireTimeout: 5 * time.Second})
+		for !p.Step() {
+			steps++
+		}
+	}
+	b.ReportMetric(b.Elapsed().Seconds()*1000/float64(b.N), "ms/plan")
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(steps), "ns/step")
+}
