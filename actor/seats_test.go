@@ -262,3 +262,24 @@ func TestTheSeatsThatAreNeverNeededGrowOld(t *testing.T) {
 		w.counts(model.Counts{Idle: 1})
 	})
 }
+
+// LRU2: a's last use but one was later than b's, but only its seat knows.
+func TestTheUseBeforeTheLastCountsWhereverItWas(t *testing.T) {
+	test(t, few(2, 1, func(l *model.Limits) { l.Eviction = model.LRU2 }), func(w *world) {
+		w.RecallSeldom()
+		use := func(l actor.Lease) {
+			time.Sleep(time.Millisecond)
+			l.Release(core.Clean)
+		}
+		use(w.acquire("a"))
+		use(w.acquire("b"))
+		use(w.seated("b"))
+		use(w.seated("a"))
+		use(w.seated("a"))
+		use(w.seated("b")) // used last, but before that earlier than a
+		w.server.since()
+		c := w.tryFor(time.Minute, "c")
+		w.happened("close b make_room")
+		c.granted()
+	})
+}

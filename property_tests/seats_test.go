@@ -37,6 +37,7 @@ const (
 	seatPass seatOrderKind = iota
 	seatAcquire
 	seatAcquireSeated
+	seatUse
 	seatRelease
 	seatReleaseUnclean
 	seatSetLimits
@@ -50,7 +51,7 @@ func seatOrders() *rapid.Generator[[]seatOrder] {
 	kinds := []seatOrderKind{
 		seatAcquire, seatRelease, seatAcquire, seatRelease, seatAcquireSeated, seatPass, seatAcquire, seatRelease,
 		seatAcquire, seatRelease, seatAcquireSeated, seatReleaseUnclean, seatSetLimits, seatStats, seatEvict,
-		seatRenew, seatRenewAll,
+		seatRenew, seatRenewAll, seatUse, seatUse, seatUse, seatUse, seatUse, seatUse,
 	}
 	passes := []time.Duration{0, 1, time.Microsecond, ms(1), ms(300), time.Second, ms(1700), 3 * time.Second}
 	return rapid.SliceOfN(rapid.Custom(func(t *rapid.T) seatOrder {
@@ -249,7 +250,10 @@ func (r *seatRun) release(pick int, health core.Health) {
 	if len(lent) == 0 {
 		return
 	}
-	c := lent[pick%len(lent)]
+	r.giveBack(lent[pick%len(lent)], health)
+}
+
+func (r *seatRun) giveBack(c *seatConn, health core.Health) {
 	l := c.lease
 	if c.used {
 		c.before = c.freed
@@ -261,6 +265,20 @@ func (r *seatRun) release(pick int, health core.Health) {
 		r.gone[c] = true
 	}
 	l.Release(health)
+}
+
+// acquireSeated is nil if there is nothing in a seat.
+func (r *seatRun) acquireSeated(id model.WorkspaceID) *seatConn {
+	r.t.Helper()
+	l, ok := r.supervisor.AcquireSeated(actorShare, id)
+	if !ok {
+		return nil
+	}
+	c := r.take(l, id)
+	if !slices.Contains(r.open, c) {
+		r.t.Fatalf("%v was in a seat", c)
+	}
+	return c
 }
 
 func (r *seatRun) setLimits(budget, most int) {
@@ -320,10 +338,11 @@ func (r *seatRun) do(o seatOrder) {
 	case seatAcquire:
 		r.acquire(o.workspace, o.pick%3 == 0)
 	case seatAcquireSeated:
-		if l, ok := r.supervisor.AcquireSeated(actorShare, o.workspace); ok {
-			if c := r.take(l, o.workspace); !slices.Contains(r.open, c) {
-				r.t.Fatalf("%v was in a seat", c)
-			}
+		r.acquireSeated(o.workspace)
+	case seatUse:
+		if c := r.acquireSeated(o.workspace); c != nil {
+			time.Sleep(time.Duration(o.pick))
+			r.giveBack(c, core.Clean)
 		}
 	case seatRelease:
 		r.release(o.pick, core.Clean)
