@@ -34,6 +34,8 @@ type Plan struct {
 	// largest is the largest budget of these. All are tried with the sample that it needs, so
 	// that chance is the same for all.
 	largest int
+	// done: there is nothing more to try.
+	done bool
 	// refined is how often there was a finer one, or mostFiner once there are none.
 	refined int
 	// enough has for a cap the least budget so far at which nothing was for want of slots: a
@@ -131,6 +133,7 @@ func (p *Plan) Step() (done bool) {
 	if len(p.estimates) == len(p.scenarios) {
 		finer, ok := p.finer()
 		if !ok {
+			p.done = true
 			return true
 		}
 		p.scenarios = append(p.scenarios, finer)
@@ -194,20 +197,27 @@ func (p *Plan) WhatIf(budget, perWorkspace int, eviction model.Eviction) model.E
 	return r.estimate()
 }
 
-// Capacity is the result once it is done, and before that what is known so far: then
-// the Recommendation is of no use.
+// Capacity is the result once it is done. Before that it is what is known so far, and
+// recommends nothing.
 func (p *Plan) Capacity() model.Capacity {
 	c := p.estimated()
 	c.Recommendation = recommend(&c, p.about)
+	if !p.done && !tooLittle(&c) {
+		c.Recommendation = model.Recommendation{
+			Verdict: model.TooLittleSeen, Budget: c.Present.Budget, PerWorkspace: c.Present.PerWorkspace,
+			Text: "What other limits would do is being worked out. If the pool is busy, that takes minutes.",
+		}
+	}
 	return c
 }
 
 // estimated is the result without a Recommendation.
 func (p *Plan) estimated() model.Capacity {
-	w := p.traffic
+	w, present := p.traffic, p.scenarios[0]
 	c := model.Capacity{
 		At: p.about.Now, Window: w.Span(), Acquires: w.Acquires(), SampledOneIn: w.OneIn(),
 		SystemShare: p.about.SystemShare, Measured: p.measured, Curve: p.curve,
+		Present: model.Estimate{Budget: present.budget, PerWorkspace: present.perWorkspace, Eviction: present.eviction},
 	}
 	for i, e := range p.estimates {
 		if i == 0 {

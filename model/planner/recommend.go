@@ -27,7 +27,7 @@ func recommend(c *model.Capacity, about About) model.Recommendation {
 		Verdict: model.TooLittleSeen, Budget: c.Present.Budget, PerWorkspace: c.Present.PerWorkspace,
 	}
 	switch now, was := c.Present.HitRatio, c.Measured.HitRatio; {
-	case c.Acquires < fewestAcquires || c.Window < shortestWindow:
+	case tooLittle(c):
 		r.Text = fmt.Sprintf("Too little seen: %d requests in %s; it takes %d, and %s.",
 			c.Acquires, inWords(c.Window), fewestAcquires, inWords(shortestWindow))
 		return r
@@ -42,6 +42,10 @@ func recommend(c *model.Capacity, about About) model.Recommendation {
 			other.Eviction, other.DialsPerSecond, c.Present.DialsPerSecond)
 	}
 	return r
+}
+
+func tooLittle(c *model.Capacity) bool {
+	return c.Acquires < fewestAcquires || c.Window < shortestWindow
 }
 
 // decide fills r in.
