@@ -87,11 +87,10 @@
 //
 // The order of eviction stays exact. A core that is short of a slot does not close a
 // connection at once. The supervisor first raises short, recalls the seats, and sends the
-// core a Release with its true time, and that of the use before (LRU2), for each connection
-// found there; then it sends Reclaim. While short is up
-// nothing is put into a seat, so the core knows of every connection that nobody holds. A
-// connection recalled stands for at least one release that cost no message, so the recall
-// is paid for.
+// core a Release for each connection found there, with its true time and that of the use
+// before; then it sends Reclaim. While short is up nothing is put into a seat, so the core
+// knows of every connection that nobody holds. A connection recalled stands for at least
+// one release that cost no message, so the recall is paid for.
 //
 // A holder reads the clock and then fills the seat, and a recall may come in between. The
 // connection evicted then was back in the pool when the holder's was not yet, which is as
