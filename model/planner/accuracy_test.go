@@ -31,6 +31,11 @@ func TestAReplayPredictsWhatOtherBudgetsDo(t *testing.T) {
 				checkNear(t, p.WhatIf(budget, 0, ""), real.truth(until))
 			})
 		}
+		t.Run(trace.what+", LRU-2", func(t *testing.T) {
+			limits := testLimits(60, 3)
+			limits.Eviction = model.LRU2
+			checkNear(t, p.WhatIf(60, 0, model.LRU2), runLive(t, limits, trace.requests, until).truth(until))
+		})
 	}
 }
 
@@ -203,17 +208,24 @@ func TestAPlanRecommendsTheLeastBudgetThatIsEnough(t *testing.T) {
 }
 
 func BenchmarkReplay(b *testing.B) {
-	const until = 20 * time.Second
-	requests := zipfRequests(1, 1.0, 300, 1000, 8*time.Millisecond, until)
-	recorded := runLive(b, testLimits(60, 3), requests, until)
-	p := NewPlan(windowOf(recorded.told, 1), NewCurve(), About{AcquireTimeout: recorded.timeout})
-	for _, budget := range []int{30, 60, 120, 240} {
-		b.Run(fmt.Sprint(budget), func(b *testing.B) {
-			b.ReportAllocs()
-			for b.Loop() {
-				p.WhatIf(budget, 0, "")
-			}
-			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(len(requests)), "ns/acquire")
-		})
+	const until, held = 20 * time.Second, 8 * time.Millisecond
+	for _, trace := range []struct {
+		what     string
+		requests []request
+	}{
+		{"zipf", zipfRequests(1, 1.0, 300, 1000, held, until)},
+		{"sessions", sessionRequests(1, 300, 1000, held, until)},
+	} {
+		recorded := runLive(b, testLimits(60, 3), trace.requests, until)
+		p := NewPlan(windowOf(recorded.told, 1), NewCurve(), About{AcquireTimeout: recorded.timeout})
+		for _, budget := range []int{30, 60, 120} {
+			b.Run(fmt.Sprintf("%s/%d", trace.what, budget), func(b *testing.B) {
+				b.ReportAllocs()
+				for b.Loop() {
+					p.WhatIf(budget, 0, "")
+				}
+				b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(len(p.traffic.acquires)), "ns/acquire")
+			})
+		}
 	}
 }

@@ -1,9 +1,43 @@
 package planner
 
 import (
+	"slices"
 	"testing"
 	"time"
+
+	"pgregory.net/rapid"
 )
+
+// Whatever order leases end in, a Window has them in the order of their arrival, those that
+// are In its sample.
+func TestAWindowHasWhatItWasToldInOrder(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		leases := drawLeases(t)
+		told := tellLeases(t, leases, testLimits(10, 3))
+		sample := uint32(1)
+		w := NewWindow(1)
+		for i := range told {
+			sample *= uint32(rapid.IntRange(1, 2).Draw(t, "smaller"))
+			told[i].SampledOneIn = sample
+			w.Add(told[i])
+		}
+		w.seal()
+		var want []Acquire
+		for _, l := range leases {
+			if l.Workspace.In(sample) && l.end <= w.end {
+				want = append(want, l.Acquire)
+			}
+		}
+		slices.SortFunc(want, byArrival)
+		got := slices.DeleteFunc(slices.Clone(w.acquires), func(a Acquire) bool { return a.until() >= w.end }) // held at the end
+		if !slices.Equal(got, want) {
+			t.Fatalf("one in %d:\n%v\nwant\n%v", sample, got, want)
+		}
+		if !slices.IsSortedFunc(w.acquires, byArrival) {
+			t.Fatalf("not in order: %v", w.acquires)
+		}
+	})
+}
 
 // A pool that runs for an hour keeps what is ten minutes old, and a busy one what has room.
 func TestAWindowForgetsWhatIsOldAndWhatHasNoRoom(t *testing.T) {
