@@ -77,7 +77,7 @@ func (s *Server) lookAtCapacity() (*look[model.Capacity], time.Time) {
 func NewCapacity(c model.Capacity) Capacity {
 	a := Capacity{
 		At: c.At.UTC().Format(time.RFC3339Nano), WindowMs: milliseconds(c.Window), Acquires: c.Acquires, SampledOneIn: c.SampledOneIn,
-		SystemShare: c.SystemShare, Present: newEstimate(c.Present), Measured: newEstimate(c.Measured),
+		SystemShare: c.SystemShare, Present: NewEstimate(c.Present), Measured: NewEstimate(c.Measured),
 		Estimates: make([]Estimate, 0, len(c.Estimates)), Curve: make([]CurvePoint, 0, len(c.Curve)),
 		Recommendation: Recommendation{
 			Verdict: string(c.Recommendation.Verdict), Budget: c.Recommendation.Budget,
@@ -85,19 +85,20 @@ func NewCapacity(c model.Capacity) Capacity {
 		},
 	}
 	for _, e := range c.Estimates {
-		a.Estimates = append(a.Estimates, newEstimate(e))
+		a.Estimates = append(a.Estimates, NewEstimate(e))
 	}
 	for _, p := range c.Curve {
 		a.Curve = append(a.Curve, CurvePoint(p))
 	}
 	if c.OtherEviction != (model.Estimate{}) {
-		other := newEstimate(c.OtherEviction)
+		other := NewEstimate(c.OtherEviction)
 		a.OtherEviction = &other
 	}
 	return a
 }
 
-func newEstimate(e model.Estimate) Estimate {
+// NewEstimate says it in JSON.
+func NewEstimate(e model.Estimate) Estimate {
 	return Estimate{
 		Budget: e.Budget, PerWorkspace: e.PerWorkspace, Eviction: string(e.Eviction), HitRatio: e.HitRatio, Refused: e.Refused,
 		WaitP50Ms: milliseconds(e.WaitP50), WaitP99Ms: milliseconds(e.WaitP99), DialsPerSecond: e.DialsPerSecond, ShortOfRoom: e.ShortOfRoom,

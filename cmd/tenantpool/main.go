@@ -87,7 +87,7 @@ func newRoot() *cobra.Command {
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return &usageError{cmd.CommandPath(), err}
 	})
-	root.AddCommand(newDemo(), newDemoReplica(), newBench(), newServe(), newExec(), newWorkspaces(), newReplicas(), newFence(), newKeygen(), newToken(), newReplay())
+	root.AddCommand(newDemo(), newDemoReplica(), newBench(), newServe(), newExec(), newWorkspaces(), newReplicas(), newFence(), newCapacity(), newKeygen(), newToken(), newReplay())
 	return root
 }
 

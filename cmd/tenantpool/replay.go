@@ -111,23 +111,11 @@ func printable(text string) string {
 const mostDump = 64 << 20 // as large as an entry of a dump gets
 var errTooLarge = fmt.Errorf("it is larger than %d MiB, which no dump is", mostDump>>20)
 
+var errNoEntry = errors.New("without an entry")
+
 // readDump reads the recordings of a dump, of which the file may be anything.
 func readDump(stdin io.Reader, file string) ([]core.Recording, error) {
-	if file != "-" {
-		f, err := os.Open(file)
-		if err != nil {
-			return nil, err
-		}
-		defer func() { _ = f.Close() }() // it was only read
-		stdin = f
-	}
-	data, err := io.ReadAll(io.LimitReader(stdin, mostDump+1))
-	if err == nil && len(data) > mostDump {
-		err = errTooLarge
-	}
-	if err == nil && bytes.HasPrefix(data, []byte("PK")) {
-		data, err = unzip(data)
-	}
+	data, err := readEntry(stdin, file, pools.DumpMessages)
 	if err != nil {
 		return nil, err
 	}
@@ -146,18 +134,39 @@ func readDump(stdin io.Reader, file string) ([]core.Recording, error) {
 	return recordings, nil
 }
 
-// unzip returns the one entry that matters, if that is no larger than it may be.
-func unzip(data []byte) ([]byte, error) {
+// readEntry reads a file, or of a dump the one entry that matters. Whatever it is, it reads no
+// more than mostDump.
+func readEntry(stdin io.Reader, file, entry string) ([]byte, error) {
+	if file != "-" {
+		f, err := os.Open(file)
+		if err != nil {
+			return nil, err
+		}
+		defer func() { _ = f.Close() }() // it was only read
+		stdin = f
+	}
+	data, err := io.ReadAll(io.LimitReader(stdin, mostDump+1))
+	if err == nil && len(data) > mostDump {
+		err = errTooLarge
+	}
+	if err == nil && bytes.HasPrefix(data, []byte("PK")) {
+		data, err = unzip(data, entry)
+	}
+	return data, err
+}
+
+// unzip returns an entry, if that is no larger than it may be.
+func unzip(data []byte, entry string) ([]byte, error) {
 	archive, err := zip.NewReader(bytes.NewReader(data), int64(len(data)))
 	if err != nil {
 		return nil, fmt.Errorf("it is a damaged zip file: %w", err)
 	}
-	about, err := fs.Stat(archive, pools.DumpMessages)
+	about, err := fs.Stat(archive, entry)
 	switch {
 	case err != nil:
-		return nil, fmt.Errorf("it is a zip file without an entry %s, and so no dump", pools.DumpMessages)
+		return nil, fmt.Errorf("it is a zip file %w %s", errNoEntry, entry)
 	case about.Size() > mostDump: // and a larger one than it says is an error
 		return nil, errTooLarge
 	}
-	return fs.ReadFile(archive, pools.DumpMessages)
+	return fs.ReadFile(archive, entry)
 }
