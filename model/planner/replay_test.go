@@ -90,3 +90,25 @@ func BenchmarkPlan(b *testing.B) {
 	b.ReportMetric(b.Elapsed().Seconds()*1000/float64(b.N), "ms/plan")
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(steps), "ns/step")
 }
+
+// Of hits that are kept as one, LRU-2 knows the use before the last one: a connection that was
+// used again and again stays, and one that was used twice long ago goes.
+func TestHitsThatAreKeptAsOneAreSeveralUses(t *testing.T) {
+	ms := time.Millisecond
+	traffic := Traffic{Now: 2 * time.Second, SampledOneIn: 1, Limits: testLimits(2, 1)}
+	use := func(at time.Duration, h Hash, more uint16) {
+		traffic.Ended = append(traffic.Ended, Acquire{At: at, Workspace: h, Held: MicrosOf(20 * ms), More: more})
+	}
+	use(0, 1, 0)         // used once in the first half,
+	use(300*ms, 1, 9)    // and often again
+	use(100*ms, 2, 0)    // used twice, lately too
+	use(400*ms, 2, 0)    //
+	use(1100*ms, 3, 0)   // needs room
+	use(1500*ms, 1, 0)   // finds its connection
+	use(1990*ms, 1, 100) // so long is the window
+	p := planOf(traffic, time.Second)
+	lru2, lru := p.WhatIf(2, 1, model.LRU2), p.WhatIf(2, 1, model.LRU)
+	if lru2.DialsPerSecond >= lru.DialsPerSecond || lru2.HitRatio <= lru.HitRatio {
+		t.Errorf("LRU-2 %+v, LRU %+v", lru2, lru)
+	}
+}
