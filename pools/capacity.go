@@ -1,15 +1,234 @@
 package pools
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"sync/atomic"
+	"time"
 
 	"github.com/tenantpool/tenantpool/model"
+	"github.com/tenantpool/tenantpool/model/planner"
 )
 
-// Capacity says how many connections the traffic of the last minutes needs. The error wraps
-// errors.ErrUnsupported if Config.Planner is off, or model.ErrClosed after Close.
-func (m *Manager) Capacity(context.Context) (model.Capacity, error) {
-	return model.Capacity{}, fmt.Errorf("capacity: %w: there is no planner", errors.ErrUnsupported)
+// planning runs package planner: one goroutine feeds it what the supervisor records, and
+// another works out at leisure what other limits would do.
+type planning struct {
+	m    *Manager
+	auto *autoBudget // nil without DB_AUTO_BUDGET
+	// grantable is how many slots the server could grant the workspaces; 0: not known.
+	grantable atomic.Int64
+
+	// capacity, utilisation and budget are the latest, for whoever asks.
+	capacity    atomic.Pointer[model.Capacity]
+	utilisation atomic.Pointer[model.Utilisation]
+	budget      atomic.Pointer[model.AutoBudget]
+
+	// asks are carried out by the first goroutine, which owns what follows.
+	asks   chan func()
+	window *planner.Window
+	curve  *planner.Curve
+	load   *planner.Load
+	// plans go to the second goroutine, which says on idle that it has none.
+	plans chan *planner.Plan
+	idle  chan struct{}
+	ready bool
+	// plannedAt is when the last plan was made, and askedAt when the server was asked what it
+	// grants.
+	plannedAt, askedAt time.Time
+}
+
+const (
+	// lookEvery is how often the traffic is fetched.
+	lookEvery = time.Second
+	// planEvery is how often there is a new plan, at most.
+	planEvery = 15 * time.Second
+	// planningShare is which part of a processor working out a plan may take.
+	planningShare = 0.01
+	// askGrantsEvery is how often the server is asked what it grants.
+	askGrantsEvery = 30 * time.Second
+)
+
+// startPlanning returns nil if the planner is off. It runs until ctx is done.
+func (m *Manager) startPlanning(ctx context.Context) *planning {
+	if !m.config.Plans() {
+		return nil
+	}
+	p := &planning{
+		m: m, asks: make(chan func()), window: planner.NewWindow(1), curve: planner.NewCurve(), load: new(planner.Load),
+		plans: make(chan *planner.Plan), idle: make(chan struct{}, 1),
+	}
+	if p.auto = newAutoBudget(m); p.auto == nil {
+		p.askedAt = time.Now() // there is no hurry
+	}
+	p.utilisation.Store(new(model.Utilisation))
+	p.budget.Store(p.auto.state())
+	go p.run(ctx)
+	go p.workOut(ctx)
+	return p
+}
+
+func (p *planning) run(ctx context.Context) {
+	every := time.NewTicker(lookEvery)
+	defer every.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case f := <-p.asks:
+			f()
+		case <-p.idle:
+			p.ready = true
+		case <-every.C:
+			t, err := p.m.supervisor.Traffic(ctx, workspaceShare, uint32(p.window.OneIn()))
+			if err != nil {
+				return // it has ended, or ctx is done
+			}
+			p.look(ctx, t)
+		}
+	}
+}
+
+// look takes in what has happened in the last second.
+func (p *planning) look(ctx context.Context, t planner.Traffic) {
+	now := time.Now()
+	p.curve.Add(t)
+	p.window.Add(t)
+	p.judge(t, now)
+	if now.Sub(p.askedAt) >= askGrantsEvery {
+		p.askedAt = now
+		go p.askGrantable(ctx)
+	}
+	if p.auto != nil {
+		p.auto.look(ctx, p, t, now)
+		p.budget.Store(p.auto.state())
+	}
+	if p.ready && now.Sub(p.plannedAt) >= planEvery {
+		p.ready, p.plannedAt = false, now
+		select {
+		case p.plans <- p.plan(now): // the other goroutine has said that it takes it
+		case <-ctx.Done():
+		}
+	}
+}
+
+// judge warns when the budget comes near its end.
+func (p *planning) judge(t planner.Traffic, now time.Time) {
+	before, after := p.load.Add(t.Now, t.Effective, t.Counts)
+	u := p.load.Utilisation(t.Now, now)
+	p.utilisation.Store(&u)
+	if before == after {
+		return
+	}
+	p.m.supervisor.Publish(model.Event{Kind: model.EventUtilisation, Level: after})
+	busy := t.Counts.InUse + t.Counts.Dialing + t.Counts.Closing
+	about := []any{"level", string(after), "busy", busy, "budget", t.Effective, "waiting", t.Counts.Waiting}
+	if after == model.LevelNormal {
+		p.m.log.Info("The workspaces' connections are no longer nearly all in use", about...)
+		return
+	}
+	p.m.log.Warn("The workspaces' connections are nearly all in use: raise DB_MAX_CONNECTIONS, or find out who holds them", about...)
+}
+
+// plan makes one of the traffic so far, which goes on to be recorded.
+func (p *planning) plan(now time.Time) *planner.Plan {
+	return planner.NewPlan(p.window.Clone(), p.curve, p.about(now))
+}
+
+func (p *planning) about(now time.Time) planner.About {
+	cfg := p.m.config
+	return planner.About{
+		SystemShare: cfg.SystemShare(), Grantable: int(p.grantable.Load()), AcquireTimeout: cfg.AcquireTimeout, Now: now,
+	}
+}
+
+// workOut works on one plan after the other, so slowly that nobody notices.
+func (p *planning) workOut(ctx context.Context) {
+	for {
+		p.idle <- struct{}{}
+		select {
+		case <-ctx.Done():
+			return
+		case plan := <-p.plans:
+			for done := false; !done; {
+				began := time.Now()
+				done = plan.Step()
+				if within(ctx.Done(), time.Duration(float64(time.Since(began))*(1/planningShare-1))) {
+					return
+				}
+			}
+			c := plan.Capacity()
+			p.capacity.Store(&c)
+		}
+	}
+}
+
+// askGrantable asks the server how many slots it could grant the workspaces.
+func (p *planning) askGrantable(ctx context.Context) {
+	ctx, stop := context.WithTimeout(ctx, grantsAtMost)
+	defer stop()
+	if n, err := p.m.grantable(ctx); err == nil { // else the last answer stays
+		p.grantable.Store(int64(n))
+	}
+}
+
+var errNoPlanner = fmt.Errorf("%w: DB_PLANNER is off, so no traffic is recorded", errors.ErrUnsupported)
+
+// Capacity says how many connections the traffic of the last minutes needs, and what other
+// limits would do with it. It is worked out beside the traffic, at most once in 15 seconds and
+// with at most a hundredth of a processor, from up to ten minutes of it; of a busy pool that
+// takes minutes. Capacity returns the last result, which is the caller's, and does not
+// wait for another. Before the first one its Verdict is model.TooLittleSeen.
+//
+// The error wraps errors.ErrUnsupported if Config.Planner is off, ctx.Err(), or
+// model.ErrClosed after Close.
+func (m *Manager) Capacity(ctx context.Context) (model.Capacity, error) {
+	switch {
+	case m.planning == nil:
+		return model.Capacity{}, fmt.Errorf("capacity: %w", errNoPlanner)
+	case within(m.closing, 0):
+		return model.Capacity{}, fmt.Errorf("capacity: %w", model.ErrClosed)
+	}
+	if c := m.planning.capacity.Load(); c != nil {
+		own := *c
+		own.Estimates, own.Curve = slices.Clone(c.Estimates), slices.Clone(c.Curve)
+		return own, nil
+	}
+	return ask(ctx, m.planning, func(p *planning) model.Capacity { return p.plan(time.Now()).Capacity() })
+}
+
+// ask has the planning's first goroutine answer.
+func ask[T any](ctx context.Context, p *planning, question func(*planning) T) (answer T, err error) {
+	answered := make(chan T, 1)
+	select {
+	case p.asks <- func() { answered <- question(p) }:
+		return <-answered, nil
+	case <-ctx.Done():
+		return answer, fmt.Errorf("capacity: %w", ctx.Err())
+	case <-p.m.closing:
+		return answer, fmt.Errorf("capacity: %w", model.ErrClosed)
+	}
+}
+
+// write writes the traffic that was recorded, for a dump.
+func (p *planning) write(ctx context.Context) ([]byte, error) {
+	if p == nil {
+		return nil, errNoPlanner
+	}
+	w, err := ask(ctx, p, func(p *planning) *planner.Window { return p.window.Clone() })
+	if err != nil {
+		return nil, err
+	}
+	var file bytes.Buffer
+	err = planner.Write(&file, w, p.about(time.Now()))
+	return file.Bytes(), err
+}
+
+// addTo adds what the planner knows to the statistics. A nil one knows nothing.
+func (p *planning) addTo(st *model.Stats) {
+	if p != nil {
+		st.Utilisation, st.AutoBudget = *p.utilisation.Load(), *p.budget.Load()
+	}
 }

@@ -149,11 +149,7 @@ func (m *Manager) SetLimits(ctx context.Context, maxConnections, maxConnectionsP
 		m.log.Info("Connection limits changed", aboutLimits(cfg)...)
 		return granted, nil
 	}
-	workspaces, system := cfg.WorkspaceLimits(), cfg.SystemLimits()
-	err = m.supervisor.SetLimits(ctx,
-		core.SetLimits{Budget: workspaces.Budget, PerWorkspace: workspaces.PerWorkspace},
-		core.SetLimits{Budget: system.Budget, PerWorkspace: system.PerWorkspace})
-	if err != nil {
+	if err := m.setOwnLimits(ctx, cfg, ""); err != nil {
 		return 0, err
 	}
 	m.log.Info("Connection limits changed", aboutLimits(cfg)...)
@@ -168,6 +164,14 @@ func (m *Manager) SetLimits(ctx context.Context, maxConnections, maxConnectionsP
 		m.log.Warn("The limits are changed, but the server did not say what it grants", "error", err.Error())
 	}
 	return granted, nil
+}
+
+// setOwnLimits sets those of a budget that is not shared.
+func (m *Manager) setOwnLimits(ctx context.Context, cfg model.Config, why string) error {
+	workspaces, system := cfg.WorkspaceLimits(), cfg.SystemLimits()
+	return m.supervisor.SetLimits(ctx,
+		core.SetLimits{Budget: workspaces.Budget, PerWorkspace: workspaces.PerWorkspace, Why: why},
+		core.SetLimits{Budget: system.Budget, PerWorkspace: system.PerWorkspace, Why: why})
 }
 
 func aboutLimits(cfg model.Config) []any {

@@ -17,6 +17,8 @@ import (
 // Dump writes what is needed to find out afterwards why an acquire waited, as a
 // zip archive:
 //
+//	traffic        what the planner has recorded, for tenantpool capacity; without
+//	               workspaces' ids
 //	messages.json  the last messages of the supervisor, a list of core.Recording
 //	runtime.trace  the last seconds of the Go runtime, for go tool trace; only with
 //	               WithDumps
@@ -38,6 +40,9 @@ func (m *Manager) Dump(ctx context.Context, w io.Writer) error {
 
 // DumpMessages is the name of the entry of a dump that holds the recordings.
 const DumpMessages = "messages.json"
+
+// DumpTraffic is the name of the entry that holds what the planner has recorded.
+const DumpTraffic = "traffic"
 
 const maxDumpEntry = 64 << 20 // bounds what a dump takes of memory and disk
 
@@ -71,6 +76,7 @@ func (m *Manager) dump(ctx context.Context, w io.Writer, why string) (err error)
 		trace, noTrace = m.flight.read(ctx)
 	}
 	messages, noMessages := json.Marshal(recordings)
+	traffic, noTraffic := m.planning.write(ctx)
 
 	archive := zip.NewWriter(w)
 	// Fast: a dump is made when the machine has enough to do.
@@ -91,7 +97,7 @@ func (m *Manager) dump(ctx context.Context, w io.Writer, why string) (err error)
 		}
 		return err
 	}
-	if err := errors.Join(add(DumpMessages, messages, noMessages), add("runtime.trace", trace, noTrace)); err != nil {
+	if err := errors.Join(add(DumpMessages, messages, noMessages), add("runtime.trace", trace, noTrace), add(DumpTraffic, traffic, noTraffic)); err != nil {
 		return err
 	}
 	text, err := json.MarshalIndent(about, "", "  ")

@@ -93,7 +93,7 @@ func TestADumpHoldsMessagesTraceAndStatistics(t *testing.T) {
 		defer conn.Release()
 	}
 	entries := dump(t, m)
-	if len(entries) != 3 {
+	if len(entries) != 4 {
 		t.Errorf("%d entries", len(entries))
 	}
 	a := readAbout(t, entries)
@@ -355,7 +355,7 @@ func TestALongWaitWritesADump(t *testing.T) {
 	if a := readAbout(t, entries); !strings.HasPrefix(a.Why, `an acquire of workspace "w1" waited for `) || !strings.Contains(a.Why, "failed: ") {
 		t.Errorf("why: %s", a.Why)
 	}
-	if len(entries) != 3 {
+	if len(entries) != 4 {
 		t.Errorf("%d entries", len(entries))
 	}
 }

@@ -196,6 +196,7 @@ func ExampleManager_Dump() {
 	}
 	// Output:
 	// messages.json
+	// traffic
 	// about.json
 }
 

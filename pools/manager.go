@@ -63,6 +63,8 @@ type Manager struct {
 	identity identity
 	// shared is this process's part in a budget for several; nil: it has one of its own.
 	shared *sharedBudget
+	// planning is nil if the planner is off.
+	planning *planning
 	// leftovers are those of an earlier run of this instance, once they are known.
 	leftovers  atomic.Pointer[leftovers]
 	unanswered unanswered
@@ -219,6 +221,7 @@ func Open(ctx context.Context, cfg model.Config, opts ...Option) (*Manager, erro
 	if m.settingsTable != nil {
 		go m.settingsTable.watch(watching)
 	}
+	m.planning = m.startPlanning(watching)
 	m.databases = newDatabases(newSparseLog(o.log))
 	runtime.AddCleanup(m, (*databases).closeAll, m.databases) // it runs after Close only
 	if !o.late {
@@ -475,6 +478,7 @@ func (m *Manager) Stats(ctx context.Context) (model.Stats, error) {
 		all.Shared = m.shared.stats()
 		all.MaxConnections = all.Shared.Budget
 	}
+	m.planning.addTo(&all)
 	return all, nil
 }
 

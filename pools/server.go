@@ -19,34 +19,70 @@ type grants struct {
 	maxConnections, superuserReserved, reserved int
 	superuser, mayUseReserved                   bool
 	roleLimit                                   int // -1: none
+	// sessions is how many connections there are, and ofRole how many of them our role has.
+	sessions, ofRole int
 }
 
 // available is how many connections our role can have if nobody else has any.
-func (g grants) available() int {
-	n := g.maxConnections
+func (g grants) available() int { return g.beside(0, 0) }
+
+// beside is how many they can be besides others' connections, of which ofRole are of our role.
+func (g grants) beside(others, ofRole int) int {
+	n := g.maxConnections - others
 	if !g.superuser {
 		n -= g.superuserReserved
 		if !g.mayUseReserved {
 			n -= g.reserved
 		}
 		if g.roleLimit >= 0 {
-			n = min(n, g.roleLimit)
+			n = min(n, g.roleLimit-ofRole)
 		}
 	}
 	return n
 }
 
 // askGrants reads the settings; reserved_connections and the role that may use
-// them exist from PostgreSQL 16 on.
+// them exist from PostgreSQL 16 on. Everybody may see how many sessions there are, and whose.
 const askGrants = `
 SELECT pg_catalog.current_setting('max_connections')::int,
        pg_catalog.current_setting('superuser_reserved_connections')::int,
        coalesce(pg_catalog.current_setting('reserved_connections', true), '0')::int,
-       rolsuper,
-       EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.rolname = 'pg_use_reserved_connections'
-               AND pg_catalog.pg_has_role(session_user, r.oid, 'USAGE')),
-       rolconnlimit
-FROM pg_catalog.pg_roles WHERE rolname = session_user`
+       r.rolsuper,
+       EXISTS (SELECT FROM pg_catalog.pg_roles u WHERE u.rolname = 'pg_use_reserved_connections'
+               AND pg_catalog.pg_has_role(session_user, u.oid, 'USAGE')),
+       r.rolconnlimit,
+       (SELECT coalesce(sum(numbackends), 0) FROM pg_catalog.pg_stat_database WHERE datid <> 0)::int,
+       (SELECT count(*) FROM pg_catalog.pg_stat_activity a WHERE a.usesysid = r.oid)::int
+FROM pg_catalog.pg_roles r WHERE r.rolname = session_user`
+
+func (m *Manager) askGrants(ctx context.Context, conn *Conn) (g grants, err error) {
+	err = conn.QueryRow(ctx, askGrants).Scan(
+		&g.maxConnections, &g.superuserReserved, &g.reserved, &g.superuser, &g.mayUseReserved, &g.roleLimit, &g.sessions, &g.ofRole)
+	return g, err
+}
+
+// grantable is how many slots the server could grant the workspaces now, or the group of a
+// shared budget, besides what others have.
+func (m *Manager) grantable(ctx context.Context) (int, error) {
+	conn, err := m.acquireOwn(ctx)
+	if err != nil {
+		return 0, err
+	}
+	g, err := m.askGrants(ctx, conn)
+	conn.Release()
+	if err != nil {
+		return 0, err
+	}
+	if m.shared != nil { // strangers of the same role are counted in the group
+		return max(0, g.beside(g.sessions-g.ofRole, 0)), nil
+	}
+	st, err := m.supervisor.Stats(ctx)
+	if err != nil {
+		return 0, err
+	}
+	ours := st.Shares[workspaceShare].Open() + st.Shares[systemShare].Open()
+	return max(0, g.beside(max(0, g.sessions-ours), max(0, g.ofRole-ours))-st.Shares[systemShare].Budget), nil
+}
 
 // meetServer is the first thing that is asked of the server: nothing is lent before. It
 // blocks as Acquire does, and its questions do not prolong that.
@@ -110,9 +146,7 @@ func (m *Manager) endTurn() { <-m.turn }
 // checkServer asks the server what it grants our role, and warns when that is less than
 // maxConnections.
 func (m *Manager) checkServer(ctx context.Context, conn *Conn, maxConnections int) (granted int, err error) {
-	var g grants
-	err = conn.QueryRow(ctx, askGrants).Scan(
-		&g.maxConnections, &g.superuserReserved, &g.reserved, &g.superuser, &g.mayUseReserved, &g.roleLimit)
+	g, err := m.askGrants(ctx, conn)
 	if err != nil {
 		return 0, err
 	}

@@ -198,13 +198,8 @@ func (b *sharedBudget) setLimits(ctx context.Context, cfg model.Config) (granted
 	if session == nil {
 		return 0, replicas.ErrNoControlSession
 	}
-	if cfg.MaxConnections != b.part.Load().Budget {
-		var small *replicas.BudgetError
-		if err := session.SetBudget(ctx, cfg.MaxConnections); errors.As(err, &small) {
-			return 0, &model.ConfigError{Variable: "DB_MAX_CONNECTIONS", Value: strconv.Itoa(cfg.MaxConnections), Want: "enough for the group: " + small.Error()}
-		} else if err != nil {
-			return 0, briefly(err)
-		}
+	if err := b.setBudget(ctx, cfg.MaxConnections); err != nil {
+		return 0, err
 	}
 	b.cap.Store(int64(cfg.MaxConnectionsPerDB))
 	if err := session.HoldAgain(ctx); err != nil {
@@ -215,6 +210,25 @@ func (b *sharedBudget) setLimits(ctx context.Context, cfg model.Config) (granted
 		granted = max(0, all.RoleLimit)
 	}
 	return granted, nil
+}
+
+// setBudget changes the group's.
+func (b *sharedBudget) setBudget(ctx context.Context, budget int) error {
+	session := b.session.Load()
+	switch {
+	case session == nil:
+		return replicas.ErrNoControlSession
+	case budget == b.part.Load().Budget:
+		return nil
+	}
+	err := session.SetBudget(ctx, budget)
+	if small, ok := errors.AsType[*replicas.BudgetError](err); ok {
+		return &model.ConfigError{Variable: "DB_MAX_CONNECTIONS", Value: strconv.Itoa(budget), Want: "enough for the group: " + small.Error()}
+	}
+	if err != nil {
+		return briefly(err)
+	}
+	return nil
 }
 
 // leave is called when nothing is open any more.

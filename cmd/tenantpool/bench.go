@@ -104,6 +104,7 @@ missed target is no error.`,
 	flags.StringVar(&o.profile, "profile", "", "a file for a CPU profile, in which each turn is labelled (go tool pprof -tagfocus strategy=tenantpool FILE)")
 	flags.StringVar(&o.DSN, "dsn", "", "a server to use, whose role may create databases; without it a throwaway one is started")
 	flags.SortFlags = false
+	cmd.AddCommand(newBenchPlanner(), newBenchScaling())
 	return cmd
 }
 
