@@ -128,10 +128,7 @@ func (r *Scaled) watch(ctx context.Context, m *pools.Manager) error {
 	const every = 200 * time.Millisecond
 	looks, short, direction := 0, 0, 0
 	for ; ctx.Err() == nil; stage.Pause(ctx, every) {
-		st, err := m.Stats(ctx)
-		if ctx.Err() != nil {
-			break
-		}
+		st, err := m.Stats(context.Background())
 		if err != nil {
 			return err
 		}
