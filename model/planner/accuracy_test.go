@@ -162,7 +162,10 @@ func TestAPlanTriesOtherBudgetsAndCaps(t *testing.T) {
 func TestAPlanPlaysNoBudgetForNothing(t *testing.T) {
 	const until = 8 * time.Second
 	requests := sessionRequests(3, 30, 500, 8*time.Millisecond, until)
-	p := NewPlan(windowOf(runLive(t, testLimits(70, 3), requests, until).told, 1), NewCurve(), About{AcquireTimeout: time.Second})
+	p := NewPlan(windowOf(runLive(t, testLimits(70, 3), requests, until).told, 1), NewCurve(), About{AcquireTimeout: time.Second, Grantable: 9000})
+	if p.largest > mostSlots {
+		t.Errorf("%d slots are tried, for which it takes a sample", p.largest)
+	}
 	played, running := 0, (*replay)(nil)
 	for !p.Step() {
 		if p.running != nil && p.running != running {

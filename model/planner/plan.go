@@ -89,13 +89,13 @@ func NewPlan(w *Window, c *Curve, about About) *Plan {
 }
 
 // budgets are those to try, ascending: the present one, what the server could grant, the
-// knees of the curve, and some around the present one.
+// knees of the curve, and some around the present one. None is so large that a smaller sample
+// of the traffic would be needed for its sake.
 func (p *Plan) budgets(present int) []int {
-	tried := []int{present}
+	tried, most := []int{present}, min(max(3*present, mostSlots), largestBudget)
 	try := func(budget int) {
-		budget = min(max(1, budget), largestBudget)
 		near := func(other int) bool { return max(budget-other, other-budget) <= budget/25 }
-		if len(tried) <= mostBudgets && !slices.ContainsFunc(tried, near) {
+		if budget > 0 && budget <= most && len(tried) <= mostBudgets && !slices.ContainsFunc(tried, near) {
 			tried = append(tried, budget)
 		}
 	}
