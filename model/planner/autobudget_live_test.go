@@ -7,56 +7,72 @@ import (
 	"github.com/tenantpool/tenantpool/model/core"
 )
 
-// The machine, the curve and the decision core in a closed loop: 60 workspaces, whose load
-// triples and falls back. It is the hit ratio that keeps the budget, and not what is busy.
+// mixed are the requests of both, in order, the second ones from a time on.
+func mixed(calm, more []request, from time.Duration) (requests []request) {
+	for _, r := range calm {
+		for len(more) > 0 && more[0].at+from < r.at {
+			more[0].at += from
+			requests, more = append(requests, more[0]), more[1:]
+		}
+		requests = append(requests, r)
+	}
+	return requests
+}
+
+// runBudget runs a live pool in a closed loop with what decides each second on its budget.
+func runBudget(t *testing.T, requests []request, budget, perWorkspace int, end time.Duration, decide func(time.Duration, Observation) int) (*live, *Curve) {
+	limits := testLimits(budget, perWorkspace)
+	l, curve := newLive(t, limits, requests), NewCurve()
+	for at := time.Second; at < end; at += time.Second {
+		l.at(at, func() {
+			short := l.state.Short()
+			for _, told := range l.told {
+				curve.Add(told)
+				short = short || told.Short
+			}
+			l.told = nil
+			stats := l.state.Stats(at)
+			o := Observation{Budget: budget, Counts: stats.Counts, HitRatio: curve.HitRatio, Seen: curve.Acquires(), Refusals: stats.Counters.ServerRefusals}
+			if short {
+				o.WaitingForRoom = max(1, stats.Waiting)
+			}
+			if next := decide(at, o); next != budget {
+				budget = next
+				l.send(core.SetLimits{Budget: budget, PerWorkspace: perWorkspace})
+			}
+		})
+	}
+	l.run(limits, end)
+	return l, curve
+}
+
+// The machine, the curve and the decision core: 60 workspaces, whose load triples and falls
+// back. It is the hit ratio that keeps the budget, and not what is busy.
 func TestABudgetFollowsTheHitRatioOfALivePool(t *testing.T) {
 	const (
 		lowest, highest = 20, 250
 		triples, falls  = 40 * time.Minute, 50 * time.Minute
 		end             = 110 * time.Minute
 	)
-	calm := zipfRequests(1, 1.1, 60, 15, 300*time.Millisecond, end)
-	var requests []request
-	more := zipfRequests(2, 1.1, 60, 30, 300*time.Millisecond, falls-triples)
-	for _, r := range calm {
-		for len(more) > 0 && more[0].at+triples < r.at {
-			more[0].at += triples
-			requests, more = append(requests, more[0]), more[1:]
-		}
-		requests = append(requests, r)
-	}
-
-	limits := testLimits(lowest, 3)
-	l := newLive(t, limits, requests)
-	curve, auto, c := NewCurve(), NewAutoBudget(lowest, highest, lowest), track{budget: lowest}
+	requests := mixed(zipfRequests(1, 1.1, 60, 15, 300*time.Millisecond, end),
+		zipfRequests(2, 1.1, 60, 30, 300*time.Millisecond, falls-triples), triples)
+	auto, c := NewAutoBudget(lowest, highest, lowest), track{budget: lowest}
 	var settled, tripled int
 	var reasons []string
-	for at := time.Second; at < end; at += time.Second {
-		l.at(at, func() {
-			for _, told := range l.told {
-				curve.Add(told)
-			}
-			l.told = nil
-			stats := l.state.Stats(at)
-			o := Observation{Budget: c.budget, Counts: stats.Counts, HitRatio: curve.HitRatio, Seen: curve.Acquires(), Refusals: stats.Counters.ServerRefusals}
-			if l.state.Short() {
-				o.WaitingForRoom = stats.Waiting
-			}
-			budget, reason, changed := auto.Step(at, o)
-			if changed {
-				l.send(core.SetLimits{Budget: budget, PerWorkspace: 3})
-				reasons = append(reasons, reason)
-			}
-			c.to(at, budget)
-			switch at {
-			case triples - time.Second:
-				settled = budget
-			case falls:
-				tripled = budget
-			}
-		})
-	}
-	l.run(limits, end)
+	_, curve := runBudget(t, requests, lowest, 3, end, func(at time.Duration, o Observation) int {
+		budget, reason, changed := auto.Step(at, o)
+		if changed {
+			reasons = append(reasons, reason)
+		}
+		c.to(at, budget)
+		switch at {
+		case triples - time.Second:
+			settled = budget
+		case falls:
+			tripled = budget
+		}
+		return budget
+	})
 	if lost := curve.HitRatio(highest) - curve.HitRatio(c.budget); lost > goodEnough {
 		t.Errorf("with %d it is %.2f points worse than with %d", c.budget, 100*lost, highest)
 	}
