@@ -93,11 +93,11 @@ func TestLRU2RemembersTheLastUseOfWhatWasEvicted(t *testing.T) {
 	s.at(8*ms, Closed{1}, "dial 5 c", "wake never")
 	s.at(9*ms, DialSucceeded{4}, "grant 4 conn 4 b after 2ms")
 	s.at(9*ms, DialSucceeded{5}, "grant 5 conn 5 c after 1ms")
-	s.at(10*ms, release(4, 4))
-	s.at(11*ms, release(5, 5))
+	s.at(10*ms, release(5, 5))
+	s.at(11*ms, release(4, 4))
 	// b was used at 3ms, before it was evicted, and c at 6ms.
-	s.at(12*ms, acquire(6, "d"), "close 4 b make_room idle 2ms for d", "wake 112ms")
-	s.at(12*ms, acquire(7, "e"), "close 5 c make_room idle 1ms for e")
+	s.at(12*ms, acquire(6, "d"), "close 4 b make_room idle 1ms for d", "wake 112ms")
+	s.at(12*ms, acquire(7, "e"), "close 5 c make_room idle 2ms for e")
 }
 
 // What a burst has opened is the first to go.
@@ -162,8 +162,8 @@ func TestARestoredStateEvictsInTheSameOrder(t *testing.T) {
 	s.parked(2, "b")
 	s.at(1*ms, Tick{})
 	s.used(2, "b")
-	s.used(1, "a")
 	s.used(2, "b")
+	s.used(1, "a") // last, but before that at the beginning
 	s.lent(3, "c")
 	text, err := json.Marshal(s.Image())
 	if err != nil {
@@ -176,7 +176,7 @@ func TestARestoredStateEvictsInTheSameOrder(t *testing.T) {
 	if s.State, err = Restore(i); err != nil {
 		t.Fatal(err)
 	}
-	s.at(5*ms, acquire(9, "d"), "close 1 a make_room idle 2ms for d", "wake 105ms") // before 0, b's is 2ms
+	s.at(5*ms, acquire(9, "d"), "close 1 a make_room idle 1ms for d", "wake 105ms")
 	s.at(5*ms, release(3, 3))
 }
 
