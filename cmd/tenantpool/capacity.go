@@ -16,14 +16,13 @@ import (
 
 	"github.com/tenantpool/tenantpool/model"
 	"github.com/tenantpool/tenantpool/model/planner"
+	"github.com/tenantpool/tenantpool/pools"
 	"github.com/tenantpool/tenantpool/pools/secret"
 	"github.com/tenantpool/tenantpool/web"
 )
 
 const (
 	tokenVariable = "TENANTPOOL_TOKEN"
-	// trafficEntry is the entry of a dump that holds recorded traffic.
-	trafficEntry = "traffic"
 	// askTimeout is longer than a server takes that answers at all.
 	askTimeout = 15 * time.Second
 	// mostAnswer is more than an admin.capacity has.
@@ -50,7 +49,7 @@ DB_MAX_CONNECTIONS less those of the system database.
 Without FILE it asks the running server at --url (admin.capacity), with a viewer's token
 in ` + tokenVariable + `, or in the file that ` + tokenVariable + secret.FileSuffix + ` names.
 
-FILE is a dump of a server (a zip file with an entry ` + trafficEntry + `), that entry alone, or
+FILE is a dump of a server (a zip file with an entry ` + pools.DumpTraffic + `), that entry alone, or
 - for standard input. It holds no workspace's id. With it other limits can be tried: each
 --what-if is some of budget=SLOTS, cap=CONNECTIONS of a workspace and eviction=lru or
 lru2. What it leaves out is as it was.`,
@@ -177,7 +176,7 @@ func readAnswer(host string, status int, body []byte) (c web.Capacity, err error
 
 // plan works it out from a file. It takes about a microsecond for each request and estimate.
 func (o *capacityOptions) plan(cmd *cobra.Command, file string) (capacityView, error) {
-	data, err := readEntry(cmd.InOrStdin(), file, trafficEntry)
+	data, err := readEntry(cmd.InOrStdin(), file, pools.DumpTraffic)
 	if errors.Is(err, errNoEntry) {
 		err = fmt.Errorf("%w (a dump has it while DB_PLANNER is on)", err)
 	}

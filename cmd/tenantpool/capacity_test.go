@@ -20,6 +20,7 @@ import (
 
 	"github.com/tenantpool/tenantpool/model"
 	"github.com/tenantpool/tenantpool/model/planner"
+	"github.com/tenantpool/tenantpool/pools"
 	"github.com/tenantpool/tenantpool/web"
 )
 
@@ -222,7 +223,7 @@ func TestCapacityPlansWithAFile(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	pack(dump, trafficEntry)
+	pack(dump, pools.DumpTraffic)
 	pack(other, "messages.json")
 	if err := os.WriteFile(bare, traffic, 0o600); err != nil {
 		t.Fatal(err)
