@@ -3,6 +3,7 @@ package actor_test
 import (
 	"runtime"
 	"testing"
+	"time"
 
 	"github.com/tenantpool/tenantpool/actor"
 	"github.com/tenantpool/tenantpool/model"
@@ -60,5 +61,28 @@ func BenchmarkMiss(b *testing.B) {
 	for b.Loop() {
 		borrow(b, s, ids[i%2])
 		i++
+	}
+}
+
+// BenchmarkHitRecorded is BenchmarkHit while somebody asks for the traffic every second.
+func BenchmarkHitRecorded(b *testing.B) {
+	s := startInstant(b, 10, 10)
+	stop := make(chan struct{})
+	defer close(stop)
+	go func() {
+		for {
+			if _, err := s.Traffic(background, first, 1); err != nil {
+				b.Error(err)
+			}
+			select {
+			case <-stop:
+				return
+			case <-time.After(time.Second):
+			}
+		}
+	}()
+	borrow(b, s, "a")
+	for b.Loop() {
+		borrow(b, s, "a")
 	}
 }

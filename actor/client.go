@@ -54,10 +54,12 @@ func (l *Lease) Release(h core.Health) {
 		return
 	}
 	c.before, c.freed = c.freed, s.now()
-	c.used += c.freed - time.Duration(c.lentAt.Load())
-	if h == core.Clean && c.freed < c.expires && !c.granted.batch && c.seats.leave(c) {
+	held := c.freed - time.Duration(c.lentAt.Load())
+	c.used += held
+	if h == core.Clean && c.freed < c.expires && !c.granted.batch && c.seats.leave(c, l.turn, held) {
 		return
 	}
+	c.told = l.turn
 	s.sendHome(c, h)
 }
 

@@ -105,9 +105,9 @@
 // # Traffic
 //
 // What became of each acquire is recorded while somebody asks for it (Supervisor.Traffic).
-// The supervisor notes what it is told: who was refused, and each last turn of a slot that
-// comes home. The turns before that are noted by the slot's owner, just before he leaves it in
-// a seat, in a log of the slot's own. A slot has two, which are written in turns: in one
+// The supervisor notes what it is told: who was refused, and each turn after which a slot
+// is sent to it. The other turns are noted by the slot's owner, just before he leaves it in a
+// seat, in a log of the slot's own. A slot has two, which are written in turns: in one
 // period, from a Traffic to the next, the one, and in the next the other.
 //
 //	holder:      end the turn         ->  look which log  ->  write it  ->  put into the seat

@@ -2,6 +2,7 @@ package actor
 
 import (
 	"sync/atomic"
+	"time"
 
 	"github.com/tenantpool/tenantpool/model"
 	"github.com/tenantpool/tenantpool/model/core"
@@ -86,17 +87,23 @@ func (ts *seats) lend() (Lease, bool) {
 	return c.lend(ts.share.supervisor.now()), true
 }
 
-// leave puts the slot, which its owner has given back, in a seat. It reports
-// false if the supervisor is to be told instead.
-func (ts *seats) leave(c *slot) bool {
+// leave notes the turn that the slot's owner has ended, for which he held it so long, and puts
+// the slot in a seat or, if there is none, sends it to the supervisor. It reports false if the
+// supervisor must be told.
+func (ts *seats) leave(c *slot, turn uint64, held time.Duration) bool {
 	if ts.mustTell() {
 		return false
 	}
 	if on := ts.share.sampled(); on.has(ts.hash) {
-		c.note(on)
+		if l := &c.logs[on.log()]; l.full { // spare the hottest a call: this turn was not granted
+			l.merge(held)
+		} else {
+			c.note(l, turn, held)
+		}
 	}
 	if !ts.put(c) {
-		return false
+		ts.share.supervisor.sendHome(c, core.Clean)
+		return true
 	}
 	if ts.mustTell() {
 		// It may have looked into the seats before this one was filled.

@@ -37,10 +37,10 @@ type slot struct {
 	health        core.Health
 	// used is how long it was lent since it last came home.
 	used time.Duration
-	// logs are what its owners have noted of the traffic; see readLogs. noted is the last turn
-	// that is in them.
-	logs  [2]log
-	noted uint64
+	// logs are what its owners have noted of the traffic; see readLogs. told is the last turn
+	// that is not in them: its owner told the supervisor.
+	logs [2]log
+	told uint64
 
 	// Only the supervisor touches what follows.
 

@@ -3,6 +3,7 @@ package actor
 import (
 	"context"
 	"fmt"
+	"math"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -72,6 +73,9 @@ func (s sampling) oneIn() uint32 { return uint32(s) }
 
 func (s sampling) period() uint32 { return uint32(s >> 32) }
 
+// log is which one of a slot's logs is written.
+func (s sampling) log() uint32 { return s.period() % 2 }
+
 func (s sampling) next(oneIn uint32) sampling {
 	return sampling(s.period()+1)<<32 | sampling(oneIn)
 }
@@ -82,20 +86,19 @@ func (s sampling) has(h planner.Hash) bool { return s.oneIn() != 0 && h.In(s.one
 // log is what a slot's owners note of its seat hits in a period.
 type log struct {
 	hits []hit
-	// busy is the Held of the last hit, without its rounding.
+	// full: hits may not grow. Then busy is how long those leases were held that are not in it,
+	// and more how many these were.
+	full bool
 	busy time.Duration
-	// full: there was no room for more. missed is how many hits are not even in the last one.
-	full   bool
-	missed uint64
+	more uint64
 	// expected is how many hits there were in the period before the last.
 	expected int
 }
 
-// hit is a lease that began at a seat, or several.
+// hit is a lease that began at a seat.
 type hit struct {
 	at   time.Duration
 	held planner.Micros
-	more uint16
 }
 
 // room is what is left of mostHits.
@@ -119,30 +122,28 @@ func (r *room) take(n int) bool {
 // leastHits is how many a log that is not empty has room for.
 const leastHits = 4
 
-// note notes the turn that has just ended, before the slot is left in a seat. Only its
-// owner may call it.
-func (c *slot) note(on sampling) {
-	turn, since := c.turn.Load()-1, time.Duration(c.lentAt.Load())
-	held := c.freed - since
-	c.noted = turn
+// note notes a turn that has just ended, before the slot is left in a seat, in the log of the
+// period or, if it was granted, in its place there. Only the slot's owner may call it.
+func (c *slot) note(l *log, turn uint64, held time.Duration) {
 	if c.granted.turn == turn {
 		c.granted.held, c.granted.noted = held, true
 		return
 	}
-	l := &c.logs[on.period()%2]
-	if len(l.hits) == cap(l.hits) && !l.grow(&c.share.room) {
+	if len(l.hits) == cap(l.hits) && (l.full || !l.grow(&c.share.room)) {
 		l.merge(held)
 		return
 	}
-	l.hits = append(l.hits, hit{at: since, held: planner.MicrosOf(held)})
-	l.busy = held
+	l.hits = append(l.hits, hit{at: c.freed - held, held: planner.MicrosOf(held)})
+}
+
+// merge notes a hit for which there is no room.
+func (l *log) merge(held time.Duration) {
+	l.busy += held
+	l.more++
 }
 
 // grow makes room for another hit, if it may.
 func (l *log) grow(r *room) bool {
-	if l.full {
-		return false
-	}
 	n := max(leastHits, len(l.hits))
 	if len(l.hits) == 0 {
 		n = max(leastHits, l.expected)
@@ -157,17 +158,6 @@ func (l *log) grow(r *room) bool {
 	}
 	l.full = true
 	return false
-}
-
-// merge adds a hit to the last one.
-func (l *log) merge(held time.Duration) {
-	if len(l.hits) == 0 || l.hits[len(l.hits)-1].more == 1<<16-1 {
-		l.missed++
-		return
-	}
-	last := &l.hits[len(l.hits)-1]
-	l.busy += held
-	last.held, last.more = planner.MicrosOf(l.busy), last.more+1
 }
 
 // notes are what a share has recorded since the last Traffic, but for what is in the slots'
@@ -243,7 +233,7 @@ func (c *slot) acquire(turn uint64, since, held time.Duration) planner.Acquire {
 // takeHome takes what was noted from a slot that has come home, and its last turn.
 func (n *notes) takeHome(c *slot, on sampling) {
 	turn := c.turn.Load() - 1
-	if c.noted != turn && on.has(c.seats.hash) {
+	if c.told == turn && on.has(c.seats.hash) {
 		since := time.Duration(c.lentAt.Load())
 		n.end(c.acquire(turn, since, c.freed-since))
 	}
@@ -257,14 +247,20 @@ func (n *notes) takeHome(c *slot, on sampling) {
 func (n *notes) takeLog(c *slot, which uint32) int {
 	l := &c.logs[which]
 	hits := len(l.hits)
-	if hits == 0 && l.missed == 0 && !l.full {
+	if hits == 0 && !l.full {
 		l.expected = 0
 		return 0
 	}
-	for _, h := range l.hits {
-		n.end(planner.Acquire{At: h.at, Workspace: c.seats.hash, Held: h.held, More: h.more})
+	for i, h := range l.hits {
+		a := planner.Acquire{At: h.at, Workspace: c.seats.hash, Held: h.held}
+		if i == hits-1 {
+			a.More = uint16(min(l.more, math.MaxUint16))
+			a.Held = planner.MicrosOf(h.held.Duration() + l.busy)
+			l.more -= uint64(a.More)
+		}
+		n.end(a)
 	}
-	n.missed += l.missed
+	n.missed += l.more
 	c.share.room.left.Add(int64(cap(l.hits)))
 	*l = log{expected: hits}
 	return hits
@@ -282,7 +278,6 @@ func (n *notes) takeGranted(c *slot) {
 func (s *Supervisor) nextPeriod(sh *share, oneIn uint32) {
 	was, t := sh.sampled(), &sh.notes
 	if was.oneIn() == 0 {
-		s.recallAll(sh) // what lies in a seat has ended before it began
 		t.acquires, t.dialed = sh.acquires()
 	}
 	t.oneIn = max(t.oneIn, oneIn)
@@ -295,7 +290,7 @@ func (s *Supervisor) nextPeriod(sh *share, oneIn uint32) {
 // given back is to be looked at again.
 func (s *Supervisor) readLogs(sh *share) (all bool) {
 	s.recallAll(sh)
-	period := sh.sampled().period()
+	period, last := sh.sampled().period(), 1-sh.sampled().log()
 	all = true
 	for _, c := range sh.leased {
 		if c.read == period {
@@ -307,7 +302,7 @@ func (s *Supervisor) readLogs(sh *share) (all bool) {
 			continue
 		}
 		c.read = period
-		sh.notes.takeLog(c, (period-1)%2)
+		sh.notes.takeLog(c, last)
 		if c.granted.turn != turn { // else its holder may note it now
 			sh.notes.takeGranted(c)
 		}

@@ -256,6 +256,11 @@ func TestOnlyASampleIsRecorded(t *testing.T) {
 			}
 			for range 3 {
 				holdFor(w.acquire(out), ms)
+			}
+			if bytes, _, _ := w.TrafficBytes(background, first); oneIn == 2 && bytes > 0 {
+				t.Errorf("%d bytes are kept of what is not in the sample", bytes)
+			}
+			for range 3 {
 				holdFor(w.acquire(in), ms)
 			}
 		}
@@ -386,6 +391,10 @@ func TestTheMemoryOfTheTrafficIsBounded(t *testing.T) {
 				t.Errorf("%d bytes are kept", bytes)
 			}
 			w.leases = nil
+			w.stats() // all come home
+			if bytes, _, _ = w.TrafficBytes(background, first); bytes > most {
+				t.Errorf("%d bytes are kept", bytes)
+			}
 		}
 		use(func(i int) int { return i % 20 })
 		use(func(i int) int { return (i % 2) * 40 })
