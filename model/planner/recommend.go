@@ -185,6 +185,8 @@ func inPercent(part float64) string {
 // inWords is a duration as people write it.
 func inWords(d time.Duration) string {
 	switch {
+	case d == 0:
+		return "0 s"
 	case d < 10*time.Millisecond:
 		return fmt.Sprintf("%.1f ms", d.Seconds()*1000)
 	case d < time.Second:

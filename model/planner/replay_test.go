@@ -112,3 +112,10 @@ func TestHitsThatAreKeptAsOneAreSeveralUses(t *testing.T) {
 		t.Errorf("LRU-2 %+v, LRU %+v", lru2, lru)
 	}
 }
+
+func TestAPlanOfNothingRecommendsNothing(t *testing.T) {
+	p := NewPlan(NewWindow(1), NewCurve(), About{})
+	if c := p.finish(t); c.Recommendation.Verdict != model.TooLittleSeen || c.Recommendation.Text != "Too little seen: 0 requests in 0 s; it takes 1000, and 10 s." {
+		t.Errorf("%+v", c.Recommendation)
+	}
+}
