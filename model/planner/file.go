@@ -217,7 +217,7 @@ func (r *records) own(n int) map[Hash]model.WorkspaceLimits {
 	return own
 }
 
-// Curve is that of the Window's second half, for whoever has no other.
+// Curve is that of the Window but for its first quarter, for whoever has no other.
 func (w *Window) Curve() *Curve {
 	c := NewCurve()
 	n, _ := slices.BinarySearchFunc(w.acquires, w.counted(), func(a Acquire, at time.Duration) int { return int(a.At - at) })
@@ -226,7 +226,7 @@ func (w *Window) Curve() *Curve {
 	c.Add(t)
 	clear(c.hits)
 	c.total, c.measured, c.all = 0, 0, 0
-	t.Now, t.Ended, t.Held, t.Acquires = w.end, w.acquires[n:], w.held, w.sum.all/2
+	t.Now, t.Ended, t.Held, t.Acquires = w.end, w.acquires[n:], w.held, w.sum.all*3/4
 	c.Add(t)
 	return c
 }

@@ -33,7 +33,7 @@ type live struct {
 	requests []request
 	answers  []Acquire // by request; Held is 0 while it has not ended
 	holding  map[int]bool
-	// shortAt: somebody waits for room, shortFor how long since half of the time.
+	// shortAt: somebody waits for room, shortFor how long since a quarter of the time.
 	shortAt  bool
 	shortFor time.Duration
 
@@ -110,7 +110,7 @@ func (l *live) run(limits model.Limits, until time.Duration) {
 	for len(l.events) > 0 && l.events[0].at <= until {
 		e := heap.Pop(&l.events).(liveEvent)
 		if l.shortAt {
-			l.shortFor += max(0, e.at-max(l.now, until/2))
+			l.shortFor += max(0, e.at-max(l.now, until/4))
 		}
 		l.now = e.at
 		e.do()
@@ -226,12 +226,12 @@ func (l *live) tell(limits model.Limits) {
 	l.told = append(l.told, t)
 }
 
-// truth is what became of the requests that arrived in the second half.
+// truth is what became of the requests that arrived after the first quarter.
 func (l *live) truth(until time.Duration) model.Estimate {
 	var waits []Micros
 	hits, refused, n, dials := 0, 0, 0, 0
 	for _, a := range l.answers {
-		if a.At < until/2 || a.At >= until {
+		if a.At < until/4 || a.At >= until {
 			continue
 		}
 		n++
@@ -246,7 +246,7 @@ func (l *live) truth(until time.Duration) model.Estimate {
 		}
 	}
 	for _, t := range l.told {
-		if t.Now > until/2 {
+		if t.Now > until/4 {
 			dials += int(t.Dialed)
 		}
 	}
@@ -255,8 +255,8 @@ func (l *live) truth(until time.Duration) model.Estimate {
 		HitRatio: float64(hits) / float64(n), Refused: float64(refused) / float64(n),
 		WaitP50:        waits[len(waits)/2].Duration(),
 		WaitP99:        waits[int(0.99*float64(len(waits)))].Duration(),
-		DialsPerSecond: float64(dials) / (until / 2).Seconds(),
-		ShortOfRoom:    float64(l.shortFor) / float64(until/2),
+		DialsPerSecond: float64(dials) / (until * 3 / 4).Seconds(),
+		ShortOfRoom:    float64(l.shortFor) / float64(until*3/4),
 	}
 }
 

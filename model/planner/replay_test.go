@@ -67,7 +67,7 @@ func TestNobodyWaitsForALeaseWithoutATimeout(t *testing.T) {
 	}
 }
 
-// The first half fills the pool and does not count.
+// The first quarter fills the pool and does not count.
 func TestTheFirstDialIsNotCounted(t *testing.T) {
 	if e := planOf(steady(), time.Second).WhatIf(2, 0, ""); e.HitRatio != 1 || e.DialsPerSecond != 0 {
 		t.Errorf("%+v", e)
@@ -99,7 +99,7 @@ func TestHitsThatAreKeptAsOneAreSeveralUses(t *testing.T) {
 	use := func(at time.Duration, h Hash, more uint16) {
 		traffic.Ended = append(traffic.Ended, Acquire{At: at, Workspace: h, Held: MicrosOf(20 * ms), More: more})
 	}
-	use(0, 1, 0)         // used once in the first half,
+	use(0, 1, 0)         // used once early,
 	use(300*ms, 1, 9)    // and often again
 	use(100*ms, 2, 0)    // used twice, lately too
 	use(400*ms, 2, 0)    //

@@ -227,10 +227,11 @@ func (w *Window) seal() {
 	}
 }
 
-// counted is from when on the traffic counts: the first half of it only fills the pool.
-func (w *Window) counted() time.Duration { return w.begin + w.Span()/2 }
+// counted is from when on the traffic counts: the first quarter of it only fills the pool. Once
+// as many connections have been used as there are slots, nothing depends on the beginning.
+func (w *Window) counted() time.Duration { return w.begin + w.Span()/4 }
 
-// Measured is what became of the acquires of the second half, as an Estimate is about them.
+// Measured is what became of the acquires but for the first quarter, as an Estimate is about them.
 // Its DialsPerSecond and ShortOfRoom are of the whole time. It takes time linear in the
 // Window's size.
 func (w *Window) Measured() model.Estimate {
