@@ -45,6 +45,9 @@ func (s *Supervisor) TrafficBytes(ctx context.Context, share ShareIndex) (bytes 
 				bytes += cap(l.hits) * int(unsafe.Sizeof(hit{}))
 			}
 		}
+		for _, l := range sh.notes.logs {
+			bytes += cap(l.hits) * int(unsafe.Sizeof(hit{}))
+		}
 		room = sh.room.left.Load()
 		return true
 	})

@@ -36,29 +36,47 @@ const (
 // What waits to be returned takes 1.5 MB at most: when there is no room for more, hits of one
 // connection become one Acquire with More, and what does not fit even so is Missed.
 //
-// It waits for the supervisor's answer, but no longer than ctx; what is not returned then is
-// in the next Traffic. The error wraps ctx.Err() or model.ErrClosed. One goroutine at a
-// time may call it for a share. What it returns is the caller's.
+// It waits for the supervisor's answer, but no longer than ctx; what was recorded may be lost
+// then. The error wraps ctx.Err() or model.ErrClosed. One goroutine at a time may call it
+// for a share. What it returns is the caller's.
 func (s *Supervisor) Traffic(ctx context.Context, of ShareIndex, oneIn uint32) (planner.Traffic, error) {
 	if oneIn&(oneIn-1) != 0 {
 		return planner.Traffic{}, fmt.Errorf("traffic: one in %d workspaces: the sample must be one in a power of two, or 0 for none", oneIn)
 	}
 	sh := s.shares[of]
-	answer, err := ask(ctx, s, "traffic", notAnswered, func() *planner.Traffic {
+	a, err := ask(ctx, s, "traffic", notAnswered, func() *answer {
 		s.nextPeriod(sh, oneIn)
 		return s.traffic(sh)
 	})
-	for err == nil && answer == nil { // some connection was just being given back
-		answer, err = ask(ctx, s, "traffic", notAnswered, func() *planner.Traffic { return s.traffic(sh) })
+	for err == nil && a == nil { // some connection was just being given back
+		a, err = ask(ctx, s, "traffic", notAnswered, func() *answer { return s.traffic(sh) })
 	}
 	if err != nil {
 		return planner.Traffic{}, err
 	}
-	told := *answer
-	told.Ended = slices.DeleteFunc(told.Ended, func(a planner.Acquire) bool { // here, not at the supervisor's expense
-		return !a.Workspace.In(told.SampledOneIn)
-	})
-	return told, nil
+	return a.traffic(), nil
+}
+
+// answer is a Traffic but for what is in logs.
+type answer struct {
+	told planner.Traffic
+	logs []readLog
+}
+
+// readLog is a slot's log that was read.
+type readLog struct {
+	workspace planner.Hash
+	log
+}
+
+// traffic is the whole one. It is made here, not at the supervisor's expense.
+func (a *answer) traffic() planner.Traffic {
+	told := a.told
+	for _, l := range a.logs {
+		told.Missed += l.tell(l.workspace, func(a planner.Acquire) { told.Ended = append(told.Ended, a) })
+	}
+	told.Ended = slices.DeleteFunc(told.Ended, func(a planner.Acquire) bool { return !a.Workspace.In(told.SampledOneIn) })
+	return told
 }
 
 // sampling is what the slots' owners are to note: the size of the sample, or 0, and above
@@ -165,6 +183,9 @@ func (l *log) grow(r *room) bool {
 type notes struct {
 	ended  []planner.Acquire
 	missed uint64
+	// logs are those that were read for the Traffic that is asked for: while asked is set.
+	logs  []readLog
+	asked bool
 	// oneIn is the largest of the samples since the last Traffic.
 	oneIn         uint32
 	dials, closes samples
@@ -251,19 +272,28 @@ func (n *notes) takeLog(c *slot, which uint32) int {
 		l.expected = 0
 		return 0
 	}
+	if n.asked {
+		n.logs = append(n.logs, readLog{c.seats.hash, *l})
+	} else {
+		n.missed += l.tell(c.seats.hash, n.end)
+	}
+	c.share.room.left.Add(int64(cap(l.hits)))
+	*l = log{expected: hits}
+	return hits
+}
+
+// tell tells what is in the log, and returns how many hits are missing.
+func (l log) tell(workspace planner.Hash, of func(planner.Acquire)) (missed uint64) {
 	for i, h := range l.hits {
-		a := planner.Acquire{At: h.at, Workspace: c.seats.hash, Held: h.held}
-		if i == hits-1 {
+		a := planner.Acquire{At: h.at, Workspace: workspace, Held: h.held}
+		if i == len(l.hits)-1 {
 			a.More = uint16(min(l.more, math.MaxUint16))
 			a.Held = planner.MicrosOf(h.held.Duration() + l.busy)
 			l.more -= uint64(a.More)
 		}
-		n.end(a)
+		of(a)
 	}
-	n.missed += l.more
-	c.share.room.left.Add(int64(cap(l.hits)))
-	*l = log{expected: hits}
-	return hits
+	return l.more
 }
 
 // takeGranted takes the turn that the supervisor granted last, if it has ended at a seat.
@@ -314,17 +344,20 @@ func (s *Supervisor) readLogs(sh *share) (all bool) {
 const mostOwn = 4096
 
 // traffic is what Traffic returns, or nil while there are logs that it may not read.
-func (s *Supervisor) traffic(sh *share) *planner.Traffic {
-	if !s.readLogs(sh) {
+func (s *Supervisor) traffic(sh *share) *answer {
+	t, on := &sh.notes, sh.sampled()
+	t.asked = true
+	all := s.readLogs(sh)
+	t.asked = false
+	if !all {
 		return nil
 	}
-	t, on := &sh.notes, sh.sampled()
 	if on.oneIn() == 0 {
 		*t = notes{}
 	}
 	now := s.now()
 	limits, effective := sh.state.Limits()
-	told := &planner.Traffic{
+	told := planner.Traffic{
 		Now: now, SampledOneIn: t.oneIn, Ended: t.ended, Missed: t.missed,
 		Dials: slices.Clone(t.dials.last), Closes: slices.Clone(t.closes.last),
 		Limits: limits, Effective: effective, Own: make(map[planner.Hash]model.WorkspaceLimits),
@@ -337,7 +370,7 @@ func (s *Supervisor) traffic(sh *share) *planner.Traffic {
 		told.Own[planner.HashOf(id)] = own
 	}
 	if on.oneIn() == 0 {
-		return told
+		return &answer{told: told}
 	}
 	for _, c := range sh.leased {
 		if l, since := c.held(); l.slot != nil && c.seats.hash.In(t.oneIn) {
@@ -346,8 +379,9 @@ func (s *Supervisor) traffic(sh *share) *planner.Traffic {
 	}
 	acquires, dialed := sh.acquires()
 	told.Acquires, told.Dialed = acquires-t.acquires, dialed-t.dialed
-	t.ended, t.missed, t.oneIn, t.acquires, t.dialed = nil, 0, on.oneIn(), acquires, dialed
-	return told
+	logs := t.logs
+	t.ended, t.missed, t.logs, t.oneIn, t.acquires, t.dialed = nil, 0, nil, on.oneIn(), acquires, dialed
+	return &answer{told, logs}
 }
 
 // acquires are how many acquires and dials there have been.
