@@ -61,9 +61,11 @@ func (s *Supervisor) reclaim(sh *share) {
 			s.tell(sh, core.Reclaim{})
 		}
 	}
-	if sh.short.Load() && !sh.state.Short() {
+	short := sh.state.Short()
+	if !short && sh.short.Load() {
 		sh.short.Store(false)
 	}
+	sh.notes.short(s.loop.now, short, sh.state)
 }
 
 // recallEvery is how often the seats are emptied. What lies in one unused becomes

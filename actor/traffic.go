@@ -191,6 +191,25 @@ type notes struct {
 	dials, closes samples
 	// acquires and dialed are how many there were at the last Traffic, or when it began.
 	acquires, dialed uint64
+	// isShort: no idle connection can make room for those who wait, since shortFrom or the last
+	// Traffic. shortFor is for how long it was before that, and waited how many waited then.
+	isShort             bool
+	shortFrom, shortFor time.Duration
+	waited              int
+}
+
+// short notes whether somebody waits for room.
+func (n *notes) short(now time.Duration, short bool, state *core.State) {
+	switch {
+	case short && !n.isShort:
+		n.shortFrom = now
+	case !short && n.isShort:
+		n.shortFor += now - n.shortFrom
+	}
+	n.isShort = short
+	if short {
+		n.waited = max(n.waited, state.Counts().Waiting)
+	}
 }
 
 // end keeps what an acquire came to.
@@ -361,8 +380,12 @@ func (s *Supervisor) traffic(sh *share) *answer {
 		Now: now, SampledOneIn: t.oneIn, Ended: t.ended, Missed: t.missed,
 		Dials: slices.Clone(t.dials.last), Closes: slices.Clone(t.closes.last),
 		Limits: limits, Effective: effective, Own: make(map[planner.Hash]model.WorkspaceLimits),
-		Counts: sh.state.Counts(), Short: sh.state.Short(),
+		Counts: sh.state.Counts(),
 	}
+	t.short(s.loop.now, false, sh.state)
+	told.ShortFor, told.WaitedForRoom = t.shortFor, t.waited
+	t.shortFor, t.waited = 0, 0
+	t.short(s.loop.now, sh.state.Short(), sh.state)
 	for id, own := range sh.state.OwnLimits() {
 		if len(told.Own) == mostOwn {
 			break

@@ -292,6 +292,7 @@ func TestTrafficTellsWhatElseThePlannerNeeds(t *testing.T) {
 			Now: got.Now, SampledOneIn: 1, Ended: got.Ended, Acquires: 2, Dialed: 2,
 			Dials: []planner.Micros{10_000}, Closes: []planner.Micros{5_000},
 			Limits: few(3, 2), Effective: got.Effective, Own: map[planner.Hash]model.WorkspaceLimits{planner.HashOf("a"): own},
+			ShortFor: 5 * ms, WaitedForRoom: 1, // after the refused dial
 		}
 		if !reflect.DeepEqual(got, want) || got.Effective >= 3 {
 			t.Errorf("%+v\nwant %+v", got, want)
@@ -299,10 +300,16 @@ func TestTrafficTellsWhatElseThePlannerNeeds(t *testing.T) {
 		w.setLimits(2, 1)
 		w.acquire("a")
 		w.acquire("b")
-		w.tryFor(0, "c")
+		w.traffic(1)
+		w.tryFor(30*ms, "c").refused(30 * ms)
+		w.tryFor(0, "c").waits()
+		time.Sleep(10 * ms)
 		got = w.traffic(1)
-		if got.Limits.Budget != 2 || got.Limits.PerWorkspace != 1 || got.Counts != w.stats().Counts || !got.Short || got.Acquires != 3 {
+		if got.Limits.Budget != 2 || got.Limits.PerWorkspace != 1 || got.Counts != w.stats().Counts || got.Acquires != 2 {
 			t.Errorf("%+v", got)
+		}
+		if got.ShortFor != 40*ms || got.WaitedForRoom != 1 {
+			t.Errorf("short for %v of %d", got.ShortFor, got.WaitedForRoom)
 		}
 		got.Dials[0] = 7 // a copy
 		if again := w.traffic(1); again.Dials[0] != 10_000 || again.Acquires != 0 {

@@ -110,11 +110,8 @@ func (a *autoBudget) observe(p *planning, t planner.Traffic) planner.Observation
 	}
 	a.effective = t.Effective
 	o := planner.Observation{
-		Budget: t.Limits.Budget, Counts: t.Counts, Grantable: int(p.grantable.Load()), Refusals: a.refusals,
+		Budget: t.Limits.Budget, Counts: t.Counts, WaitingForRoom: t.WaitedForRoom, Grantable: int(p.grantable.Load()), Refusals: a.refusals,
 		HitRatio: p.curve.HitRatio, Seen: p.curve.Acquires(),
-	}
-	if t.Short {
-		o.WaitingForRoom = t.Counts.Waiting
 	}
 	if t.Effective < t.Limits.Budget && (o.Grantable == 0 || t.Effective < o.Grantable) {
 		o.Grantable = t.Effective

@@ -33,9 +33,11 @@ type live struct {
 	requests []request
 	answers  []Acquire // by request; Held is 0 while it has not ended
 	holding  map[int]bool
-	// shortAt: somebody waits for room, shortFor how long since a quarter of the time.
-	shortAt  bool
-	shortFor time.Duration
+	// isShort: somebody waits for room, since shortFrom. shortFor is how long that was since a
+	// quarter of the time.
+	isShort   bool
+	shortFrom time.Duration
+	shortFor  time.Duration
 
 	// merges: it keeps the hits of a connection between two Traffics as one, as the supervisor
 	// does for want of room; merged is which one.
@@ -109,7 +111,7 @@ func (l *live) run(limits model.Limits, until time.Duration) {
 	}
 	for len(l.events) > 0 && l.events[0].at <= until {
 		e := heap.Pop(&l.events).(liveEvent)
-		if l.shortAt {
+		if l.isShort {
 			l.shortFor += max(0, e.at-max(l.now, until/4))
 		}
 		l.now = e.at
@@ -136,7 +138,10 @@ func (l *live) send(m core.Message) {
 	if l.state.Reclaimable() {
 		l.effects(core.Reclaim{})
 	}
-	l.shortAt = l.state.Short()
+	if l.isShort {
+		l.traffic.ShortFor += l.now - l.shortFrom
+	}
+	l.isShort, l.shortFrom = l.state.Short(), l.now
 	if l.steps++; l.steps%4096 == 0 {
 		if err := l.state.Check(); err != nil {
 			l.t.Fatal(err)
@@ -214,7 +219,7 @@ func (l *live) tell(limits model.Limits) {
 	t := l.traffic
 	l.traffic = Traffic{}
 	l.merged = map[core.ConnID]int{}
-	t.Now, t.SampledOneIn, t.Limits, t.Effective, t.Short = l.now, l.oneIn, limits, limits.Budget, l.shortAt
+	t.Now, t.SampledOneIn, t.Limits, t.Effective = l.now, l.oneIn, limits, limits.Budget
 	for i := range l.holding {
 		a := l.answers[i]
 		a.Held = MicrosOf(l.now - a.At - a.Waited.Duration())

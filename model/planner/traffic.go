@@ -90,8 +90,10 @@ type Traffic struct {
 	Limits    model.Limits
 	Effective int
 	Own       map[Hash]model.WorkspaceLimits
-	// Counts are those of all workspaces, and Short: a slot is wanted that is neither free nor on
-	// its way, nor idle in another workspace.
+	// Counts are those of all workspaces.
 	Counts model.Counts
-	Short  bool
+	// ShortFor is how long since the last Traffic a slot was wanted that was neither free nor on
+	// its way, nor idle in another workspace. Meanwhile up to WaitedForRoom acquires waited.
+	ShortFor      time.Duration
+	WaitedForRoom int
 }

@@ -41,7 +41,7 @@ type Window struct {
 	own           map[Hash]model.WorkspaceLimits
 }
 
-// second is what a Traffic counts. short is how long it was, if it was Short.
+// second is what a Traffic counts.
 type second struct {
 	end                 time.Duration
 	all, dialed, missed uint64
@@ -95,8 +95,8 @@ func (w *Window) Add(t Traffic) {
 	s := second{end: t.Now, all: t.Acquires, dialed: t.Dialed, missed: t.Missed}
 	if w.end == 0 {
 		w.begin = beginOf(t)
-	} else if t.Short {
-		s.short = max(0, t.Now-w.end)
+	} else {
+		s.short = t.ShortFor
 	}
 	w.end = max(w.end, t.Now)
 	w.seconds = append(w.seconds, s)
