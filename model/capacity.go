@@ -15,6 +15,8 @@ type Capacity struct {
 	Acquires     int
 	SampledOneIn int
 
+	// SystemShare is what is not for the workspaces; of a shared budget it has what the other
+	// processes have.
 	SystemShare int
 	// Present is what the pool would do by the estimate with the limits that it has, and
 	// Measured what it did. How far they are apart says how good the other estimates are.
@@ -80,7 +82,8 @@ const (
 	ServerIsFull Verdict = "server_is_full"
 )
 
-// Utilisation says how much of the workspaces' budget has been in use.
+// Utilisation says how much of the workspaces' budget has been in use. With a shared budget it
+// says how much of the group's this process has had in use.
 type Utilisation struct {
 	Level Level
 	// Windows are the last 1, 10 and 60 minutes.

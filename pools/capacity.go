@@ -31,6 +31,8 @@ type planning struct {
 	window *planner.Window
 	curve  *planner.Curve
 	load   *planner.Load
+	// effective is how many slots the server granted of the budget last.
+	effective int
 	// plans go to the second goroutine, which says on idle that it has none.
 	plans chan *planner.Plan
 	idle  chan struct{}
@@ -114,9 +116,12 @@ func (p *planning) look(ctx context.Context, t planner.Traffic) {
 	}
 }
 
-// judge warns when the budget comes near its end.
+// judge warns when the budget comes near its end. The end of a shared one is the group's: the
+// process's own part follows what it needs.
 func (p *planning) judge(t planner.Traffic, now time.Time) {
-	before, after := p.load.Add(t.Now, t.Effective, t.Counts)
+	p.effective = t.Effective
+	budget := p.m.shared.budget(t.Effective)
+	before, after := p.load.Add(t.Now, budget, t.Counts)
 	u := p.load.Utilisation(t.Now, now)
 	p.utilisation.Store(&u)
 	if before == after {
@@ -124,7 +129,7 @@ func (p *planning) judge(t planner.Traffic, now time.Time) {
 	}
 	p.m.supervisor.Publish(model.Event{Kind: model.EventUtilisation, Level: after})
 	busy := t.Counts.InUse + t.Counts.Dialing + t.Counts.Closing
-	about := []any{"level", string(after), "busy", busy, "budget", t.Effective, "waiting", t.Counts.Waiting}
+	about := []any{"level", string(after), "busy", busy, "budget", budget, "waiting", t.Counts.Waiting}
 	if after == model.LevelNormal {
 		p.m.log.Info("The workspaces' connections are no longer nearly all in use", about...)
 		return
@@ -138,10 +143,14 @@ func (p *planning) plan(now time.Time) *planner.Plan {
 }
 
 func (p *planning) about(now time.Time) planner.About {
-	cfg := p.m.config
-	return planner.About{
-		SystemShare: cfg.SystemShare(), Grantable: int(p.grantable.Load()), AcquireTimeout: cfg.AcquireTimeout, Now: now,
+	about := planner.About{
+		SystemShare: p.m.config.SystemShare(), Grantable: int(p.grantable.Load()), AcquireTimeout: p.m.config.AcquireTimeout, Now: now,
 	}
+	if p.m.shared != nil { // what this process lacks the group's budget should be raised by
+		about.SystemShare = max(0, p.m.shared.budget(0)-p.effective)
+		about.Grantable = max(0, about.Grantable-about.SystemShare)
+	}
+	return about
 }
 
 // workOut works on one plan after the other, so slowly that nobody notices.
