@@ -28,7 +28,7 @@ func runBudget(t *testing.T, requests []request, budget, perWorkspace int, end t
 			short := l.state.Short()
 			for _, told := range l.told {
 				curve.Add(told)
-				short = short || told.Short
+				short = short || told.ShortFor > 0
 			}
 			l.told = nil
 			stats := l.state.Stats(at)
