@@ -107,8 +107,8 @@ func Read(from io.Reader) (*Window, About, error) {
 	w.begin, w.end, w.limits, w.effective = h.Begin, h.End, h.Limits, h.Effective
 	w.sum = second{end: h.End, all: h.All, dialed: h.Dialed, missed: h.Missed, short: h.Short}
 	w.seconds = []second{w.sum}
-	w.dials.add(h.Dials)
-	w.closes.add(h.Closes)
+	w.dials.add(h.Dials, len(h.Dials))
+	w.closes.add(h.Closes, len(h.Closes))
 	r := records{from: b, end: h.End}
 	w.acquires = r.acquires(h.Acquires)
 	w.held = r.acquires(h.Held)

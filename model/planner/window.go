@@ -101,8 +101,8 @@ func (w *Window) Add(t Traffic) {
 	w.end = max(w.end, t.Now)
 	w.seconds = append(w.seconds, s)
 	w.sum.add(s, 1)
-	w.dials.add(t.Dials)
-	w.closes.add(t.Closes)
+	w.dials.add(t.Dials, perTraffic)
+	w.closes.add(t.Closes, perTraffic)
 	w.insert(t.Ended)
 	w.held = w.held[:0]
 	for _, a := range t.Held {
@@ -271,15 +271,21 @@ func (w *Window) missing(oneIn uint32) float64 {
 	return float64(w.sum.all) / float64(oneIn) / float64(sampled)
 }
 
-// durations are the last of those measured.
+// durations are some of the last that were measured, over two minutes and more: how long a dial
+// takes depends on what else the server does.
 type durations struct {
-	last [256]Micros
+	last [2048]Micros
 	n    int
 }
 
-func (d *durations) add(more []Micros) {
-	for _, m := range more {
-		d.last[d.n%len(d.last)] = m
+// perTraffic is how many of a Traffic's are kept.
+const perTraffic = 16
+
+// add keeps so many of them at most, evenly spaced.
+func (d *durations) add(more []Micros, most int) {
+	n := min(len(more), most)
+	for i := range n {
+		d.last[d.n%len(d.last)] = more[i*len(more)/n]
 		d.n++
 	}
 }

@@ -98,3 +98,27 @@ func TestAClonedWindowDoesNotChange(t *testing.T) {
 		t.Errorf("%+v", c.acquires)
 	}
 }
+
+// A few dials that were fast lately do not outweigh the slow ones of the minutes before.
+func TestDurationsAreOfMinutes(t *testing.T) {
+	var d durations
+	burst := make([]Micros, 256)
+	for second := range 100 {
+		for i := range burst {
+			burst[i] = 1000
+			if second < 90 {
+				burst[i] = 9000
+			}
+		}
+		d.add(burst, perTraffic)
+	}
+	slow := 0
+	for number := range uint64(1000) {
+		if d.of(number, 0) == 9*time.Millisecond {
+			slow++
+		}
+	}
+	if slow < 850 || slow > 950 {
+		t.Errorf("%d of 1000 are slow, and 900 were", slow)
+	}
+}
