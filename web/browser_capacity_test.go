@@ -64,6 +64,16 @@ func showsTheCapacity(t *testing.T, rig *dashboardRig) {
 	page.AwaitText("#auto-budget", "DB_AUTO_BUDGET keeps the connections from 40 to 95: 53 now, on the way to 62. Last (")
 	page.AwaitText("#auto-budget", "raised from 53 to 62: 7 requests waited for room.")
 
+	rig.change(func(st *model.Stats) { // 80 seconds old
+		st.Utilisation.Windows[1].Seen, st.Utilisation.Windows[2].Seen = 80*time.Second, 80*time.Second
+	})
+	page.AwaitText(`[data-window="10"]`, "1 min 20 s 38.0 of 48")
+	if !browsertest.Value[bool](page, `document.querySelector('[data-window="60"]').hidden`) {
+		t.Error("the last hour has no more than the last ten minutes, and is shown")
+	}
+	rig.change(func(st *model.Stats) { st.Utilisation = exampleUtilisation() })
+	page.AwaitText(`[data-window="60"]`, "25 min 30.0 of 44 48 52")
+
 	browsertest.Value[any](page, `void document.querySelector('#curve svg').focus()`)
 	page.Press(kb.ArrowRight)
 	page.AwaitText(value, "48 slots, 6 per workspace: 88.1 % hits · p99 wait 305 ms · 24.8 dials a second")

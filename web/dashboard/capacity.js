@@ -67,19 +67,26 @@ function showUsage(stats) {
   const { level } = utilisation;
   setText($('usage-level'), level);
   setAttribute($('usage-level'), 'class', `badge ${{ normal: 'calm', high: 'warn', critical: 'bad' }[level] ?? ''}`);
-  for (const window of utilisation.windows) showWindow(window, level);
+  let seen = -1;
+  for (const window of utilisation.windows) {
+    // Of a young process the longer windows are the same as a shorter one.
+    showWindow(window, window.seenMs > 0 && window.seenMs <= seen);
+    seen = window.seenMs;
+  }
   setText($('usage-forecast'), forecast(stats));
   $('usage-forecast').classList.toggle('soon', Boolean(utilisation.fullAt));
 }
 
-function showWindow(window) {
+function showWindow(window, hidden) {
   let view = minutes.get(window.overMs);
   if (!view) {
     view = { over: el('th', { scope: 'row', role: 'rowheader' }), mean: el('i'), peak: el('b'), busy: el('td', { role: 'cell', class: 'number' }), most: el('td', { role: 'cell', class: 'number' }), waiting: el('td', { role: 'cell', class: 'number' }) };
     view.bar = el('div', { class: 'usage-bar', 'aria-hidden': 'true' }, view.mean, view.peak);
     minutes.set(window.overMs, view);
-    $('usage-rows').append(el('tr', { role: 'row', 'data-window': window.overMs / 60_000 }, view.over, el('td', { role: 'cell' }, view.bar), view.busy, view.most, view.waiting));
+    view.row = el('tr', { role: 'row', 'data-window': window.overMs / 60_000 }, view.over, el('td', { role: 'cell' }, view.bar), view.busy, view.most, view.waiting);
+    $('usage-rows').append(view.row);
   }
+  view.row.hidden = hidden;
   const { busy, budget } = window;
   const part = (n) => (budget > 0 ? Math.min(1, n / budget) : 0);
   const partial = window.seenMs > 0 && window.seenMs < window.overMs;
