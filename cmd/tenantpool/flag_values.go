@@ -57,6 +57,12 @@ func exponent(value *float64) pflag.Value {
 		func(v float64) bool { return v >= 0 && !math.IsInf(v, 0) }}
 }
 
+func positive(value *float64) pflag.Value {
+	return setting[float64]{value, "number", "a number above 0, such as 120",
+		func(s string) (float64, error) { return strconv.ParseFloat(s, 64) },
+		func(v float64) bool { return v > 0 && !math.IsInf(v, 0) }}
+}
+
 func duration(value *time.Duration, low, high time.Duration, must string) pflag.Value {
 	return setting[time.Duration]{value, "duration", must, time.ParseDuration,
 		func(d time.Duration) bool { return d >= low && d <= high }}
