@@ -138,9 +138,10 @@ func (a *autoBudget) observeGroup(ctx context.Context, p *planning, now time.Tim
 			continue
 		}
 		if present++; present == 1 && !r.Self {
+			a.now.Target = group.Budget // as the oldest has it
 			return o, false
 		}
-		wants += r.Wants
+		wants += max(r.Wants, group.Floor)
 		o.Counts.InUse += r.InUse
 		o.Counts.Idle += r.Idle()
 		o.Counts.Waiting += r.Waiting

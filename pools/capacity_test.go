@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -110,4 +111,42 @@ func TestTheBudgetIsRaisedWhileSomebodyWaitsForRoom(t *testing.T) {
 			t.Fatal("no event tells of it")
 		}
 	}
+}
+
+// The oldest process sets the group's budget, for whichever of them somebody waits.
+func TestTheBudgetOfAGroupIsRaisedWhileSomebodyWaitsForRoomInOneOfThem(t *testing.T) {
+	grant(t, 40)
+	cfg := config(18)
+	cfg.AutoBudget = "15..40"
+	group := newGroup(t)
+	one := open(t, cfg, pools.WithSharedBudget(group))
+	other := open(t, cfg, pools.WithSharedBudget(group))
+	var holding sync.WaitGroup
+	end := make(chan struct{})
+	const holders = 12 // the group has room for 18 - 2 control sessions - 2*2 of the system - 4 in reserve
+	served := make(chan struct{}, holders)
+	for i := range holders {
+		holding.Go(func() {
+			conn, err := other.Acquire(t.Context(), workspaceID(i))
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			served <- struct{}{}
+			<-end
+			conn.Release()
+		})
+	}
+	for range holders {
+		<-served
+	}
+	st := stats(t, one)
+	if st.AutoBudget.Target <= 18 || st.AutoBudget.Target > 40 || !strings.Contains(st.AutoBudget.Reason, "waited for room") {
+		t.Errorf("the oldest: %+v", st.AutoBudget)
+	}
+	if st := stats(t, other); st.AutoBudget.Reason != "" || st.MaxConnections <= 18 {
+		t.Errorf("the other: %+v of %d", st.AutoBudget, st.MaxConnections)
+	}
+	close(end)
+	holding.Wait()
 }
