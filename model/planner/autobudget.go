@@ -123,8 +123,8 @@ func (a *AutoBudget) Step(now time.Duration, o Observation) (budget int, reason 
 // follow brings up to date what is known besides the need. After a pause in the Steps, or if
 // somebody else has set the budget, calm begins anew.
 func (a *AutoBudget) follow(now time.Duration, o Observation) {
-	if !a.stepped {
-		a.agreed, a.refusals = now, o.Refusals
+	if !a.stepped { // a group's budget may long have been moved by the others
+		a.target, a.agreed, a.refusals = o.Budget, now, o.Refusals
 	}
 	if !a.stepped || now-a.last > longestPause || o.WaitingForRoom > 0 {
 		a.calmFrom = now

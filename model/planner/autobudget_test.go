@@ -262,3 +262,12 @@ func TestWithoutABudgetInForceNothingIsDecided(t *testing.T) {
 	s.said()
 	s.budget(50)
 }
+
+// Who becomes the oldest of a group finds another budget than the one it was started with.
+func TestTheFirstStepBeginsWithTheBudgetThatIsInForce(t *testing.T) {
+	s := newAutoScript(t, 40, 100, 50)
+	s.o.Budget = 90
+	s.pass(time.Second, 40, 2) // 52 would do for these, and is less than there is
+	s.said()
+	s.budget(90)
+}
