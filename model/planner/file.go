@@ -2,6 +2,7 @@ package planner
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -24,8 +25,9 @@ const (
 	// own.
 	longestHeader = 64 << 10
 	mostOwn       = 100_000
-	// longestTime is longer than anything in a file.
-	longestTime = 100 * 365 * 24 * time.Hour
+	// longestTime is the longest that a duration in a file may be: three of them can be added.
+	// A setting that is longer is as good as for ever, and written as this.
+	longestTime = 90 * 365 * 24 * time.Hour
 )
 
 // fileHeader is the line of JSON. Acquires, Held and Own are how many records follow of each.
@@ -50,11 +52,17 @@ func Write(to io.Writer, w *Window, about About) error {
 	if len(w.own) > mostOwn {
 		return fmt.Errorf("write recorded traffic: %d workspaces have limits of their own, and a file holds those of %d at most", len(w.own), mostOwn)
 	}
+	limits := w.limits
+	for _, d := range [...]*time.Duration{
+		&limits.MaxLifetime, &limits.LifetimeJitter, &limits.MaxIdleTime, &limits.CloseGrace, &limits.Patience, &about.AcquireTimeout,
+	} {
+		*d = min(*d, longestTime)
+	}
 	header, err := json.Marshal(fileHeader{
 		Format: fileFormat, Version: fileVersion,
 		Begin: w.begin, End: w.end, OneIn: w.oneIn,
 		All: w.sum.all, Dialed: w.sum.dialed, Missed: w.sum.missed, Short: w.sum.short,
-		Limits: w.limits, Effective: w.effective, Dials: w.dials.all(), Closes: w.closes.all(),
+		Limits: limits, Effective: w.effective, Dials: w.dials.all(), Closes: w.closes.all(),
 		Acquires: len(w.acquires), Held: len(w.held), Own: len(w.own), About: about,
 	})
 	if err != nil {
@@ -220,7 +228,7 @@ func (r *records) own(n int) map[Hash]model.WorkspaceLimits {
 // Curve is that of the Window but for its first quarter, for whoever has no other.
 func (w *Window) Curve() *Curve {
 	c := NewCurve()
-	n, _ := slices.BinarySearchFunc(w.acquires, w.counted(), func(a Acquire, at time.Duration) int { return int(a.At - at) })
+	n, _ := slices.BinarySearchFunc(w.acquires, w.counted(), func(a Acquire, at time.Duration) int { return cmp.Compare(a.At, at) })
 	t := Traffic{SampledOneIn: w.oneIn, Limits: w.limits, Own: w.own}
 	t.Now, t.Ended = w.counted(), w.acquires[:n]
 	c.Add(t)

@@ -2,6 +2,7 @@ package planner
 
 import (
 	"bytes"
+	"math"
 	"reflect"
 	"strings"
 	"testing"
@@ -42,6 +43,19 @@ func TestRecordedTrafficIsReadAsItWasWritten(t *testing.T) {
 	}
 	if c, d := NewPlan(read, read.Curve(), about).finish(t), NewPlan(w, w.Curve(), about).finish(t); !reflect.DeepEqual(c, d) {
 		t.Errorf("%+v\nand %+v", c, d)
+	}
+}
+
+// A setting may be as long as a duration can be.
+func TestWhatIsForEverIsWrittenSoThatItCanBeRead(t *testing.T) {
+	w := recordedWindow(t, time.Second)
+	w.limits.MaxLifetime, w.limits.LifetimeJitter = math.MaxInt64, math.MaxInt64
+	var file bytes.Buffer
+	if err := Write(&file, w, About{AcquireTimeout: math.MaxInt64}); err != nil {
+		t.Fatal(err)
+	}
+	if _, about, err := Read(&file); err != nil || about.AcquireTimeout != longestTime {
+		t.Errorf("%v, %+v", err, about)
 	}
 }
 

@@ -55,7 +55,7 @@ const (
 
 // newReplay is one of a scenario, with a sample of the traffic.
 func newReplay(of *traffic, oneIn uint32, s scenario, timeout time.Duration) *replay {
-	r := &replay{traffic: of, oneIn: oneIn, limits: of.limits, timeout: timeout, wakeAt: core.Never}
+	r := &replay{traffic: of, oneIn: oneIn, limits: of.limits, timeout: min(timeout, longestTime), wakeAt: core.Never}
 	budget, perWorkspace := s.budget, s.perWorkspace
 	r.limits.Budget, r.limits.PerWorkspace, r.limits.Eviction = budget, perWorkspace, s.eviction
 	n := int(oneIn)

@@ -53,6 +53,16 @@ func TestAWorkspaceKeepsTheCapOfItsOwn(t *testing.T) {
 	}
 }
 
+func TestAnAcquireMayWaitForEver(t *testing.T) {
+	traffic := steady()
+	for i := range traffic.Ended {
+		traffic.Ended[i].Held = 15_000 // two of them at once
+	}
+	if e := planOf(traffic, math.MaxInt64).WhatIf(1, 1, ""); e.Refused != 0 {
+		t.Errorf("%+v", e)
+	}
+}
+
 // With an AcquireTimeout of 0 nobody waits for a lease to end, but for a dial.
 func TestNobodyWaitsForALeaseWithoutATimeout(t *testing.T) {
 	traffic := steady()
