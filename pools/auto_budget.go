@@ -78,6 +78,9 @@ func (a *autoBudget) look(ctx context.Context, p *planning, t planner.Traffic, n
 	}
 	slots, why, changed := a.decides.Step(t.Now, o)
 	if !changed {
+		if a.slots(a.now.Target) != slots { // somebody else has set it, or it could not be set
+			a.now.Target = a.connections(slots)
+		}
 		return
 	}
 	a.now.Target, a.now.Reason, a.now.ChangedAt = a.connections(slots), why, now

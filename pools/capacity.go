@@ -237,7 +237,12 @@ func (p *planning) write(ctx context.Context) ([]byte, error) {
 
 // addTo adds what the planner knows to the statistics. A nil one knows nothing.
 func (p *planning) addTo(st *model.Stats) {
-	if p != nil {
-		st.Utilisation, st.AutoBudget = *p.utilisation.Load(), *p.budget.Load()
+	if p == nil {
+		return
+	}
+	st.Utilisation, st.AutoBudget = *p.utilisation.Load(), *p.budget.Load()
+	// Of two MaxConnections with as many slots somebody else may have set the other one.
+	if p.auto != nil && p.auto.slots(st.MaxConnections) == p.auto.slots(st.AutoBudget.Target) {
+		st.AutoBudget.Target = st.MaxConnections
 	}
 }
