@@ -21,18 +21,21 @@ type Arrival struct {
 // served. A [Workload]'s workers wait for each answer; then a smaller budget would also have
 // fewer requests, and what one budget saw would say little of another.
 type Trace struct {
-	Name, What string
-	// next draws a request of the time t out of so many workspaces.
-	next func(rng *rand.Rand, t time.Duration, workspaces int) int
+	Name string
+	// among returns what picks each request's workspace, out of so many.
+	among func(workspaces int) picker
 	// session is how many requests follow each other in the same workspace.
 	session int
 }
 
+// picker returns the workspace of a request that comes at t.
+type picker func(rng *rand.Rand, t time.Duration) int
+
 const (
 	// pauseInSession is how long a user of a session pauses on average between two requests.
 	pauseInSession = 300 * time.Millisecond
-	// hotSet is how many workspaces most requests of the shifting trace want, hotFor how long
-	// each of them is one of these, and hotPart how many requests in ten want one.
+	// hotPart of the requests of the shifting trace want one of hotSet workspaces. Each
+	// workspace is one of these for hotFor.
 	hotSet  = 25
 	hotFor  = 20 * time.Second
 	hotPart = 0.8
@@ -41,49 +44,49 @@ const (
 // Traces are those of the planner's table.
 func Traces() []Trace {
 	return []Trace{
-		{Name: "zipf 1.2", What: "the k-th workspace is asked for 1/k^1.2 as often as the first", next: popular(1.2)},
-		{Name: "zipf 1.0", What: "1/k as often", next: popular(1)},
-		{Name: "uniform", What: "all as often", next: popular(0)},
-		{Name: "sessions", What: "20 requests in a row for one workspace, all as often", next: popular(0), session: 20},
-		{Name: "shifting", What: "80 % of the requests want 25 of the workspaces, each for 20 s", next: shifting},
-		{Name: "noisy", What: "half of the requests want one workspace, the others zipf 1.0", next: noisy},
+		// The k-th workspace is asked for 1/k^1.2 as often as the first.
+		{Name: "zipf 1.2", among: popular(1.2)},
+		{Name: "zipf 1.0", among: popular(1)},
+		{Name: "uniform", among: popular(0)},
+		// 20 requests in a row for one workspace, all as often.
+		{Name: "sessions", among: popular(0), session: 20},
+		{Name: "shifting", among: shifting},
+		// Half of the requests want one workspace, the others are as in zipf 1.0.
+		{Name: "noisy", among: noisy},
 	}
 }
 
-func popular(zipf float64) func(*rand.Rand, time.Duration, int) int {
-	all := map[int]stage.Popularity{}
-	return func(rng *rand.Rand, _ time.Duration, n int) int {
-		p, ok := all[n]
-		if !ok {
-			p = stage.NewPopularity(n, zipf)
-			all[n] = p
+func popular(zipf float64) func(int) picker {
+	return func(workspaces int) picker {
+		p := stage.NewPopularity(workspaces, zipf)
+		return func(rng *rand.Rand, _ time.Duration) int { return p.Pick(rng) }
+	}
+}
+
+func shifting(workspaces int) picker {
+	return func(rng *rand.Rand, t time.Duration) int {
+		if rng.Float64() >= hotPart {
+			return rng.IntN(workspaces)
 		}
-		return p.Pick(rng)
+		return (int(t*hotSet/hotFor) + rng.IntN(hotSet)) % workspaces
 	}
 }
 
-func shifting(rng *rand.Rand, t time.Duration, n int) int {
-	if rng.Float64() >= hotPart {
-		return rng.IntN(n)
+func noisy(workspaces int) picker {
+	others := popular(1)(workspaces - 1)
+	return func(rng *rand.Rand, t time.Duration) int {
+		if rng.IntN(2) == 0 {
+			return 0
+		}
+		return 1 + others(rng, t)
 	}
-	first := int(t * hotSet / hotFor)
-	return (first + rng.IntN(hotSet)) % n
 }
-
-func noisy(rng *rand.Rand, t time.Duration, n int) int {
-	if rng.IntN(2) == 0 {
-		return 0
-	}
-	return 1 + others(rng, t, n-1)
-}
-
-var others = popular(1)
 
 // Arrivals are the requests of so long, about rate of them each second, in the order in
 // which they come. Their times are independent (a Poisson process), and each holds its
 // connection for an exponentially distributed time. rate may change with the time.
 func (tr Trace) Arrivals(seed uint64, workspaces int, rate func(time.Duration) float64, held, long time.Duration) []Arrival {
-	rng := rand.New(rand.NewPCG(seed, 0))
+	rng, workspace := rand.New(rand.NewPCG(seed, 0)), tr.among(workspaces)
 	length := max(1, tr.session)
 	var all []Arrival
 	for t := time.Duration(0); ; {
@@ -91,9 +94,9 @@ func (tr Trace) Arrivals(seed uint64, workspaces int, rate func(time.Duration) f
 		if t >= long {
 			break
 		}
-		workspace := tr.next(rng, t, workspaces)
+		w := workspace(rng, t)
 		for i, at := 0, t; i < length && at < long; i++ {
-			all = append(all, Arrival{at, workspace, exponential(rng, held)})
+			all = append(all, Arrival{at, w, exponential(rng, held)})
 			at += exponential(rng, pauseInSession)
 		}
 	}
