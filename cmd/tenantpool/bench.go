@@ -177,3 +177,18 @@ func startProfile(name string) (stop func() error, err error) {
 		return file.Close()
 	}, nil
 }
+
+// onStage runs it with a console, and says when it was interrupted.
+func onStage(cmd *cobra.Command, run func(context.Context, *stage.Console, io.Writer) error) error {
+	ctx := cmd.Context()
+	con := stage.StartConsole(cmd.ErrOrStderr())
+	defer con.Stop()
+	err := run(ctx, con, cmd.OutOrStdout())
+	switch {
+	case ctx.Err() != nil:
+		return fmt.Errorf("%s: %w before it was done", cmd.CommandPath(), errInterrupted)
+	case err != nil:
+		return fmt.Errorf("%s: %w", cmd.CommandPath(), err)
+	}
+	return nil
+}

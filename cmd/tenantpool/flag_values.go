@@ -57,10 +57,12 @@ func exponent(value *float64) pflag.Value {
 		func(v float64) bool { return v >= 0 && !math.IsInf(v, 0) }}
 }
 
-func positive(value *float64) pflag.Value {
-	return setting[float64]{value, "number", "a number above 0, such as 120",
+// requestRate is bounded, as all requests of a bench are drawn before it begins.
+func requestRate(value *float64) pflag.Value {
+	const most = 100_000
+	return setting[float64]{value, "number", fmt.Sprintf("a number above 0, up to %d, such as 120", most),
 		func(s string) (float64, error) { return strconv.ParseFloat(s, 64) },
-		func(v float64) bool { return v > 0 && !math.IsInf(v, 0) }}
+		func(v float64) bool { return v > 0 && v <= most }}
 }
 
 func duration(value *time.Duration, low, high time.Duration, must string) pflag.Value {

@@ -81,3 +81,21 @@ func TestHelpNamesTheDefaults(t *testing.T) {
 		}
 	}
 }
+
+func TestABadFlagOfTheOtherBenchesIsRefusedBeforeAnythingStarts(t *testing.T) {
+	for _, test := range []struct{ args, want string }{
+		{"planner --rate 0", "a number above 0, up to 100000"},
+		{"planner --rate 1e300", "a number above 0, up to 100000"},
+		{"planner --budgets 0,5 --from 5", "--budgets has 0"},
+		{"planner --budgets 5 --from 6", "--from 6 is none of the --budgets"},
+		{"scaling --rate NaN", "a number above 0, up to 100000"},
+		{"scaling --lowest 9 --highest 8", "--lowest 9 is more than --highest 8"},
+	} {
+		t.Setenv("PG_BIN", t.TempDir()) // were anything started, this would fail
+		var stdout, stderr bytes.Buffer
+		status := run(t.Context(), append([]string{"bench"}, strings.Fields(test.args)...), &stdout, &stderr)
+		if status != 2 || stdout.Len() > 0 || !strings.Contains(stderr.String(), test.want) {
+			t.Errorf("%s: exit status %d, %q, %q", test.args, status, &stdout, &stderr)
+		}
+	}
+}

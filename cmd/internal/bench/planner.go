@@ -65,6 +65,9 @@ func Predict(ctx context.Context, o PlannerOptions, con *stage.Console) (all []P
 	for _, trace := range o.Traces {
 		warmUp := o.For / 3
 		arrivals := trace.Arrivals(o.Seed, o.Workspaces, func(time.Duration) float64 { return o.Rate }, o.Held, warmUp+o.For)
+		if len(arrivals) == 0 || arrivals[len(arrivals)-1].At <= warmUp {
+			return nil, fmt.Errorf("%s: no request comes in %v: the rate is too low", trace.Name, o.For)
+		}
 		var seen []*served
 		for _, budget := range o.Budgets {
 			con.Show(fmt.Sprintf("%s with %d slots ...", trace.Name, budget))

@@ -96,3 +96,13 @@ func TestPredictionsAreATable(t *testing.T) {
 		t.Errorf("%q", lines)
 	}
 }
+
+func TestWithoutARequestNothingIsPredicted(t *testing.T) {
+	o := DefaultPlanner()
+	o.Budgets, o.Workspaces, o.For, o.Rate = []int{4}, 2, time.Second, 1e-6
+	con := stage.StartConsole(t.Output())
+	defer con.Stop()
+	if _, err := Predict(t.Context(), o, con); err == nil || !strings.Contains(err.Error(), "the rate is too low") {
+		t.Error(err)
+	}
+}
