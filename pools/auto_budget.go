@@ -15,6 +15,8 @@ type autoBudget struct {
 	m       *Manager
 	decides *planner.AutoBudget
 	now     model.AutoBudget
+	// cap is what one workspace may have, where the budget is as large.
+	cap int
 	// effective is what the server granted of the budget last, and refusals how often that fell.
 	effective int
 	refusals  uint64
@@ -32,7 +34,7 @@ func newAutoBudget(m *Manager) *autoBudget {
 	if !ok {
 		return nil
 	}
-	a := &autoBudget{m: m, now: model.AutoBudget{Lowest: lowest, Highest: highest, Target: m.config.MaxConnections}}
+	a := &autoBudget{m: m, cap: m.config.MaxConnectionsPerDB, now: model.AutoBudget{Lowest: lowest, Highest: highest, Target: m.config.MaxConnections}}
 	a.decides = planner.NewAutoBudget(a.slots(lowest), a.slots(highest), a.slots(m.config.MaxConnections))
 	return a
 }
@@ -77,23 +79,29 @@ func (a *autoBudget) look(ctx context.Context, p *planning, t planner.Traffic, n
 		return
 	}
 	slots, why, changed := a.decides.Step(t.Now, o)
+	if a.slots(a.now.Target) != slots { // an operator may have set another one
+		a.now.Target = a.connections(slots)
+	}
 	if !changed {
 		if a.slots(a.now.Target) != slots { // somebody else has set it, or it could not be set
 			a.now.Target = a.connections(slots)
 		}
 		return
 	}
-	a.now.Target, a.now.Reason, a.now.ChangedAt = a.connections(slots), why, now
-	if err := a.set(ctx, t.Limits.PerWorkspace); err != nil {
+	a.now.Reason, a.now.ChangedAt = why, now
+	if inForce := t.Limits.PerWorkspace; inForce != min(a.cap, t.Limits.Budget) {
+		a.cap = inForce // an operator has set it
+	}
+	if err := a.set(ctx); err != nil {
 		a.m.log.Warn("DB_AUTO_BUDGET: the budget could not be changed", "max_connections", a.now.Target, "why", why, "error", err.Error())
 		return
 	}
 	a.m.log.Info("DB_AUTO_BUDGET: budget changed", "max_connections", a.now.Target, "why", why)
 }
 
-func (a *autoBudget) set(ctx context.Context, perWorkspace int) error {
+func (a *autoBudget) set(ctx context.Context) error {
 	cfg := a.m.config
-	cfg.MaxConnections, cfg.MaxConnectionsPerDB = a.now.Target, perWorkspace
+	cfg.MaxConnections, cfg.MaxConnectionsPerDB = a.now.Target, a.cap
 	if a.m.shared == nil {
 		return a.m.setOwnLimits(ctx, cfg, a.now.Reason)
 	}
@@ -101,7 +109,7 @@ func (a *autoBudget) set(ctx context.Context, perWorkspace int) error {
 		return err
 	}
 	a.m.supervisor.Publish(model.Event{
-		Kind: model.EventLimitsSet, MaxConnections: a.now.Target, MaxConnectionsPerDB: perWorkspace, Why: a.now.Reason,
+		Kind: model.EventLimitsSet, MaxConnections: a.now.Target, MaxConnectionsPerDB: a.cap, Why: a.now.Reason,
 	})
 	return nil
 }

@@ -77,6 +77,7 @@ func TestADumpHasTheTraffic(t *testing.T) {
 func TestTheBudgetIsRaisedWhileSomebodyWaitsForRoom(t *testing.T) {
 	cfg := config(10)
 	cfg.MaxConnections, cfg.AutoBudget = 8, "8..20" // config's server grants more
+	cfg.MaxConnectionsPerDB = 10                    // which 8 have no room for
 	m := open(t, cfg)
 	events, err := m.Events(t.Context(), 100)
 	if err != nil {
@@ -92,6 +93,9 @@ func TestTheBudgetIsRaisedWhileSomebodyWaitsForRoom(t *testing.T) {
 		held = append(held, conn)
 	}
 	st, err := m.Stats(t.Context())
+	if st.MaxConnectionsPerDB != min(10, st.Workspaces.Budget) || st.MaxConnectionsPerDB <= budget {
+		t.Errorf("the cap is %d of %d", st.MaxConnectionsPerDB, st.Workspaces.Budget)
+	}
 	if err != nil || st.AutoBudget.Target <= 8 || st.MaxConnections != st.AutoBudget.Target || st.AutoBudget.Highest != 20 {
 		t.Errorf("%+v of %d, %v", st.AutoBudget, st.MaxConnections, err)
 	}
