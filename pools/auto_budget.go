@@ -79,16 +79,14 @@ func (a *autoBudget) look(ctx context.Context, p *planning, t planner.Traffic, n
 		return
 	}
 	slots, why, changed := a.decides.Step(t.Now, o)
-	if a.slots(a.now.Target) != slots { // an operator may have set another one
-		a.now.Target = a.connections(slots)
-	}
-	if !changed {
-		if a.slots(a.now.Target) != slots { // somebody else has set it, or it could not be set
-			a.now.Target = a.connections(slots)
-		}
+	if a.slots(a.now.Target) == slots {
 		return
 	}
-	a.now.Reason, a.now.ChangedAt = why, now
+	a.now.Target, a.now.Reason, a.now.ChangedAt = a.connections(slots), why, now
+	if !changed { // it goes on from there
+		a.now.Reason = "somebody else has set the limits"
+		return
+	}
 	if inForce := t.Limits.PerWorkspace; inForce != min(a.cap, t.Limits.Budget) {
 		a.cap = inForce // an operator has set it
 	}

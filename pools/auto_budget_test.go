@@ -24,7 +24,7 @@ func TestTheTargetIsWhatSomebodyElseHasSet(t *testing.T) {
 	p.budget.Store(a.state())
 	p.auto = a
 	p.addTo(&st)
-	if st.AutoBudget.Target != 60 || st.AutoBudget.Reason != "" {
+	if st.AutoBudget.Target != 60 || st.AutoBudget.Reason != "somebody else has set the limits" {
 		t.Errorf("%+v", st.AutoBudget)
 	}
 }
