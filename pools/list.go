@@ -82,7 +82,7 @@ func (m *Manager) listed(ctx context.Context, after, prefix string, limit *int) 
 		if err := m.met(m.System().ID()); err != nil {
 			return nil, err
 		}
-		return askTable(ctx, m.table, pgx.RowTo[model.WorkspaceID], `
+		return askTable(ctx, m.table.table, pgx.RowTo[model.WorkspaceID], `
 			SELECT workspace_id FROM %[1]s
 			WHERE workspace_id COLLATE "C" > $1 AND workspace_id COLLATE "C" >= $2 AND workspace_id COLLATE "C" < $3
 			      AND workspace_id COLLATE "C" `+validID+`

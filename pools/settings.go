@@ -44,11 +44,11 @@ func (m *Manager) newSettings(o options) error {
 		m.settings = o.settings
 		return nil
 	}
-	sql, err := tableNamed("WithSettingsTable or DB_SETTINGS_TABLE", name)
+	of, err := newTable(m, "WithSettingsTable or DB_SETTINGS_TABLE", name)
 	if err != nil {
 		return err
 	}
-	m.settingsTable = newSettingsTable(m, name, sql)
+	m.settingsTable = newSettingsTable(of)
 	m.settings = m.settingsTable.of
 	return nil
 }

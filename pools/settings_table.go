@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/tenantpool/tenantpool/model"
 )
@@ -59,9 +58,7 @@ func init() { settingsReadEvery.Store(int64(5 * time.Second)) }
 // settingsTable keeps what the table said last. Whoever meets the server reads it first;
 // then it is one goroutine's.
 type settingsTable struct {
-	m *Manager
-	// name is as it was given, sql as the server reads it.
-	name, sql string
+	table
 	// rows are never changed: another reading puts others in their place.
 	rows atomic.Pointer[map[model.WorkspaceID]settingsRow]
 	// again asks the goroutine to read at once.
@@ -77,8 +74,8 @@ type settingsRow struct {
 	err error
 }
 
-func newSettingsTable(m *Manager, name, sql string) *settingsTable {
-	return &settingsTable{m: m, name: name, sql: sql, again: make(chan chan error), done: make(chan struct{})}
+func newSettingsTable(of table) *settingsTable {
+	return &settingsTable{table: of, again: make(chan chan error), done: make(chan struct{})}
 }
 
 // of does not block.
@@ -162,11 +159,11 @@ func (c settingsColumns) settings() (s WorkspaceSettings, err error) {
 func (t *settingsTable) read(ctx context.Context) error {
 	ctx, stop := context.WithTimeout(ctx, settingsReadAtMost)
 	defer stop()
-	all, err := askSettings(ctx, t, pgx.RowToStructByPos[settingsColumns], `
+	all, err := askTable(ctx, t.table, pgx.RowToStructByPos[settingsColumns], `
 		SELECT workspace_id::text, coalesce(max_connections, 0)::bigint, coalesce(soft_max_connections, 0)::bigint,
 		       coalesce(max_waiters, 0)::bigint, coalesce(acquire_timeout_ms, 0)::bigint, coalesce(statement_timeout_ms, 0)::bigint,
 		       coalesce(role, '')::text
-		FROM %s WHERE workspace_id IS NOT NULL LIMIT $1`, settingsRowsAtMost+1)
+		FROM %[1]s WHERE workspace_id IS NOT NULL LIMIT $1`, settingsRowsAtMost+1)
 	if err == nil && len(all) > settingsRowsAtMost {
 		err = fmt.Errorf("table %q has more than %d rows: leave those that differ from the Config", t.name, settingsRowsAtMost)
 	}
@@ -289,7 +286,7 @@ func (m *Manager) setSettings(ctx context.Context, id model.WorkspaceID, own Wor
 func (t *settingsTable) write(ctx context.Context, id model.WorkspaceID, own WorkspaceSettings) error {
 	none := pgx.RowTo[string]
 	if own == (WorkspaceSettings{}) {
-		_, err := askSettings(ctx, t, none, `DELETE FROM %s WHERE workspace_id = $1 RETURNING ''`, string(id))
+		_, err := askTable(ctx, t.table, none, `DELETE FROM %[1]s WHERE workspace_id = $1 RETURNING ''`, string(id))
 		return err
 	}
 	if err := t.m.known(ctx, id); err != nil {
@@ -300,8 +297,8 @@ func (t *settingsTable) write(ctx context.Context, id model.WorkspaceID, own Wor
 			return fmt.Errorf("Role is %q: %w; name one that the login's role is a member of", own.Role, sqlError(err)) //nolint:staticcheck // a field's name
 		}
 	}
-	_, err := askSettings(ctx, t, none, `
-		INSERT INTO %s (workspace_id, max_connections, soft_max_connections, max_waiters, acquire_timeout_ms, role, statement_timeout_ms)
+	_, err := askTable(ctx, t.table, none, `
+		INSERT INTO %[1]s (workspace_id, max_connections, soft_max_connections, max_waiters, acquire_timeout_ms, role, statement_timeout_ms)
 		VALUES ($1, nullif($2::bigint, 0), nullif($3::bigint, 0), nullif($4::bigint, 0), nullif($5::bigint, 0), nullif($6::text, ''), nullif($7::bigint, 0))
 		ON CONFLICT (workspace_id) DO UPDATE SET
 			max_connections = excluded.max_connections, soft_max_connections = excluded.soft_max_connections, max_waiters = excluded.max_waiters,
@@ -309,14 +306,4 @@ func (t *settingsTable) write(ctx context.Context, id model.WorkspaceID, own Wor
 		RETURNING ''`,
 		string(id), own.MaxConnections, own.SoftMaxConnections, own.MaxWaiters, (own.AcquireTimeout + time.Millisecond - 1).Milliseconds(), own.Role, own.StatementTimeout.Milliseconds())
 	return err
-}
-
-// askSettings asks the server; %s in sql is the table. Its error is a *model.SQLError if the
-// server refuses.
-func askSettings[T any](ctx context.Context, t *settingsTable, toT pgx.RowToFunc[T], sql string, args ...any) ([]T, error) {
-	rows, err := askOwn(ctx, t.m, toT, fmt.Sprintf(sql, t.sql), args...)
-	if errors.As(err, new(*pgconn.PgError)) {
-		err = fmt.Errorf("table %q (WithSettingsTable): %w", t.name, sqlError(err))
-	}
-	return rows, err
 }

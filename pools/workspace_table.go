@@ -39,42 +39,44 @@ func WithWorkspaceTable(name string) Option {
 
 // workspaceTable says which database is whose. Its row comes before the database and goes
 // after it, so what has a database has a row.
-type workspaceTable struct {
-	m *Manager
-	// name is as it was given, sql as the server reads it.
-	name, sql string
-}
+type workspaceTable struct{ table }
 
 // newPlaces makes what finds databases, as the options say: nothing for a naming.
 func (m *Manager) newPlaces(o options) (*resolver, *workspaceTable, error) {
-	log, table := newSparseLog(o.log), cmp.Or(o.table, m.config.WorkspaceTable)
+	log, name := newSparseLog(o.log), cmp.Or(o.table, m.config.WorkspaceTable)
 	switch {
-	case table != "" && o.resolver != nil:
+	case name != "" && o.resolver != nil:
 		return nil, nil, errors.New("WithResolver and a table of workspaces (WithWorkspaceTable or DB_WORKSPACE_TABLE) are both given: use one of them")
 	case o.naming != nil && o.resolver != nil:
 		return nil, nil, errors.New("WithResolver and WithNaming are both given: use one of them")
 	case o.resolver != nil:
 		return &resolver{look: callResolver(o.resolver), atOnce: resolverCalls, idsAtOnce: 1, log: log}, nil, nil
-	case table == "":
+	case name == "":
 		return nil, nil, nil
 	}
-	sql, err := tableNamed("WithWorkspaceTable or DB_WORKSPACE_TABLE", table)
+	of, err := newTable(m, "WithWorkspaceTable or DB_WORKSPACE_TABLE", name)
 	if err != nil {
 		return nil, nil, err
 	}
-	t := &workspaceTable{m, table, sql}
+	t := &workspaceTable{of}
 	return &resolver{look: t.look, atOnce: 1, idsAtOnce: namesAtOnce, log: log}, t, nil
 }
 
-// tableNamed is the table's name as the server reads it; option is who gave it.
-func tableNamed(option, name string) (sql string, err error) {
+// table is one of the system database that the program names.
+type table struct {
+	m *Manager
+	// option says who gave the name; name is as it was given, sql as the server reads it.
+	option, name, sql string
+}
+
+func newTable(m *Manager, option, name string) (table, error) {
 	parts := strings.Split(name, ".")
 	for _, part := range parts {
 		if part == "" || len(parts) > 2 || len(part) > model.MaxNameLength || strings.ContainsRune(part, 0) {
-			return "", fmt.Errorf("%s: %q is not the name of a table: give table or schema.table", option, name)
+			return table{}, fmt.Errorf("%s: %q is not the name of a table: give table or schema.table", option, name)
 		}
 	}
-	return pgx.Identifier(parts).Sanitize(), nil
+	return table{m, option, name, pgx.Identifier(parts).Sanitize()}, nil
 }
 
 // look is the resolver's.
@@ -83,7 +85,7 @@ func (t *workspaceTable) look(ctx context.Context, ids []model.WorkspaceID) (map
 		ID       model.WorkspaceID
 		Database string
 	}
-	rows, err := askTable(ctx, t, pgx.RowToStructByPos[row], `
+	rows, err := askTable(ctx, t.table, pgx.RowToStructByPos[row], `
 		SELECT workspace_id, database FROM %[1]s
 		WHERE database IN (SELECT database FROM %[1]s WHERE workspace_id = ANY ($1))`, ids)
 	if err != nil {
@@ -139,7 +141,7 @@ func (t *workspaceTable) confirm(ctx context.Context, id model.WorkspaceID, data
 	if err := t.insert(ctx, id, database, ""); err != nil {
 		return err
 	}
-	owners, err := askTable(ctx, t, pgx.RowTo[string], `SELECT workspace_id FROM %[1]s WHERE database = $1`, database)
+	owners, err := askTable(ctx, t.table, pgx.RowTo[string], `SELECT workspace_id FROM %[1]s WHERE database = $1`, database)
 	if err != nil || len(owners) > 0 {
 		return err
 	}
@@ -150,7 +152,7 @@ func (t *workspaceTable) confirm(ctx context.Context, id model.WorkspaceID, data
 }
 
 func (t *workspaceTable) insert(ctx context.Context, id model.WorkspaceID, database, unless string) error {
-	_, err := askTable(ctx, t, pgx.RowTo[string], `
+	_, err := askTable(ctx, t.table, pgx.RowTo[string], `
 		INSERT INTO %[1]s (workspace_id, database) SELECT $1::text, $2::text
 		WHERE NOT EXISTS (SELECT FROM %[1]s WHERE workspace_id = $1::text OR database = $2::text)`+unless+`
 		ON CONFLICT DO NOTHING RETURNING database`, string(id), database)
@@ -159,7 +161,7 @@ func (t *workspaceTable) insert(ctx context.Context, id model.WorkspaceID, datab
 
 // release deletes the row of a workspace whose database is gone.
 func (t *workspaceTable) release(ctx context.Context, id model.WorkspaceID, database string) error {
-	_, err := askTable(ctx, t, pgx.RowTo[string], `
+	_, err := askTable(ctx, t.table, pgx.RowTo[string], `
 		DELETE FROM %[1]s WHERE workspace_id = $1 AND database = $2
 		AND NOT EXISTS (SELECT FROM pg_catalog.pg_database WHERE datname = $2::text) RETURNING database`, string(id), database)
 	t.m.resolver.forget(id)
@@ -168,7 +170,7 @@ func (t *workspaceTable) release(ctx context.Context, id model.WorkspaceID, data
 
 // rename gives the row another id.
 func (t *workspaceTable) rename(ctx context.Context, from, to model.WorkspaceID, database string) error {
-	rows, err := askTable(ctx, t, pgx.RowTo[string], `
+	rows, err := askTable(ctx, t.table, pgx.RowTo[string], `
 		UPDATE %[1]s SET workspace_id = $2 WHERE workspace_id = $1 AND database = $3
 		AND NOT EXISTS (SELECT FROM %[1]s WHERE workspace_id = $2) RETURNING database`, string(from), string(to), database)
 	t.m.resolver.forget(from, to)
@@ -181,10 +183,10 @@ func (t *workspaceTable) rename(ctx context.Context, from, to model.WorkspaceID,
 
 // askTable asks the server; %[1]s in sql is the table. Its error is a *model.SQLError if the
 // server refuses.
-func askTable[T any](ctx context.Context, t *workspaceTable, toT pgx.RowToFunc[T], sql string, args ...any) ([]T, error) {
+func askTable[T any](ctx context.Context, t table, toT pgx.RowToFunc[T], sql string, args ...any) ([]T, error) {
 	rows, err := askOwn(ctx, t.m, toT, fmt.Sprintf(sql, t.sql), args...)
 	if errors.As(err, new(*pgconn.PgError)) {
-		err = fmt.Errorf("table %q (WithWorkspaceTable): %w", t.name, sqlError(err))
+		err = fmt.Errorf("table %q (%s): %w", t.name, t.option, sqlError(err))
 	}
 	return rows, err
 }
