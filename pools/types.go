@@ -1,7 +1,6 @@
 package pools
 
 import (
-	"container/list"
 	"context"
 	"slices"
 
@@ -24,11 +23,8 @@ func WithTypes(names ...string) Option {
 	return func(o *options) { o.types = newTypes(slices.Clone(names)) }
 }
 
-// typesOfAtMost bounds of how many workspaces the types are remembered: those that were
-// dialed last.
-const typesOfAtMost = 4096
-
-// types remembers the types of workspaces; nil: there are none to load.
+// types remembers the types of the workspaces that were dialed last; nil: there are none to
+// load.
 type types struct {
 	names []string
 	// turn holds what is known. Whoever has received it may read and change it, and sends it
@@ -37,8 +33,7 @@ type types struct {
 }
 
 type knownTypes struct {
-	places map[model.WorkspaceID]*list.Element
-	recent list.List // of typesOf, the one that was dialed last first
+	recent recent[model.WorkspaceID, typesOf]
 	// loading are the workspaces that a dial asks for their types; closed when it has the
 	// answer, or none.
 	loading map[model.WorkspaceID]chan struct{}
@@ -48,9 +43,8 @@ type knownTypes struct {
 
 // typesOf is never changed.
 type typesOf struct {
-	workspace model.WorkspaceID
-	loaded    []*pgtype.Type
-	names     []string // of the loaded
+	loaded []*pgtype.Type
+	names  []string // of the loaded
 }
 
 func newTypes(names []string) *types {
@@ -58,7 +52,7 @@ func newTypes(names []string) *types {
 		return nil
 	}
 	t := &types{names, make(chan *knownTypes, 1)}
-	t.turn <- &knownTypes{places: make(map[model.WorkspaceID]*list.Element), loading: make(map[model.WorkspaceID]chan struct{})}
+	t.turn <- &knownTypes{loading: make(map[model.WorkspaceID]chan struct{})}
 	return t
 }
 
@@ -104,7 +98,7 @@ func (t *types) register(ctx context.Context, b *backend) error {
 		return err
 	}
 	b.pgx.TypeMap().RegisterTypes(loaded)
-	t.keep(before, typesOf{b.workspace, slices.Concat(of.loaded, loaded), slices.Concat(of.names, there)})
+	t.keep(b.workspace, before, typesOf{slices.Concat(of.loaded, loaded), slices.Concat(of.names, there)})
 	return nil
 }
 
@@ -113,11 +107,8 @@ func (t *types) register(ctx context.Context, b *backend) error {
 func (t *types) begin(ctx context.Context, id model.WorkspaceID) (of typesOf, forgotten uint64, err error) {
 	for {
 		known := <-t.turn
-		of, forgotten = typesOf{workspace: id}, known.forgotten
-		if place := known.places[id]; place != nil {
-			known.recent.MoveToFront(place)
-			of = place.Value.(typesOf)
-		}
+		of, _ = known.recent.get(id)
+		forgotten = known.forgotten
 		other := known.loading[id]
 		complete := len(of.names) == len(t.names)
 		if !complete && other == nil {
@@ -143,24 +134,12 @@ func (t *types) end(id model.WorkspaceID) {
 }
 
 // keep remembers what was loaded, unless something was forgotten since.
-func (t *types) keep(before uint64, of typesOf) {
+func (t *types) keep(id model.WorkspaceID, before uint64, of typesOf) {
 	known := <-t.turn
-	defer func() { t.turn <- known }()
-	if known.forgotten != before {
-		return
+	if known.forgotten == before {
+		known.recent.add(id, of)
 	}
-	if place := known.places[of.workspace]; place != nil {
-		place.Value = of
-		return
-	}
-	known.places[of.workspace] = known.recent.PushFront(of)
-	if known.recent.Len() > typesOfAtMost {
-		known.drop(known.recent.Back())
-	}
-}
-
-func (k *knownTypes) drop(place *list.Element) {
-	delete(k.places, k.recent.Remove(place).(typesOf).workspace)
+	t.turn <- known
 }
 
 // forget is for workspaces whose database may have other types from now on; none: all.
@@ -169,15 +148,12 @@ func (t *types) forget(ids ...model.WorkspaceID) {
 		return
 	}
 	known := <-t.turn
-	defer func() { t.turn <- known }()
 	known.forgotten++
 	if len(ids) == 0 {
-		clear(known.places)
-		known.recent.Init()
+		known.recent = recent[model.WorkspaceID, typesOf]{}
 	}
 	for _, id := range ids {
-		if place := known.places[id]; place != nil {
-			known.drop(place)
-		}
+		known.recent.remove(id)
 	}
+	t.turn <- known
 }
