@@ -71,7 +71,8 @@ type resolver struct {
 // whereabouts is a question.
 type whereabouts struct {
 	id     model.WorkspaceID
-	answer chan place // has room
+	gone   <-chan struct{} // closed: nobody waits for the answer
+	answer chan place      // has room
 }
 
 // sighting is the end of a look.
@@ -110,7 +111,7 @@ func callResolver(resolve Resolver) func(context.Context, []model.WorkspaceID) (
 // ask returns where the workspace's database is. It blocks until a look that began after the
 // question has ended, or ctx is done; not at all if the last answer is still good.
 func (r *resolver) ask(ctx context.Context, id model.WorkspaceID) place {
-	q := whereabouts{id, make(chan place, 1)}
+	q := whereabouts{id, ctx.Done(), make(chan place, 1)}
 	select {
 	case r.asked <- q:
 	case <-r.done:
@@ -153,8 +154,8 @@ func (r *resolver) run() {
 	defer stop()
 	var (
 		known     recent[model.WorkspaceID, place]
-		waiters   = make(map[model.WorkspaceID][]chan place) // for looks to come
-		next      []model.WorkspaceID                        // the keys of waiters, in order
+		waiters   = make(map[model.WorkspaceID][]whereabouts) // for looks to come
+		next      []model.WorkspaceID                         // the keys of waiters, in order
 		underWay  int
 		changedAt time.Time // what was asked before may be outdated
 	)
@@ -168,7 +169,7 @@ func (r *resolver) run() {
 			if waiters[q.id] == nil {
 				next = append(next, q.id)
 			}
-			waiters[q.id] = append(waiters[q.id], q.answer)
+			waiters[q.id] = append(waiters[q.id], q)
 		case ids := <-r.changed:
 			changedAt = time.Now()
 			if ids == nil {
@@ -197,13 +198,22 @@ func (r *resolver) run() {
 			return
 		}
 		for underWay < r.atOnce && len(next) > 0 {
-			n := min(len(next), r.idsAtOnce)
-			ids := next[:n:n]
-			next = next[n:]
-			told := make(map[model.WorkspaceID][]chan place, n)
-			for _, id := range ids {
-				told[id] = waiters[id]
+			var ids []model.WorkspaceID
+			told := make(map[model.WorkspaceID][]chan place)
+			for ; len(next) > 0 && len(ids) < r.idsAtOnce; next = next[1:] {
+				id := next[0]
+				for _, q := range waiters[id] {
+					if !within(q.gone, 0) {
+						told[id] = append(told[id], q.answer)
+					}
+				}
 				delete(waiters, id)
+				if told[id] != nil { // or a slow resolver would be asked more and more for nobody
+					ids = append(ids, id)
+				}
+			}
+			if len(ids) == 0 {
+				continue
 			}
 			underWay++
 			go r.send(ctx, ids, told)
