@@ -47,8 +47,6 @@ var (
 	ErrStopped         = errors.New("it was told to stop")
 )
 
-var errGoexit = errors.New("the function ended its goroutine (runtime.Goexit)")
-
 // ForEachError says that the work did not succeed on all workspaces. It wraps the Cause and
 // the errors of those that failed.
 type ForEachError struct {
@@ -170,7 +168,7 @@ func (w *forEach) run(ids []model.WorkspaceID) {
 			w.begun++
 			running++
 			go func() {
-				began, err := time.Now(), errGoexit // until the call returns, if it does
+				began, err := time.Now(), errExit // until the call returns, if it does
 				defer func() { ended <- WorkspaceResult{ID: id, Err: err, Duration: time.Since(began)} }()
 				err = w.call(id)
 			}()

@@ -94,7 +94,7 @@ func startResolver(r *resolver) *resolver {
 func callResolver(resolve Resolver) func(context.Context, []model.WorkspaceID) (map[model.WorkspaceID]place, error) {
 	return func(ctx context.Context, ids []model.WorkspaceID) (map[model.WorkspaceID]place, error) {
 		var database string
-		err := recovered(func() (err error) {
+		err := <-apart(func() (err error) {
 			database, err = resolve(ctx, ids[0])
 			return err
 		})

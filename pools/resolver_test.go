@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -288,6 +289,8 @@ func TestAResolverIsAsked(t *testing.T) {
 			return "", fmt.Errorf("no such customer: %w", model.ErrNoWorkspace)
 		case id == "panics":
 			panic("at the resolver")
+		case id == "leaves":
+			runtime.Goexit()
 		case fails.Load():
 			return "", errors.New("the service is down")
 		case id == "new":
@@ -303,6 +306,9 @@ func TestAResolverIsAsked(t *testing.T) {
 		t.Error(err)
 	}
 	if err := m.Workspace("panics").Ping(t.Context()); !errors.As(err, &dial) || dial.Kind != model.Transient || !strings.Contains(err.Error(), "panicked") {
+		t.Error(err)
+	}
+	if err := m.Workspace("leaves").Ping(t.Context()); !errors.As(err, &dial) || dial.Kind != model.Transient || !strings.Contains(err.Error(), "ended its goroutine") {
 		t.Error(err)
 	}
 	if err := m.RenameWorkspace(t.Context(), "customer-7", "customer-8"); !errors.Is(err, errors.ErrUnsupported) {

@@ -106,7 +106,7 @@ func (d *dialer) openingAsk(ctx context.Context, id model.WorkspaceID) (s openin
 	if d.settingsOf == nil {
 		return opening{}, nil
 	}
-	err = recovered(func() error {
+	err = <-apart(func() error {
 		own, err := d.settingsOf(ctx, id)
 		s = openingOf(own)
 		return err

@@ -3,6 +3,7 @@ package pools_test
 import (
 	"context"
 	"errors"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -55,5 +56,21 @@ func TestAWorkspaceHasItsOwnSettings(t *testing.T) {
 	}
 	if err := held("w3"); err == nil || !strings.Contains(err.Error(), "MaxWaiters is -1: it must be from 0") {
 		t.Errorf("with bad ones: %v", err)
+	}
+}
+
+func TestACallbackOfSettingsThatEndsItsGoroutineCostsNoSlot(t *testing.T) {
+	var calls atomic.Int64
+	m := open(t, config(20), pools.WithWorkspaceSettings(func(context.Context, model.WorkspaceID) (pools.WorkspaceSettings, error) {
+		if calls.Add(1) == 2 { // the first is the acquire's, this one its dial's
+			runtime.Goexit()
+		}
+		return pools.WorkspaceSettings{}, nil
+	}))
+	if err := m.Workspace("w0").Ping(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if st := stats(t, m).Workspaces; st.Dialing != 0 || st.Open() > 1 {
+		t.Errorf("%+v", st)
 	}
 }
