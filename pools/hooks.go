@@ -178,14 +178,9 @@ func (h *hooks) call(ctx context.Context, b *backend, name string, hook func(con
 // withoutPassword takes out those that the connection was to be opened with, before and
 // after BeforeConnect.
 func (b *backend) withoutPassword(text string) string {
-	passwords := []string{b.password}
+	text = hide(text, b.password)
 	if b.pgx != nil {
-		passwords = append(passwords, b.pgx.Config().Password)
-	}
-	for _, password := range passwords {
-		if password != "" {
-			text = strings.ReplaceAll(text, password, "xxxxx")
-		}
+		text = hide(text, b.pgx.Config().Password)
 	}
 	return text
 }
@@ -203,6 +198,9 @@ func (d *dialer) beforeConnect(ctx context.Context, b *backend, config *pgx.Conn
 	})
 	switch {
 	case err != nil:
+		if failed, ok := errors.AsType[*hookError](err); ok && b.overrun == nil { // or the config is still the hook's
+			failed.text = hide(failed.text, config.Password)
+		}
 		return err
 	case config.Database != before:
 		err = fmt.Errorf("it changed the Database from %q to %q: each workspace has its own (see WithNaming)", before, config.Database)

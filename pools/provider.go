@@ -75,12 +75,11 @@ func (p *provider) logIn(ctx context.Context, config *pgx.ConnConfig) (*login, e
 	}
 	latest := p.latest.Load()
 	if err != nil {
-		e := &credentialsError{err, printable(err.Error())}
-		e.hide(answer.Password)
+		secrets := []string{answer.Password}
 		if latest != nil {
-			e.hide(latest.Password)
+			secrets = append(secrets, latest.Password)
 		}
-		return nil, e
+		return nil, &credentialsError{err, printable(hide(err.Error(), secrets...))}
 	}
 	config.User, config.Password = cmp.Or(answer.User, config.User), answer.Password
 	if latest != nil && latest.Password == config.Password && latest.User == config.User {
@@ -169,8 +168,12 @@ type credentialsError struct {
 func (e *credentialsError) Error() string { return "credentials: " + e.text }
 func (e *credentialsError) Unwrap() error { return e.err }
 
-func (e *credentialsError) hide(password string) {
-	if password != "" {
-		e.text = strings.ReplaceAll(e.text, password, "[hidden]")
+// hide takes passwords out of a text.
+func hide(text string, passwords ...string) string {
+	for _, password := range passwords {
+		if password != "" {
+			text = strings.ReplaceAll(text, password, "[hidden]")
+		}
 	}
+	return text
 }
