@@ -3,9 +3,7 @@ package actor
 import (
 	"context"
 	"fmt"
-	"math"
 	"slices"
-	"sync/atomic"
 	"time"
 
 	"github.com/tenantpool/tenantpool/model"
@@ -16,12 +14,8 @@ import (
 // This is the recording of traffic. The package comment says how the leases that began
 // at a seat get into it.
 
-// mostEnded is how many Acquires a Traffic holds at most: 885 KB. mostHits is how many hits
-// the logs of all slots have room for: 524 KB.
-const (
-	mostEnded = 36 << 10
-	mostHits  = 32 << 10
-)
+// mostEnded is how many Acquires a Traffic holds at most: 885 KB.
+const mostEnded = 36 << 10
 
 // Traffic returns what has happened in the share since the last Traffic. From now on
 // only the workspaces that are In a sample of one in oneIn are recorded; oneIn is a power
@@ -79,105 +73,6 @@ func (a *answer) traffic() planner.Traffic {
 	return told
 }
 
-// sampling is what the slots' owners are to note: the size of the sample, or 0, and above
-// it the period, which is the time from one Traffic to the next. It tells by its parity
-// which log is written; the other one is then the supervisor's to read.
-type sampling uint64
-
-// sampled is what is recorded now.
-func (sh *share) sampled() sampling { return sampling(sh.sampling.Load()) }
-
-func (s sampling) oneIn() uint32 { return uint32(s) }
-
-func (s sampling) period() uint32 { return uint32(s >> 32) }
-
-// log is which one of a slot's logs is written.
-func (s sampling) log() uint32 { return s.period() % 2 }
-
-func (s sampling) next(oneIn uint32) sampling {
-	return sampling(s.period()+1)<<32 | sampling(oneIn)
-}
-
-// has tells whether the workspace is recorded.
-func (s sampling) has(h planner.Hash) bool { return s.oneIn() != 0 && h.In(s.oneIn()) }
-
-// log is what a slot's owners note of its seat hits in a period.
-type log struct {
-	hits []hit
-	// full: hits may not grow. Then busy is how long those leases were held that are not in it,
-	// and more how many these were.
-	full bool
-	busy time.Duration
-	more uint64
-	// expected is how many hits there were in the period before the last.
-	expected int
-}
-
-// hit is a lease that began at a seat.
-type hit struct {
-	at   time.Duration
-	held planner.Micros
-}
-
-// room is what is left of mostHits.
-type room struct{ left atomic.Int64 }
-
-// take takes room for n. A log that is large gets no more while there is little for
-// others: a quarter of what is left, at most (Choudhury, Hahne: Dynamic Queue Length
-// Thresholds for Shared-Memory Packet Switches, 1998).
-func (r *room) take(n int) bool {
-	for {
-		left := r.left.Load()
-		if int64(n) > left/4 {
-			return false
-		}
-		if r.left.CompareAndSwap(left, left-int64(n)) {
-			return true
-		}
-	}
-}
-
-// leastHits is how many a log that is not empty has room for.
-const leastHits = 4
-
-// note notes a turn that has just ended, before the slot is left in a seat, in the log of the
-// period or, if it was granted, in its place there. Only the slot's owner may call it.
-func (c *slot) note(l *log, turn uint64, held time.Duration) {
-	if c.granted.turn == turn {
-		c.granted.held, c.granted.noted = held, true
-		return
-	}
-	if len(l.hits) == cap(l.hits) && (l.full || !l.grow(&c.share.room)) {
-		l.merge(held)
-		return
-	}
-	l.hits = append(l.hits, hit{at: c.freed - held, held: planner.MicrosOf(held)})
-}
-
-// merge notes a hit for which there is no room.
-func (l *log) merge(held time.Duration) {
-	l.busy += held
-	l.more++
-}
-
-// grow makes room for another hit, if it may.
-func (l *log) grow(r *room) bool {
-	n := max(leastHits, len(l.hits))
-	if len(l.hits) == 0 {
-		n = max(leastHits, l.expected)
-	}
-	for ; n >= leastHits; n /= 2 {
-		if r.take(n) {
-			hits := make([]hit, len(l.hits), len(l.hits)+n)
-			copy(hits, l.hits)
-			l.hits = hits
-			return true
-		}
-	}
-	l.full = true
-	return false
-}
-
 // notes are what a share has recorded since the last Traffic, but for what is in the slots'
 // logs. Only the supervisor touches them.
 type notes struct {
@@ -210,6 +105,16 @@ func (n *notes) short(now time.Duration, short bool, state *core.State) {
 	if short {
 		n.waited = max(n.waited, state.Counts().Waiting)
 	}
+}
+
+// takeShort returns for how long somebody waited for room since the last time, and how many
+// waited then.
+func (n *notes) takeShort(now time.Duration, state *core.State) (shortFor time.Duration, waited int) {
+	n.short(now, false, state)
+	shortFor, waited = n.shortFor, n.waited
+	n.shortFor, n.waited = 0, 0
+	n.short(now, state.Short(), state)
+	return shortFor, waited
 }
 
 // end keeps what an acquire came to.
@@ -301,20 +206,6 @@ func (n *notes) takeLog(c *slot, which uint32) int {
 	return hits
 }
 
-// tell tells what is in the log, and returns how many hits are missing.
-func (l log) tell(workspace planner.Hash, of func(planner.Acquire)) (missed uint64) {
-	for i, h := range l.hits {
-		a := planner.Acquire{At: h.at, Workspace: workspace, Held: h.held}
-		if i == len(l.hits)-1 {
-			a.More = uint16(min(l.more, math.MaxUint16))
-			a.Held = planner.MicrosOf(h.held.Duration() + l.busy)
-			l.more -= uint64(a.More)
-		}
-		of(a)
-	}
-	return l.more
-}
-
 // takeGranted takes the turn that the supervisor granted last, if it has ended at a seat.
 func (n *notes) takeGranted(c *slot) {
 	if g := &c.granted; g.noted {
@@ -359,9 +250,6 @@ func (s *Supervisor) readLogs(sh *share) (all bool) {
 	return all
 }
 
-// mostOwn is how many workspaces with limits of their own a Traffic names.
-const mostOwn = 4096
-
 // traffic is what Traffic returns, or nil while there are logs that it may not read.
 func (s *Supervisor) traffic(sh *share) *answer {
 	t, on := &sh.notes, sh.sampled()
@@ -379,19 +267,10 @@ func (s *Supervisor) traffic(sh *share) *answer {
 	told := planner.Traffic{
 		Now: now, SampledOneIn: t.oneIn, Ended: t.ended, Missed: t.missed,
 		Dials: slices.Clone(t.dials.last), Closes: slices.Clone(t.closes.last),
-		Limits: limits, Effective: effective, Own: make(map[planner.Hash]model.WorkspaceLimits),
+		Limits: limits, Effective: effective, Own: ownLimits(sh.state),
 		Counts: sh.state.Counts(),
 	}
-	t.short(s.loop.now, false, sh.state)
-	told.ShortFor, told.WaitedForRoom = t.shortFor, t.waited
-	t.shortFor, t.waited = 0, 0
-	t.short(s.loop.now, sh.state.Short(), sh.state)
-	for id, own := range sh.state.OwnLimits() {
-		if len(told.Own) == mostOwn {
-			break
-		}
-		told.Own[planner.HashOf(id)] = own
-	}
+	told.ShortFor, told.WaitedForRoom = t.takeShort(s.loop.now, sh.state)
 	if on.oneIn() == 0 {
 		return &answer{told: told}
 	}
@@ -405,6 +284,19 @@ func (s *Supervisor) traffic(sh *share) *answer {
 	logs := t.logs
 	t.ended, t.missed, t.logs, t.oneIn, t.acquires, t.dialed = nil, 0, nil, on.oneIn(), acquires, dialed
 	return &answer{told, logs}
+}
+
+// ownLimits are those of the workspaces that have some of their own, or of 4,096 of them.
+func ownLimits(state *core.State) map[planner.Hash]model.WorkspaceLimits {
+	const most = 4096
+	all := make(map[planner.Hash]model.WorkspaceLimits)
+	for id, own := range state.OwnLimits() {
+		if len(all) == most {
+			break
+		}
+		all[planner.HashOf(id)] = own
+	}
+	return all
 }
 
 // acquires are how many acquires and dials there have been.
