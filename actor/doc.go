@@ -107,15 +107,15 @@
 // What became of each acquire is recorded while somebody asks for it (Supervisor.Traffic).
 // The supervisor notes what it is told: who was refused, and each turn after which a slot
 // is sent to it. The other turns are noted by the slot's owner, just before he leaves it in a
-// seat, in a log of the slot's own. A slot has two, which are written in turns: in one
-// period, from a Traffic to the next, the one, and in the next the other.
+// seat, in a log of the slot's own. A slot has two, one for every other period, which is
+// the time from one Traffic to the next.
 //
 //	holder:      end the turn         ->  look which log  ->  write it  ->  put into the seat
 //	supervisor:  change the period    ->  see an odd turn ->  read the other log
 //
-// A holder whose turn the supervisor has seen ends it later, and so sees the new period; all
-// before him have written before that turn began. So the log that the supervisor reads is
-// nobody else's, although the slot is in somebody's hands. If it sees an even turn, the slot
-// is just being given back: it looks again. The first turn of a slot away from home, the one
-// that was granted, is noted in a place of its own, which is never full.
+// A holder whose turn the supervisor has seen ends it later, and so sees the new period. All
+// holders before have written by the time that turn began. So nobody else touches the log that
+// the supervisor reads, although the slot is lent. If it sees an even turn, the slot is just
+// being given back: it looks again. The turn that the supervisor granted, the first of a slot
+// away from home, is noted in a place of its own, so that there is always room for it.
 package actor

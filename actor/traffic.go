@@ -20,7 +20,7 @@ const mostEnded = 36 << 10
 // Traffic returns what has happened in the share since the last Traffic. From now on
 // only the workspaces that are In a sample of one in oneIn are recorded; oneIn is a power
 // of two, or 0: nothing is recorded any more, and what was is dropped. It is off until the
-// first call. What a call returns is in the larger sample of its own oneIn and the last.
+// first call. What a call returns is of the smaller sample: that of its own oneIn or the last.
 //
 // An acquire that got a connection is in the Ended of one Traffic, and in the Held of each
 // one before that was asked for while its lease lasted. A lease that begins or ends in the
@@ -81,7 +81,7 @@ type notes struct {
 	// logs are those that were read for the Traffic that is asked for: while asked is set.
 	logs  []readLog
 	asked bool
-	// oneIn is the largest of the samples since the last Traffic.
+	// oneIn is that of the smallest sample since the last Traffic.
 	oneIn         uint32
 	dials, closes samples
 	// acquires and dialed are how many there were at the last Traffic, or when it began.

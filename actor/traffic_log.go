@@ -15,9 +15,9 @@ const (
 	leastHits = 4
 )
 
-// sampling is what the slots' owners are to note: the size of the sample, or 0, and above
-// it the period, which is the time from one Traffic to the next. It tells by its parity
-// which log is written; the other one is then the supervisor's to read.
+// sampling is what the slots' owners are to note: the workspaces of a sample of one in
+// oneIn, or none if that is 0. Above it is the period, which is the time from one Traffic to
+// the next. Its parity tells which log is written; the other one is the supervisor's to read.
 type sampling uint64
 
 // sampled is what is recorded now.

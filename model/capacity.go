@@ -7,16 +7,16 @@ import "time"
 // All budgets in it are the workspaces' slots; SystemShare more make it a
 // Config.MaxConnections.
 type Capacity struct {
-	// At is when it was worked out, and Window how much traffic before that it is made of:
-	// Acquires of them. Of a busy pool the traffic of one in SampledOneIn workspaces is
-	// recorded, and rates are those of all.
+	// At is when it was worked out, from the Acquires that were recorded in a Window of time
+	// before. Of a busy pool only one in SampledOneIn workspaces is recorded; rates are those
+	// of all workspaces.
 	At           time.Time
 	Window       time.Duration
 	Acquires     int
 	SampledOneIn int
 
-	// SystemShare is what is not for the workspaces; of a shared budget it has what the other
-	// processes have.
+	// SystemShare is how many connections are not for the workspaces; of a shared budget those
+	// of the other processes are among them.
 	SystemShare int
 	// Present is what the pool would do by the estimate with the limits that it has, and
 	// Measured what it did. How far they are apart says how good the other estimates are.

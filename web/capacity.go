@@ -116,7 +116,8 @@ type utilisationStats struct {
 
 type utilisationWindow struct {
 	OverMs float64 `json:"overMs"`
-	// SeenMs is how much of it has passed since the start.
+	// SeenMs is how much of it was observed: nothing before the start, nor while the process
+	// stood still.
 	SeenMs  float64    `json:"seenMs"`
 	Budget  int        `json:"budget"`
 	Open    rangeStats `json:"open"`

@@ -75,8 +75,8 @@ const (
 	none, taken = 0, -1
 	// never is a distance beyond all budgets.
 	never = largestBudget + 1
-	// mostKeys bounds the memory, at less than a megabyte, and is no less than any budget. Beyond it the key used longest ago is
-	// forgotten.
+	// mostKeys bounds the memory, at less than a megabyte, and is no less than any budget.
+	// Beyond it the key used longest ago is forgotten.
 	mostKeys = 10_240
 	// remembered is the time after which a count is worth 1/e.
 	remembered, fadeEvery = 10 * time.Minute, 15 * time.Second
@@ -234,7 +234,7 @@ func (c *Curve) capOf(h Hash) int {
 }
 
 // endAt ends a lease, now or later. Its More found the connection with each budget that could
-// hold those in use.
+// hold those in use. Of the event conn is the key, and lease has the More.
 func (c *Curve) endAt(at time.Duration, k int32, more uint16) {
 	c.order++
 	c.ends.push(event{at: max(at, c.now), order: c.order, conn: uint32(k), lease: uint32(more)})

@@ -111,6 +111,9 @@ function forecast({ utilisation, at }) {
 
 function autoWords(stats, auto) {
   const said = [`DB_AUTO_BUDGET keeps the connections from ${integer(auto.lowest)} to ${integer(auto.highest)}: ${integer(stats.maxConnections)} now${auto.target && auto.target !== stats.maxConnections ? `, on the way to ${integer(auto.target)}` : ''}.`];
-  if (auto.reason) said.push(`Last ${auto.changedAt ? `(${age(Math.max(0, new Date(stats.at) - new Date(auto.changedAt)))}${new Date(stats.at) - new Date(auto.changedAt) < 1000 ? '' : ' ago'})` : ''}: ${auto.reason.replace(/[.\s]*$/, '')}.`.replace('Last :', 'Last:'));
+  if (auto.reason) {
+    const ago = Math.max(0, new Date(stats.at) - new Date(auto.changedAt));
+    said.push(`Last (${age(ago)}${ago < 1000 ? '' : ' ago'}): ${auto.reason.replace(/[.\s]*$/, '')}.`);
+  }
   return said.join(' ');
 }

@@ -48,8 +48,8 @@ func NewCollector(pool Pool, opts ...Option) prometheus.Collector {
 const statsTimeout = 2 * time.Second
 
 // collector turns one Stats and one Capacity into metrics. The labels are bounded: shares,
-// states, reasons, verdicts and curveBudgets are few, and maxWorkspaceSeries workspaces have series while they are busy,
-// only if workspaces is set.
+// states, reasons, verdicts and curveBudgets are few, and maxWorkspaceSeries workspaces have
+// series while they are busy, only if workspaces is set.
 type collector struct {
 	pool       Pool
 	workspaces bool
