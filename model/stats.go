@@ -36,6 +36,9 @@ type Counts struct {
 // Open is how many slots are taken.
 func (c Counts) Open() int { return c.Dialing + c.Idle + c.InUse + c.Closing }
 
+// Busy is how many slots no other workspace can have: an idle connection would give way.
+func (c Counts) Busy() int { return c.Open() - c.Idle }
+
 // Counters only ever grow. They survive the eviction of a workspace.
 type Counters struct {
 	// Acquires counts requests; Hits those answered at once by an idle

@@ -128,8 +128,7 @@ func (p *planning) judge(t planner.Traffic, now time.Time) {
 		return
 	}
 	p.m.supervisor.Publish(model.Event{Kind: model.EventUtilisation, Level: after})
-	busy := t.Counts.InUse + t.Counts.Dialing + t.Counts.Closing
-	about := []any{"utilisation", string(after), "busy", busy, "budget", budget, "waiting", t.Counts.Waiting}
+	about := []any{"utilisation", string(after), "busy", t.Counts.Busy(), "budget", budget, "waiting", t.Counts.Waiting}
 	if after == model.LevelNormal {
 		p.m.log.Info("The workspaces' connections are no longer nearly all in use", about...)
 		return

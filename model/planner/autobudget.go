@@ -149,7 +149,7 @@ func (a *AutoBudget) follow(now time.Duration, o Observation) {
 // need is the largest of the last ten minutes. Busy slots that others wait for are needed
 // twice at most: most of them wait for a lease of milliseconds.
 func (a *AutoBudget) need(now time.Duration, o Observation) int {
-	demand := busyIn(o.Counts) + min(max(0, o.WaitingForRoom), max(1, o.Counts.Open()))
+	demand := o.Counts.Busy() + min(max(0, o.WaitingForRoom), max(1, o.Counts.Open()))
 	a.needs.add(now, max(demand+headroom(demand), o.goodFrom(a.lowest, a.highest)))
 	return a.needs.highest(now)
 }

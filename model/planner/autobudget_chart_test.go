@@ -53,7 +53,7 @@ func TestAnAutoBudgetIsDrawn(t *testing.T) {
 				t.Logf("%v: %s", at, reason)
 			}
 			if at%(10*time.Second) == 0 {
-				busy = append(busy, plotter.XY{X: at.Minutes(), Y: float64(busyIn(o.Counts))})
+				busy = append(busy, plotter.XY{X: at.Minutes(), Y: float64(o.Counts.Busy())})
 			}
 			budgets = append(budgets, plotter.XY{X: at.Minutes(), Y: float64(budget)})
 			return budget

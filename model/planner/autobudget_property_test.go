@@ -49,8 +49,8 @@ func TestABudgetKeepsItsBoundsWhateverIsObserved(t *testing.T) {
 				t.Fatalf("%d, which is not within %d and %d (%d are granted)", next, lowest, highest, o.Grantable)
 			case changed != (next != budget) && asked == budget, changed != (reason != ""):
 				t.Fatalf("from %d to %d: changed is %v, with the reason %q", budget, next, changed, reason)
-			case changed && next < budget && next < most && next < min(most, busyIn(o.Counts)+2) && asked == budget:
-				t.Fatalf("%q, and %d were busy", reason, busyIn(o.Counts))
+			case changed && next < budget && next < most && next < min(most, o.Counts.Busy()+2) && asked == budget:
+				t.Fatalf("%q, and %d were busy", reason, o.Counts.Busy())
 			case changed && next > budget && asked == budget && now-refused < holdFor:
 				t.Fatalf("%q, %v after a refusal", reason, now-refused)
 			}

@@ -82,17 +82,14 @@ func (l *Load) Add(now time.Duration, budget int, c model.Counts) (before, after
 	if budget > 0 && (b.budget == 0 || budget < b.budget) {
 		b.budget = budget
 	}
-	for q, n := range [quantities]int{open: c.Open(), busy: busyIn(c), inUse: c.InUse, dialing: c.Dialing, waiting: c.Waiting} {
+	for q, n := range [quantities]int{open: c.Open(), busy: c.Busy(), inUse: c.InUse, dialing: c.Dialing, waiting: c.Waiting} {
 		b.sums[q] += float64(n) * stoodFor.Seconds()
 		b.peaks[q] = max(b.peaks[q], n)
 	}
 	before = cmp.Or(l.level, model.LevelNormal)
-	l.judge(budget, busyIn(c), before)
+	l.judge(budget, c.Busy(), before)
 	return before, l.level
 }
-
-// busyIn is how many slots nobody else can have: idle connections give way.
-func busyIn(c model.Counts) int { return c.InUse + c.Dialing + c.Closing }
 
 // bucketAt is the one that now is in, cleared if it was of an earlier hour.
 func (l *Load) bucketAt(now time.Duration) *bucket {
