@@ -24,10 +24,11 @@ func (f *Fake) asked(s *session, q Query) (result *Result, err error) {
 		return nil, nil
 	case has("current_setting('max_connections')"):
 		// max_connections, superuser_reserved_connections, reserved_connections, rolsuper,
-		// pg_use_reserved_connections, rolconnlimit
-		most := 0
-		f.with(func(s *state) { most = s.max })
-		return Rows("1", "2", "3", "4", "5", "6").Row(int32(most), int32(0), int32(0), false, false, int32(-1)), nil
+		// pg_use_reserved_connections, rolconnlimit, how many sessions there are, and our role's
+		most, sessions := 0, 0
+		f.with(func(s *state) { most, sessions = s.max, len(s.sessions) })
+		return Rows("1", "2", "3", "4", "5", "6", "7", "8").Row(
+			int32(most), int32(0), int32(0), false, false, int32(-1), int32(sessions), int32(sessions)), nil
 	case has("pg_catalog.current_setting($1, true)"):
 		return Rows("current_setting").Row(nil), nil
 	case has("FROM pg_catalog.pg_database WHERE datname = ANY"):
@@ -134,15 +135,15 @@ func (s *state) connected(database any) (n int) {
 	return n
 }
 
-// databaseNamed is the name in CREATE DATABASE or DROP DATABASE.
-func databaseNamed(sql string) string {
+// quotedIn is the first name in quotes.
+func quotedIn(sql string) string {
 	_, rest, _ := strings.Cut(sql, `"`)
 	name, _, _ := strings.Cut(rest, `"`)
 	return name
 }
 
 func (f *Fake) createDatabase(q Query) (*Result, error) {
-	name := databaseNamed(q.SQL)
+	name := quotedIn(q.SQL)
 	var err error
 	f.with(func(s *state) {
 		if s.databases[name] {
@@ -155,7 +156,7 @@ func (f *Fake) createDatabase(q Query) (*Result, error) {
 }
 
 func (f *Fake) dropDatabase(q Query) (*Result, error) {
-	name := databaseNamed(q.SQL)
+	name := quotedIn(q.SQL)
 	var err error
 	f.with(func(s *state) {
 		if !s.databases[name] {
@@ -190,9 +191,9 @@ func (f *Fake) databaseNamed(q Query) (*Result, error) {
 }
 
 func (f *Fake) renameDatabase(q Query) (*Result, error) {
-	from := databaseNamed(q.SQL)
+	from := quotedIn(q.SQL)
 	_, rest, _ := strings.Cut(q.SQL, " RENAME TO ")
-	to := databaseNamed(rest)
+	to := quotedIn(rest)
 	var err error
 	f.with(func(s *state) {
 		switch {
