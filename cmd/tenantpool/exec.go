@@ -133,18 +133,16 @@ func runExec(ctx context.Context, cmd *cobra.Command, o execOptions) (err error)
 	if err != nil {
 		return fmt.Errorf("exec: %w", err)
 	}
-	defer func() {
-		ctx, stop := context.WithTimeout(context.WithoutCancel(ctx), execClosesWithin)
-		defer stop()
-		if closed := manager.Close(ctx); err == nil {
-			err = closed
-		}
-	}()
+	defer closeManager(ctx, manager, &err)
 	if o.all {
 		if ids, err = manager.Workspaces(ctx); err != nil {
 			return fmt.Errorf("exec: --all: %w", err)
 		}
-		if len(ids) == 0 {
+		switch {
+		case len(ids) > 0:
+		case cfg.WorkspaceTable != "":
+			return fmt.Errorf("exec: --all: the table %q has no row with a database: check DB_WORKSPACE_TABLE", cfg.WorkspaceTable)
+		default:
 			return fmt.Errorf("exec: --all: the server has no database whose name begins with %s_ws_: check DB_PREFIX", cfg.Prefix)
 		}
 	}
@@ -188,6 +186,15 @@ func runExec(ctx context.Context, cmd *cobra.Command, o execOptions) (err error)
 
 // execClosesWithin is as long as the server takes to cancel what runs and to let go.
 const execClosesWithin = 15 * time.Second
+
+// closeManager closes it at a command's end; an error of the command's own comes first.
+func closeManager(ctx context.Context, m *pools.Manager, err *error) {
+	ctx, stop := context.WithTimeout(context.WithoutCancel(ctx), execClosesWithin)
+	defer stop()
+	if closed := m.Close(ctx); *err == nil {
+		*err = closed
+	}
+}
 
 // check tells what is wrong with the flags together.
 func (o execOptions) check() error {

@@ -192,13 +192,7 @@ func withStore(cmd *cobra.Command, cfg model.Config, as string, f func(context.C
 	if err != nil {
 		return err
 	}
-	defer func() {
-		ctx, stop := context.WithTimeout(context.WithoutCancel(ctx), execClosesWithin)
-		defer stop()
-		if closed := m.Close(ctx); err == nil {
-			err = closed
-		}
-	}()
+	defer closeManager(ctx, m, &err)
 	conn, err := m.System().Acquire(ctx)
 	if err != nil {
 		return err

@@ -101,13 +101,7 @@ func (o *workspacesOptions) manage(cmd *cobra.Command, f func(context.Context, *
 	if err != nil {
 		return err
 	}
-	defer func() {
-		ctx, stop := context.WithTimeout(context.WithoutCancel(ctx), execClosesWithin)
-		defer stop()
-		if closed := m.Close(ctx); err == nil {
-			err = closed
-		}
-	}()
+	defer closeManager(ctx, m, &err)
 	return f(ctx, m)
 }
 

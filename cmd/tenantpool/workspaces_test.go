@@ -93,6 +93,9 @@ func TestWorkspacesOfATable(t *testing.T) {
 	if status, _, stderr := s.workspaces("", "drop", "c", "--yes", "--table", table); status != 0 {
 		t.Error(stderr)
 	}
+	if status, _, stderr := s.exec("--all", "--sql", "SELECT 1"); status != 1 || !strings.Contains(stderr, "check DB_WORKSPACE_TABLE") {
+		t.Error(status, stderr)
+	}
 }
 
 func TestAWrongCommandLineOfWorkspacesAsksNobody(t *testing.T) {
