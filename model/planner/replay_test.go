@@ -2,6 +2,7 @@ package planner
 
 import (
 	"math"
+	"slices"
 	"testing"
 	"time"
 
@@ -34,6 +35,37 @@ func TestLeasesThatAreStillHeldTakeTheirSlots(t *testing.T) {
 	}
 	if e := p.WhatIf(3, 0, ""); e.HitRatio != 1 || e.ShortOfRoom != 0 {
 		t.Errorf("three slots: %+v", e)
+	}
+}
+
+// A lease may be held for longer than Micros can say.
+func TestLeasesOfHoursTakeTheirSlots(t *testing.T) {
+	const hours = 3 * time.Hour
+	traffic := steady()
+	traffic.Now += hours
+	for i := range traffic.Ended {
+		traffic.Ended[i].At += hours
+	}
+	long := []Acquire{{At: 0, Workspace: 8, Held: MicrosOf(hours)}, {At: 1, Workspace: 9, Held: MicrosOf(hours)}}
+	for _, test := range []struct {
+		what string
+		then Traffic
+	}{
+		{"held", Traffic{Now: traffic.Now + time.Millisecond, Held: long}},
+		{"ended", Traffic{Now: traffic.Now + time.Millisecond, Ended: long}},
+	} {
+		w := NewWindow(1)
+		first, then := traffic, test.then
+		first.Ended, first.Held = slices.Clone(traffic.Ended), slices.Clone(long)
+		then.SampledOneIn, then.Limits = 1, traffic.Limits
+		w.Add(first)
+		w.Add(then)
+		if e := NewPlan(w, NewCurve(), About{AcquireTimeout: 50 * time.Millisecond}).WhatIf(2, 0, ""); e.Refused < 0.95 {
+			t.Errorf("two slots, and two leases have them that are %s at last: %+v", test.what, e)
+		}
+		if long[0].At != 0 {
+			t.Error("the caller's has been changed")
+		}
 	}
 }
 

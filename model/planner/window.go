@@ -2,6 +2,7 @@ package planner
 
 import (
 	"cmp"
+	"math"
 	"slices"
 	"time"
 
@@ -83,6 +84,7 @@ func (w *Window) Add(t Traffic) {
 	if w.sealed {
 		return
 	}
+	t.Ended = clipped(t.Ended, t.Now)
 	slices.SortFunc(t.Ended, byArrival)
 	w.limits, w.effective, w.own = t.Limits, cmp.Or(t.Effective, t.Limits.Budget), t.Own
 	for w.oneIn < t.SampledOneIn {
@@ -105,7 +107,7 @@ func (w *Window) Add(t Traffic) {
 	w.closes.add(t.Closes, perTraffic)
 	w.insert(t.Ended)
 	w.held = w.held[:0]
-	for _, a := range t.Held {
+	for _, a := range clipped(t.Held, t.Now) {
 		if a.Workspace.In(w.oneIn) && len(w.acquires)+len(w.held) < windowSize {
 			w.held = append(w.held, a)
 		}
@@ -150,6 +152,23 @@ func beginOf(t Traffic) time.Duration {
 		begin = min(begin, t.Ended[i].until())
 	}
 	return begin
+}
+
+// clipped are those told at now. Of a lease that was held for longer than Micros can say the
+// end is kept, and not the beginning: until then it takes a slot. The caller's are not changed, as
+// a Curve knows them by their beginnings.
+func clipped(told []Acquire, now time.Duration) []Acquire {
+	long := func(a Acquire) bool { return a.Held == math.MaxUint32 }
+	if !slices.ContainsFunc(told, long) {
+		return told
+	}
+	told = slices.Clone(told)
+	for i := range told {
+		if a := &told[i]; long(*a) {
+			a.At = max(a.At, now-a.Waited.Duration()-a.Held.Duration())
+		}
+	}
+	return told
 }
 
 // until is when it ended.
