@@ -9,9 +9,11 @@ import (
 )
 
 const (
-	// fewestAcquires and shortestWindow are how much traffic it takes to say anything.
+	// fewestAcquires and shortestWindow are how much traffic it takes to say anything. A pool so
+	// busy that a Window has not room for so long a time has enough in a shorter one.
 	fewestAcquires = 1000
 	shortestWindow = 10 * time.Second
+	plenty         = windowSize / 2
 
 	// aPoint of the hit ratio is worth more budget; halfAPoint is not worth keeping it.
 	aPoint, halfAPoint = 0.01, 0.005
@@ -45,7 +47,7 @@ func recommend(c *model.Capacity, about About) model.Recommendation {
 }
 
 func tooLittle(c *model.Capacity) bool {
-	return c.Acquires < fewestAcquires || c.Window < shortestWindow
+	return c.Acquires < fewestAcquires || c.Window < shortestWindow && c.Acquires < plenty
 }
 
 // decide fills r in.

@@ -33,6 +33,13 @@ func TestARecommendation(t *testing.T) {
 			Text: "Too little seen: 312 requests in 40 s; it takes 1000, and 10 s.",
 		},
 	}, {
+		"a second of a pool that is too busy for more", at(45, 3, 0.99, 0, 310*ms), nil,
+		func(c *model.Capacity) { c.Acquires, c.Window, c.Measured.HitRatio = 60_000, time.Second, 0.99 }, About{},
+		model.Recommendation{
+			Verdict: model.Enough, Budget: 45, PerWorkspace: 3,
+			Text: "DB_MAX_CONNECTIONS=55 (45 for the workspaces) is about right: 99.0 % of requests find their connection open.",
+		},
+	}, {
 		"it was otherwise", now, nil,
 		func(c *model.Capacity) { c.Measured.HitRatio = 0.7 }, About{},
 		model.Recommendation{
