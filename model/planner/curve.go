@@ -41,12 +41,11 @@ type Curve struct {
 	ends  events
 	order uint32
 
-	// hits[d] is how many acquires had the distance d, of total. measured were really hits. all is
-	// how many there were of all workspaces: as many as total, or if it is scaled as many as
-	// the Traffic says.
-	hits                 []float64
-	total, measured, all float64
-	scaled               bool
+	// hits[d] is how many acquires had the distance d, of total. all is how many there were of
+	// all workspaces: as many as total, or if it is scaled as many as the Traffic says.
+	hits       []float64
+	total, all float64
+	scaled     bool
 }
 
 // key is a connection: the k-th of its workspace.
@@ -91,9 +90,6 @@ func NewCurve() *Curve {
 
 // Acquires is how many it is made of; what was long ago counts less.
 func (c *Curve) Acquires() int { return int(c.total) }
-
-// Measured is the hit ratio that there really was in the same time, from 0 to 1.
-func (c *Curve) Measured() float64 { return c.ratio(c.measured) }
 
 // HitRatio is which part of the acquires finds a connection open with this budget, from 0 to
 // 1. It takes time linear in the budget.
@@ -195,9 +191,6 @@ func (c *Curve) keyOf(a *Acquire) int32 {
 		}
 	}
 	c.pass(a.At)
-	if a.Outcome == Hit {
-		c.measured += float64(c.oneIn)
-	}
 	return c.acquire(a.Workspace)
 }
 
@@ -247,7 +240,6 @@ func (c *Curve) pass(to time.Duration) {
 		c.expire(e.at)
 		if e.lease > 0 {
 			c.count(max(1, c.inUse), float64(e.lease))
-			c.measured += float64(e.lease) * float64(c.oneIn)
 		}
 		if e.conn != none {
 			c.release(int32(e.conn))
@@ -348,5 +340,5 @@ func (c *Curve) fade(now time.Duration) {
 	for i := range c.hits {
 		c.hits[i] *= by
 	}
-	c.total, c.measured, c.all = c.total*by, c.measured*by, c.all*by
+	c.total, c.all = c.total*by, c.all*by
 }

@@ -36,7 +36,7 @@ type fileHeader struct {
 	Version             int
 	Begin, End          time.Duration
 	OneIn               uint32
-	All, Dialed, Missed uint64
+	All, Dialed         uint64
 	Short               time.Duration
 	Limits              model.Limits
 	Effective           int
@@ -61,7 +61,7 @@ func Write(to io.Writer, w *Window, about About) error {
 	header, err := json.Marshal(fileHeader{
 		Format: fileFormat, Version: fileVersion,
 		Begin: w.begin, End: w.end, OneIn: w.oneIn,
-		All: w.sum.all, Dialed: w.sum.dialed, Missed: w.sum.missed, Short: w.sum.short,
+		All: w.sum.all, Dialed: w.sum.dialed, Short: w.sum.short,
 		Limits: limits, Effective: w.effective, Dials: w.dials.all(), Closes: w.closes.all(),
 		Acquires: len(w.acquires), Held: len(w.held), Own: len(w.own), About: about,
 	})
@@ -113,7 +113,7 @@ func Read(from io.Reader) (*Window, About, error) {
 	}
 	w := NewWindow(int(h.OneIn))
 	w.begin, w.end, w.limits, w.effective = h.Begin, h.End, h.Limits, h.Effective
-	w.sum = second{end: h.End, all: h.All, dialed: h.Dialed, missed: h.Missed, short: h.Short}
+	w.sum = second{end: h.End, all: h.All, dialed: h.Dialed, short: h.Short}
 	w.seconds = []second{w.sum}
 	w.dials.add(h.Dials, len(h.Dials))
 	w.closes.add(h.Closes, len(h.Closes))
@@ -233,7 +233,7 @@ func (w *Window) Curve() *Curve {
 	t.Now, t.Ended = w.counted(), w.acquires[:n]
 	c.Add(t)
 	clear(c.hits)
-	c.total, c.measured, c.all = 0, 0, 0
+	c.total, c.all = 0, 0
 	t.Now, t.Ended, t.Held, t.Acquires = w.end, w.acquires[n:], w.held, w.sum.all*3/4
 	c.Add(t)
 	return c

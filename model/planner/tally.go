@@ -48,7 +48,8 @@ func (t *tally) estimate(missing float64) model.Estimate {
 	}
 }
 
-// waits is a histogram of durations, in buckets that are a sixteenth of their size wide.
+// waits is a histogram of durations, in buckets that are a sixteenth of their size wide: a
+// model.Histogram is too coarse for a quantile.
 type waits struct {
 	n      uint64
 	counts [16 * 30]uint32

@@ -44,9 +44,9 @@ type Window struct {
 
 // second is what a Traffic counts.
 type second struct {
-	end                 time.Duration
-	all, dialed, missed uint64
-	short               time.Duration
+	end         time.Duration
+	all, dialed uint64
+	short       time.Duration
 }
 
 // NewWindow returns an empty Window for a sample of one in so many workspaces, a power of
@@ -94,7 +94,7 @@ func (w *Window) Add(t Traffic) {
 		w.halve()
 	}
 	w.slide(t)
-	s := second{end: t.Now, all: t.Acquires, dialed: t.Dialed, missed: t.Missed}
+	s := second{end: t.Now, all: t.Acquires, dialed: t.Dialed}
 	if w.end == 0 {
 		w.begin = beginOf(t)
 	} else {
@@ -140,7 +140,6 @@ func (w *Window) slide(t Traffic) {
 func (s *second) add(other second, sign int) {
 	s.all += uint64(sign) * other.all
 	s.dialed += uint64(sign) * other.dialed
-	s.missed += uint64(sign) * other.missed
 	s.short += time.Duration(sign) * other.short
 }
 
