@@ -60,13 +60,20 @@ type ForEachError struct {
 	Cause error
 }
 
+// failuresNamed keeps Error in one line of a log.
+const failuresNamed = 3
+
 func (e *ForEachError) Error() string {
 	s := fmt.Sprintf("of %d workspaces %d failed and %d were not begun", e.Workspaces, len(e.Failed), len(e.NotBegun))
 	if e.Cause != nil {
 		s += ": " + e.Cause.Error()
 	}
-	if len(e.Failed) > 0 {
-		s += fmt.Sprintf("; the first failure, of workspace %q: %v", e.Failed[0].ID, e.Failed[0].Err)
+	named := min(failuresNamed, len(e.Failed))
+	for _, failed := range e.Failed[:named] {
+		s += fmt.Sprintf("; workspace %q: %v", failed.ID, failed.Err)
+	}
+	if more := len(e.Failed) - named; more > 0 {
+		s += fmt.Sprintf("; and %d more", more)
 	}
 	return s
 }

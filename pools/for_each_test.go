@@ -36,6 +36,27 @@ func notAll(t *testing.T, err error) *pools.ForEachError {
 
 var errOnPurpose = errors.New("on purpose")
 
+// Whoever reads only the log must see whether one workspace is broken or all are, in one way
+// or in several.
+func TestForEachErrorNamesTheFirstFailures(t *testing.T) {
+	failed := func(n int) (failed []pools.WorkspaceResult) {
+		for i, id := range workspaceIDs(n) {
+			failed = append(failed, pools.WorkspaceResult{ID: id, Err: fmt.Errorf("reason %d", i)})
+		}
+		return failed
+	}
+	for n, want := range map[int]string{
+		0: "of 9 workspaces 0 failed and 0 were not begun",
+		1: `of 9 workspaces 1 failed and 0 were not begun; workspace "w0": reason 0`,
+		3: `of 9 workspaces 3 failed and 0 were not begun; workspace "w0": reason 0; workspace "w1": reason 1; workspace "w2": reason 2`,
+		5: `of 9 workspaces 5 failed and 0 were not begun; workspace "w0": reason 0; workspace "w1": reason 1; workspace "w2": reason 2; and 2 more`,
+	} {
+		if is := (&pools.ForEachError{Workspaces: 9, Failed: failed(n)}).Error(); is != want {
+			t.Errorf("%s\nwant %s", is, want)
+		}
+	}
+}
+
 func TestForEachReachesEachWorkspaceOnce(t *testing.T) {
 	m := open(t, config(20))
 	ids := workspaceIDs(serverWorkspaces)
