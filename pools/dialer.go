@@ -18,6 +18,7 @@ import (
 	"github.com/jackc/pgx/v5/stdlib"
 
 	"github.com/tenantpool/tenantpool/actor"
+	"github.com/tenantpool/tenantpool/internal/keywords"
 	"github.com/tenantpool/tenantpool/model"
 )
 
@@ -72,7 +73,7 @@ func connConfig(cfg model.Config) (*pgx.ConnConfig, error) {
 	// Quoted values: backslash and quote are escaped.
 	config, err := pgx.ParseConfigWithOptions(fmt.Sprintf(
 		"host='%s' port=%s user='%s' dbname='%s' sslmode=%s target_session_attrs=%s connect_timeout=0 %s",
-		quoted.Replace(hosts), ports, quoted.Replace(cfg.User), quoted.Replace(cfg.SystemDatabase), cfg.SSLMode, cfg.TargetSessionAttrs, keywords(params)),
+		keywords.Escape(hosts), ports, keywords.Escape(cfg.User), keywords.Escape(cfg.SystemDatabase), cfg.SSLMode, cfg.TargetSessionAttrs, keywords.Format(params)),
 		pgx.ParseConfigOptions{ParseConfigOptions: pgconn.ParseConfigOptions{GetSSLPassword: func(context.Context) string { return cfg.SSLPassword }}})
 	if err != nil {
 		return nil, fmt.Errorf("connection settings for DB_HOST %q with DB_SSLMODE %q and DB_PARAMETERS (and PG* variables, see PGSERVICE and PGSSL*): %w",
@@ -246,8 +247,6 @@ func hostsAndPorts(cfg model.Config) (hosts, ports string) {
 	}
 	return strings.Join(h, ","), strings.Join(p, ",")
 }
-
-var quoted = strings.NewReplacer(`\`, `\\`, `'`, `\'`)
 
 // addresses remembers a host's addresses for a moment, so that hundreds of dials a
 // second do not ask the name server each. A host that moves is followed as soon as

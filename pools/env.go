@@ -12,6 +12,7 @@ import (
 
 	"github.com/caarlos0/env/v11"
 
+	"github.com/tenantpool/tenantpool/internal/keywords"
 	"github.com/tenantpool/tenantpool/model"
 	"github.com/tenantpool/tenantpool/pools/secret"
 )
@@ -119,7 +120,7 @@ func libpqDefaults(isSet func(string) bool) string {
 			set[parameter[0]] = parameter[1]
 		}
 	}
-	return keywords(set)
+	return keywords.Format(set)
 }
 
 // parseEnv returns the variables that are not what their field is, with what

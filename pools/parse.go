@@ -14,6 +14,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/tenantpool/tenantpool/internal/keywords"
 	"github.com/tenantpool/tenantpool/model"
 )
 
@@ -81,7 +82,7 @@ func parseConfig(connString string) (model.Config, error) {
 			delete(set, name)
 		}
 	}
-	cfg.Parameters = keywords(set)
+	cfg.Parameters = keywords.Format(set)
 	return cfg, nil
 }
 
@@ -193,7 +194,7 @@ func setDuration(into *time.Duration, name, value string) (err error) {
 // what is wrong with it has been said; it keeps most values for itself.
 func settings(connString string) (map[string]string, error) {
 	if !strings.HasPrefix(connString, "postgres://") && !strings.HasPrefix(connString, "postgresql://") {
-		return parseKeywords(connString)
+		return keywords.Parse(connString)
 	}
 	set := make(map[string]string)
 	_, query, _ := strings.Cut(connString, "?")
@@ -211,62 +212,9 @@ func settings(connString string) (map[string]string, error) {
 	return set, nil
 }
 
-const spaces = " \t\n\r\v\f"
-
-var errKeywords = errors.New("it must be name=value pairs with spaces between them, and a value with spaces in single quotes")
-
-// parseKeywords reads libpq's form: name=value, name='a value', with a backslash before
-// a quote, a backslash or a space.
-func parseKeywords(s string) (map[string]string, error) {
-	set := make(map[string]string)
-	for s = strings.TrimLeft(s, spaces); s != ""; s = strings.TrimLeft(s, spaces) {
-		name, rest, ok := strings.Cut(s, "=")
-		name = strings.TrimRight(name, spaces)
-		if !ok || name == "" || strings.ContainsAny(name, spaces) {
-			return nil, errKeywords
-		}
-		rest = strings.TrimLeft(rest, spaces)
-		ends, quoted := spaces, strings.HasPrefix(rest, "'")
-		if quoted {
-			ends, rest = "'", rest[1:]
-		}
-		var value strings.Builder
-		i := 0
-		for ; i < len(rest) && !strings.ContainsRune(ends, rune(rest[i])); i++ {
-			if rest[i] == '\\' {
-				if i++; i == len(rest) {
-					break
-				}
-			}
-			value.WriteByte(rest[i])
-		}
-		if quoted {
-			if i >= len(rest) {
-				return nil, errKeywords
-			}
-			i++
-		}
-		set[name], s = value.String(), rest[i:]
-	}
-	return set, nil
-}
-
-// keywords is what parseKeywords reads.
-func keywords(set map[string]string) string {
-	var all []string
-	for _, name := range slices.Sorted(maps.Keys(set)) {
-		value := set[name]
-		if value == "" || strings.ContainsAny(value, spaces+`'\`) {
-			value = "'" + quoted.Replace(value) + "'"
-		}
-		all = append(all, name+"="+value)
-	}
-	return strings.Join(all, " ")
-}
-
 // moreParameters are Config.Parameters, taken apart.
 func moreParameters(cfg model.Config) (map[string]string, error) {
-	set, err := parseKeywords(cfg.Parameters)
+	set, err := keywords.Parse(cfg.Parameters)
 	if err != nil || strings.ContainsRune(cfg.Parameters, 0) {
 		return nil, &model.ConfigError{Variable: "DB_PARAMETERS", Value: "not usable", Want: "name=value pairs with spaces between them, and a value with spaces in single quotes"}
 	}
@@ -286,7 +234,7 @@ func withoutString(err error) error {
 	_, said, _ := strings.Cut(err.Error(), "`: ")
 	for _, known := range []struct{ begins, says string }{
 		{"failed to parse as URL", "it cannot be read as a URL: escape what is not a letter or digit in the user, the password and values, as %40 for @"},
-		{"failed to parse as keyword/value", errKeywords.Error()},
+		{"failed to parse as keyword/value", keywords.ErrForm.Error()},
 		{"invalid port", "a port must be a number from 1 to 65535; in a password of a URL escape : and @, as %3A and %40"},
 		{"could not match", "there must be one port, or one for each host"},
 		{"invalid connect_timeout", "connect_timeout must be a whole number of seconds"},

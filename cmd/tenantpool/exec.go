@@ -47,10 +47,10 @@ such a one alone.
 
 A command is run by sh. It finds the way to its workspace's database in PGHOST, PGPORT,
 PGUSER, PGPASSWORD, PGDATABASE, PGSSLMODE and DATABASE_URL, and the workspace in
-TENANTPOOL_WORKSPACE. It does not have what DB_PARAMETERS says: set PGSSLROOTCERT and the
-like. It opens its connections itself, and may have one at a time: exec has none to that
-workspace meanwhile, so that all is counted. The end of what a command wrote is shown if
-it fails, and is in the result of --json.
+TENANTPOOL_WORKSPACE. What DB_PARAMETERS says of TLS is in PGSSLROOTCERT and the like; the
+rest of it a command does not have. It opens its connections itself, and may have one at a
+time: exec has none to that workspace meanwhile, so that all is counted. The end of what a
+command wrote is shown if it fails, and is in the result of --json.
 
 With --journal an interrupted or killed run is resumed by the same command line. What
 was done is not done again. Where a transaction was being committed the server is asked

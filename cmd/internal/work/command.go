@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/tenantpool/tenantpool/internal/keywords"
 	"github.com/tenantpool/tenantpool/model"
 	"github.com/tenantpool/tenantpool/pools"
 	"github.com/tenantpool/tenantpool/pools/secret"
@@ -88,6 +89,10 @@ func (c Command) environment(id model.WorkspaceID) ([]string, error) {
 			return nil, fmt.Errorf("DB_PASSWORD_FILE: %w", err)
 		}
 	}
+	parameters, err := keywords.Parse(cfg.Parameters)
+	if err != nil {
+		return nil, fmt.Errorf("DB_PARAMETERS: %w", err)
+	}
 	all := map[string]string{}
 	for _, variable := range os.Environ() {
 		name, value, _ := strings.Cut(variable, "=")
@@ -105,8 +110,13 @@ func (c Command) environment(id model.WorkspaceID) ([]string, error) {
 		"PGHOST": strings.Join(hosts, ","), "PGPORT": strings.Join(ports, ","),
 		"PGUSER": cfg.User, "PGPASSWORD": cfg.Password, "PGDATABASE": database, "PGSSLMODE": cfg.SSLMode,
 		"PGTARGETSESSIONATTRS": cfg.TargetSessionAttrs,
-		"DATABASE_URL":         databaseURL(cfg, database), "TENANTPOOL_WORKSPACE": string(id),
+		"DATABASE_URL":         databaseURL(cfg, database, parameters), "TENANTPOOL_WORKSPACE": string(id),
 	})
+	for name, variable := range securityVariables {
+		if value, set := parameters[name]; set {
+			all[variable] = value
+		}
+	}
 	var environment []string
 	for _, name := range slices.Sorted(maps.Keys(all)) {
 		environment = append(environment, name+"="+all[name])
@@ -114,10 +124,22 @@ func (c Command) environment(id model.WorkspaceID) ([]string, error) {
 	return environment, nil
 }
 
+// securityVariables are libpq's for what DB_PARAMETERS may say of how a connection is secured.
+// What a session begins with is not among them: a command chooses that.
+var securityVariables = map[string]string{
+	"sslrootcert": "PGSSLROOTCERT", "sslcert": "PGSSLCERT", "sslkey": "PGSSLKEY", "sslcertmode": "PGSSLCERTMODE",
+	"sslsni": "PGSSLSNI", "sslnegotiation": "PGSSLNEGOTIATION", "channel_binding": "PGCHANNELBINDING", "require_auth": "PGREQUIREAUTH",
+}
+
 // databaseURL is libpq's form: a socket's folder and several hosts go into the query, which
-// all of its readers know.
-func databaseURL(cfg model.Config, database string) string {
+// all of its readers know, as do TLS's files of the parameters.
+func databaseURL(cfg model.Config, database string, parameters map[string]string) string {
 	query := url.Values{"sslmode": {cfg.SSLMode}}
+	for _, name := range []string{"sslrootcert", "sslcert", "sslkey"} {
+		if value, set := parameters[name]; set {
+			query.Set(name, value)
+		}
+	}
 	u := url.URL{Scheme: "postgres", User: url.UserPassword(cfg.User, cfg.Password), Path: "/" + database}
 	if cfg.Password == "" {
 		u.User = url.User(cfg.User)
@@ -136,7 +158,7 @@ func databaseURL(cfg model.Config, database string) string {
 	if cfg.TargetSessionAttrs != "" && cfg.TargetSessionAttrs != "any" {
 		query.Set("target_session_attrs", cfg.TargetSessionAttrs)
 	}
-	u.RawQuery = query.Encode()
+	u.RawQuery = strings.ReplaceAll(query.Encode(), "+", "%20") // libpq takes a + for itself
 	return u.String()
 }
 

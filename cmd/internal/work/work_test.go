@@ -431,6 +431,28 @@ func TestACommandIsEndedWithAllItsProcesses(t *testing.T) {
 	}
 }
 
+// What DB_PARAMETERS says of TLS wins over the variables, as it does for the pool: without its
+// authority a command could not check the server, or would with another one.
+func TestACommandHasTheTLSOfDBParameters(t *testing.T) {
+	t.Setenv("PGSSLROOTCERT", "/other.pem")
+	t.Setenv("PGSSLSNI", "0")
+	c := Command{Naming: pools.PrefixNaming("x")}
+	c.Config = model.Config{Host: "db", Port: 5432, User: "me", SSLMode: "verify-full",
+		Parameters: `sslrootcert='/etc/my ca.pem' sslcert=/c.pem sslkey=/k.pem channel_binding=require search_path=app`}
+	environment, err := c.environment("a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		"PGSSLROOTCERT=/etc/my ca.pem", "PGSSLCERT=/c.pem", "PGSSLKEY=/k.pem", "PGCHANNELBINDING=require", "PGSSLSNI=0",
+		"DATABASE_URL=postgres://me@db:5432/x_ws_a?sslcert=%2Fc.pem&sslkey=%2Fk.pem&sslmode=verify-full&sslrootcert=%2Fetc%2Fmy%20ca.pem",
+	} {
+		if !slices.Contains(environment, want) {
+			t.Errorf("there is no %s", want) // the rest may hold secrets
+		}
+	}
+}
+
 func TestDatabaseURL(t *testing.T) {
 	cfg := model.Config{Host: "db", Port: 5433, User: "me", Password: "p@ss/ wörd", SSLMode: "require"}
 	for _, test := range []struct{ host, attrs, want string }{
@@ -440,7 +462,7 @@ func TestDatabaseURL(t *testing.T) {
 		{"a,b:7", "primary", "postgres://me:p%40ss%2F%20w%C3%B6rd@/x_ws_a-b?host=a%2Cb&port=5433%2C7&sslmode=require&target_session_attrs=primary"},
 	} {
 		cfg.Host, cfg.TargetSessionAttrs = test.host, test.attrs
-		if got := databaseURL(cfg, "x_ws_a-b"); got != test.want {
+		if got := databaseURL(cfg, "x_ws_a-b", nil); got != test.want {
 			t.Errorf("%s\n%s", got, test.want)
 		}
 	}
