@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -119,7 +120,7 @@ func runExec(ctx context.Context, cmd *cobra.Command, o execOptions) (err error)
 	}
 	var journal *work.Journal
 	if o.journal != "" {
-		if journal, err = work.OpenJournal(o.journal, cfg.Prefix); err != nil {
+		if journal, err = o.openJournal(cfg.Prefix); err != nil {
 			return fmt.Errorf("exec: %w", err)
 		}
 		defer func() { err = errors.Join(err, journal.Close()) }()
@@ -229,6 +230,16 @@ func (o execOptions) readWorkspaces(stdin io.Reader) ([]model.WorkspaceID, error
 	}
 	defer func() { _ = file.Close() }()
 	return work.ReadWorkspaces(file)
+}
+
+// openJournal makes none for a dry run; nil remembers nothing.
+func (o execOptions) openJournal(prefix string) (*work.Journal, error) {
+	if _, err := os.Stat(o.journal); o.dryRun && errors.Is(err, fs.ErrNotExist) {
+		if _, err := os.Stat(filepath.Dir(o.journal)); err == nil { // or it says what is wrong
+			return nil, nil
+		}
+	}
+	return work.OpenJournal(o.journal, prefix)
 }
 
 func (o execOptions) task(cfg model.Config) (work.Task, error) {

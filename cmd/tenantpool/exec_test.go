@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/rand"
 	"encoding/json"
+	"errors"
 	"fmt"
 	mathrand "math/rand/v2"
 	"os"
@@ -210,6 +211,17 @@ func TestExecDryRun(t *testing.T) {
 	}
 	s.haveHits([]model.WorkspaceID{"w000", "w002"}, 0)
 	s.haveHits([]model.WorkspaceID{"w001", "w003"}, 1)
+
+	missing := filepath.Join(t.TempDir(), "j")
+	if status, stdout, stderr := s.exec("--workspaces", ids, "--dry-run", "--sql", insertHit, "--journal", missing); status != 0 || stdout != "w001\trun\nw003\trun\n" {
+		t.Error(status, stdout, stderr)
+	}
+	if _, err := os.Stat(missing); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("a dry run has made a journal: %v", err)
+	}
+	if status, _, stderr := s.exec("--workspaces", ids, "--dry-run", "--sql", insertHit, "--journal", filepath.Join(missing, "j")); status == 0 {
+		t.Errorf("a folder that is not there will not do for the run either: %s", stderr)
+	}
 }
 
 func TestExecRefusesAWrongCommandLine(t *testing.T) {
