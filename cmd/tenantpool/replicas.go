@@ -173,6 +173,7 @@ func withStore(cmd *cobra.Command, cfg model.Config, as string, f func(context.C
 		switch err = explained(err, cmp.Or(as, cfg.User), cfg.SystemDatabase); {
 		case err != nil && ctx.Err() != nil && errors.Is(err, context.Canceled):
 			err = fmt.Errorf("%w: %w", errInterrupted, err)
+		case isServerDown(err): // as whatever role
 		case err != nil && !in && as != "":
 			err = fmt.Errorf("--as %s, with the password of %s: %w", as, adminPasswordVariable, err)
 		case err != nil && !in:
@@ -211,6 +212,11 @@ func explained(err error, role, database string) error {
 		return fmt.Errorf("the role %q may not (%s): tenantpool replicas schema --role prints what grants it", role, err.Error())
 	}
 	return err
+}
+
+func isServerDown(err error) bool {
+	var dial *model.DialError
+	return errors.As(err, &dial) && dial.Kind == model.ServerDown
 }
 
 // sqlState is the server's code for an error, or empty.

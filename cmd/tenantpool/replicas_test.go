@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net"
 	"strings"
 	"testing"
 
@@ -97,6 +98,30 @@ func (g *group) json() (s sharedJSON) {
 		g.t.Fatal(err)
 	}
 	return s
+}
+
+// Another role or password does not help when nobody answers.
+func TestReplicasAndFenceSayThatTheServerIsDown(t *testing.T) {
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, port, _ := net.SplitHostPort(silent.Addr().String())
+	_ = silent.Close() // nobody listens there now
+	for name, value := range map[string]string{
+		"DB_PREFIX": "shop", "DB_HOST": "127.0.0.1", "DB_PORT": port, "DB_USER": "app", "DB_PASSWORD": "secret", "DB_SSLMODE": "disable",
+		"DB_SHARED_BUDGET": "shop", "DB_ACQUIRE_TIMEOUT": "100ms", adminPasswordVariable: "secret",
+	} {
+		t.Setenv(name, value)
+	}
+	for _, line := range []string{"replicas", "fence", "replicas --as postgres", "fence --as postgres"} {
+		var stderr bytes.Buffer
+		status := run(t.Context(), strings.Fields(line), &bytes.Buffer{}, &stderr)
+		last := stderr.String()[strings.LastIndex(strings.TrimSpace(stderr.String()), "\n")+1:]
+		if status != 1 || !strings.Contains(last, "check that the server runs") || strings.Contains(last, "--as") {
+			t.Errorf("%s: status %d: %s", line, status, last)
+		}
+	}
 }
 
 func TestReplicasShowsWhoHasWhat(t *testing.T) {
