@@ -54,7 +54,8 @@ func (m *Manager) AllWorkspaces(ctx context.Context, prefix string) iter.Seq2[mo
 	}
 }
 
-// Workspaces is ListWorkspaces of all of them, as they are at one moment.
+// Workspaces is ListWorkspaces of all of them, as they are at one moment: they are all in memory
+// at once, which AllWorkspaces avoids. Its error is one of ListWorkspaces'.
 func (m *Manager) Workspaces(ctx context.Context) ([]model.WorkspaceID, error) {
 	return m.list(ctx, "", "", nil)
 }

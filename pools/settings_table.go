@@ -142,11 +142,11 @@ type settingsColumns struct {
 }
 
 func (c settingsColumns) settings() (s WorkspaceSettings, err error) {
-	const most = int64(1) << 40 // more than Validate takes, and no overflow
+	const most = int64(1) << 40 // of milliseconds 34 years; more than Validate takes of the others
 	number := func(n int64) int64 { return max(-1, min(n, most)) }
 	s = WorkspaceSettings{
 		MaxConnections: int(number(c.Most)), SoftMaxConnections: int(number(c.Soft)), MaxWaiters: int(number(c.Waiters)),
-		AcquireTimeout: time.Duration(max(-1, min(c.AcquireMs, 1<<43))) * time.Millisecond, // 278 years
+		AcquireTimeout: time.Duration(number(c.AcquireMs)) * time.Millisecond,
 		Role:           c.Role, StatementTimeout: time.Duration(number(c.StatementMs)) * time.Millisecond,
 	}
 	if err := c.ID.Validate(); err != nil {

@@ -12,11 +12,6 @@ import (
 	"github.com/tenantpool/tenantpool/model"
 )
 
-// A tracer implements any of the interfaces below. In all of them the Workspace is ""
-// for the system database, and what the manager asks the server for itself is not told.
-// The methods are called from many goroutines at once, never from the supervisor's. One
-// that is slow delays what it is told of, and nothing else; one that panics is logged.
-
 // AcquireTracer is told of each acquire. Both calls come on the goroutine that acquires.
 type AcquireTracer interface {
 	// TraceAcquireStart returns the context for the rest of the acquire. It has ctx's
@@ -102,6 +97,12 @@ type TraceEvictData struct {
 
 // WithTracer has the tracer told what happens: it implements any of AcquireTracer,
 // ReleaseTracer, DialTracer and EvictTracer, or Open fails. The last WithTracer counts.
+//
+// The Workspace that it is told is "" for the system database; what the manager asks the
+// server for itself is not told. The methods are called from many goroutines at once, never
+// from the supervisor's. One that is slow delays what it is told of, and nothing else; one
+// that panics is logged.
+//
 // What pgx's own tracers (pgx.QueryTracer and the like) are told is not the manager's
 // affair: they are set in the connection's configuration.
 func WithTracer(tracer any) Option {

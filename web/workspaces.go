@@ -45,7 +45,7 @@ type workspaceList struct {
 	Next model.WorkspaceID `json:"next,omitempty"`
 }
 
-// workspaceTimeout bounds creating, deleting and listing: a server may take long
+// workspaceTimeout bounds creating, deleting, renaming and listing: a server may take long
 // to copy a database's files, and a workspace's leases to come home.
 const workspaceTimeout = time.Minute
 
