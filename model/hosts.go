@@ -19,6 +19,15 @@ func (c Config) Addresses() []Address {
 	return list
 }
 
+// HostsAndPorts are the Addresses as libpq's host and port.
+func (c Config) HostsAndPorts() (hosts, ports string) {
+	var h, p []string
+	for _, a := range c.Addresses() {
+		h, p = append(h, a.Host), append(p, strconv.Itoa(a.Port))
+	}
+	return strings.Join(h, ","), strings.Join(p, ",")
+}
+
 func (c Config) addresses() ([]Address, error) {
 	if err := required("DB_HOST", c.Host); err != nil {
 		return nil, err

@@ -7,8 +7,6 @@ import (
 	"io"
 	"maps"
 	"net"
-	"strconv"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -69,7 +67,7 @@ func connConfig(cfg model.Config) (*pgx.ConnConfig, error) {
 	if err != nil {
 		return nil, err
 	}
-	hosts, ports := hostsAndPorts(cfg)
+	hosts, ports := cfg.HostsAndPorts()
 	// Quoted values: backslash and quote are escaped.
 	config, err := pgx.ParseConfigWithOptions(fmt.Sprintf(
 		"host='%s' port=%s user='%s' dbname='%s' sslmode=%s target_session_attrs=%s connect_timeout=0 %s",
@@ -237,15 +235,6 @@ func (b *backend) connect(ctx context.Context, config *pgx.ConnConfig) error {
 	b.pgx = b.driver.Conn()
 	b.welcomed = time.Now()
 	return b.identify(ctx)
-}
-
-// hostsAndPorts are Config.Addresses as libpq's host and port.
-func hostsAndPorts(cfg model.Config) (hosts, ports string) {
-	var h, p []string
-	for _, a := range cfg.Addresses() {
-		h, p = append(h, a.Host), append(p, strconv.Itoa(a.Port))
-	}
-	return strings.Join(h, ","), strings.Join(p, ",")
 }
 
 // addresses remembers a host's addresses for a moment, so that hundreds of dials a

@@ -549,6 +549,6 @@ func askOwn[T any](ctx context.Context, m *Manager, toT pgx.RowToFunc[T], sql st
 // Format prints the Manager, with any verb, as the server it is of: what it
 // holds is in use by others, and the password is in it.
 func (m *Manager) Format(f fmt.State, _ rune) {
-	hosts, ports := hostsAndPorts(m.config)
+	hosts, ports := m.config.HostsAndPorts()
 	_, _ = fmt.Fprintf(f, "tenantpool manager of %s:%s", hosts, ports)
 }

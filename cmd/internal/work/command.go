@@ -102,12 +102,9 @@ func (c Command) environment(id model.WorkspaceID) ([]string, error) {
 			all[name] = value
 		}
 	}
-	var hosts, ports []string
-	for _, a := range cfg.Addresses() {
-		hosts, ports = append(hosts, a.Host), append(ports, strconv.Itoa(a.Port))
-	}
+	hosts, ports := cfg.HostsAndPorts()
 	maps.Copy(all, map[string]string{
-		"PGHOST": strings.Join(hosts, ","), "PGPORT": strings.Join(ports, ","),
+		"PGHOST": hosts, "PGPORT": ports,
 		"PGUSER": cfg.User, "PGPASSWORD": cfg.Password, "PGDATABASE": database, "PGSSLMODE": cfg.SSLMode,
 		"PGTARGETSESSIONATTRS": cfg.TargetSessionAttrs,
 		"DATABASE_URL":         databaseURL(cfg, database, parameters), "TENANTPOOL_WORKSPACE": string(id),
@@ -148,12 +145,9 @@ func databaseURL(cfg model.Config, database string, parameters map[string]string
 	if len(addresses) == 1 && !strings.HasPrefix(addresses[0].Host, "/") {
 		u.Host = net.JoinHostPort(addresses[0].Host, strconv.Itoa(addresses[0].Port))
 	} else {
-		var hosts, ports []string
-		for _, a := range addresses {
-			hosts, ports = append(hosts, a.Host), append(ports, strconv.Itoa(a.Port))
-		}
-		query.Set("host", strings.Join(hosts, ","))
-		query.Set("port", strings.Join(ports, ","))
+		hosts, ports := cfg.HostsAndPorts()
+		query.Set("host", hosts)
+		query.Set("port", ports)
 	}
 	if cfg.TargetSessionAttrs != "" && cfg.TargetSessionAttrs != "any" {
 		query.Set("target_session_attrs", cfg.TargetSessionAttrs)
