@@ -113,16 +113,12 @@ func (s *served) predict(trace string, other *served) Prediction {
 }
 
 // serve opens a pool, plays the arrivals and measures what comes of those after the warm-up.
-func serve(ctx context.Context, s *stage.Stage, cfg model.Config, con *stage.Console, arrivals []Arrival, warmUp time.Duration) (*served, error) {
+func serve(ctx context.Context, s *stage.Stage, cfg model.Config, con *stage.Console, arrivals []Arrival, warmUp time.Duration) (one *served, err error) {
 	m, err := pools.Open(ctx, cfg, pools.WithLogger(con.Logger()))
 	if err != nil {
 		return nil, err
 	}
-	defer func() {
-		ending, stop := context.WithTimeout(context.Background(), endsWithin)
-		defer stop()
-		_ = m.Close(ending)
-	}()
+	defer func() { err = errors.Join(err, end(m)) }()
 	var before model.Stats
 	waits, failed := stage.NewHistogram(), 0
 	err = play(ctx, s, m, arrivals, func(a Arrival, waited time.Duration, err error) {
@@ -142,7 +138,7 @@ func serve(ctx context.Context, s *stage.Stage, cfg model.Config, con *stage.Con
 		return nil, err
 	}
 	acquires := float64(after.Workspaces.Counters.Acquires - before.Workspaces.Counters.Acquires)
-	one := &served{measured: model.Estimate{
+	one = &served{measured: model.Estimate{
 		Budget: after.Workspaces.Budget, PerWorkspace: after.Workspaces.PerWorkspace,
 		HitRatio: float64(after.Workspaces.Counters.Hits-before.Workspaces.Counters.Hits) / acquires, Refused: float64(failed) / acquires,
 		WaitP50: milliseconds(waits.Milliseconds(50)), WaitP99: milliseconds(waits.Milliseconds(99)),
@@ -150,6 +146,13 @@ func serve(ctx context.Context, s *stage.Stage, cfg model.Config, con *stage.Con
 	}}
 	one.plan, one.curve, err = whatItSaw(ctx, m)
 	return one, err
+}
+
+// end closes a pool when the requests are over.
+func end(m *pools.Manager) error {
+	ctx, stop := context.WithTimeout(context.Background(), endsWithin)
+	defer stop()
+	return m.Close(ctx)
 }
 
 func milliseconds(ms float64) time.Duration { return time.Duration(ms * float64(time.Millisecond)) }
@@ -181,12 +184,12 @@ func whatItSaw(ctx context.Context, m *pools.Manager) (*planner.Plan, *planner.C
 // became of each: from one goroutine, in the order of their ends. At the time begins it calls
 // begun.
 func play(ctx context.Context, s *stage.Stage, m *pools.Manager, arrivals []Arrival, ended func(Arrival, time.Duration, error), begins time.Duration, begun func()) error {
-	type end struct {
+	type outcome struct {
 		Arrival
 		waited time.Duration
 		err    error
 	}
-	ends := make(chan end, len(arrivals))
+	ends := make(chan outcome, len(arrivals))
 	var all errgroup.Group
 	start := time.Now()
 	for _, a := range arrivals {
@@ -206,7 +209,7 @@ func play(ctx context.Context, s *stage.Stage, m *pools.Manager, arrivals []Arri
 				_, err = conn.Exec(ctx, "select pg_sleep($1)", a.Held.Seconds())
 				conn.Release()
 			}
-			ends <- end{a, waited, err}
+			ends <- outcome{a, waited, err}
 			return nil
 		})
 	}

@@ -75,8 +75,9 @@ func TestThePlannerPredictsWhatOtherPoolsDo(t *testing.T) {
 		t.Fatalf("%d predictions", len(all))
 	}
 	for _, p := range all {
-		// Uniform traffic for 10 workspaces, of which so many have a connection.
-		if want := float64(p.Budget) / 10; math.Abs(p.Measured.HitRatio-want) > 0.15 || math.Abs(p.Predicted.HitRatio-want) > 0.15 || math.Abs(p.Curve-want) > 0.15 {
+		// Uniform traffic for 10 workspaces, of which so many have a connection. Where dials are
+		// slow fewer requests find it, which the curve does not know.
+		if want := float64(p.Budget) / 10; math.Abs(p.Measured.HitRatio-p.Predicted.HitRatio) > 0.15 || math.Abs(p.Curve-want) > 0.15 {
 			t.Errorf("%+v", p)
 		}
 	}

@@ -93,16 +93,12 @@ func Scale(ctx context.Context, o ScalingOptions, con *stage.Console) (all []*Sc
 	return all, running.Wait()
 }
 
-func (r *Scaled) serve(ctx context.Context, s *stage.Stage, cfg model.Config, con *stage.Console, o ScalingOptions, arrivals []Arrival) error {
+func (r *Scaled) serve(ctx context.Context, s *stage.Stage, cfg model.Config, con *stage.Console, o ScalingOptions, arrivals []Arrival) (err error) {
 	m, err := pools.Open(ctx, cfg, pools.WithLogger(con.Logger()))
 	if err != nil {
 		return err
 	}
-	defer func() {
-		ending, stop := context.WithTimeout(context.Background(), endsWithin)
-		defer stop()
-		_ = m.Close(ending)
-	}()
+	defer func() { err = errors.Join(err, end(m)) }()
 	watching, stop := context.WithCancel(ctx)
 	var watch errgroup.Group
 	watch.Go(func() error { return r.watch(watching, m) })
