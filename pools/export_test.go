@@ -31,6 +31,9 @@ func SortRefusal(said *pgconn.PgError) (model.FailureKind, error) {
 // CloseDBs closes the *sql.DBs that the manager's Close leaves to their holders.
 func CloseDBs(m *Manager) { m.databases.closeAll() }
 
+// Grantable is how many slots the server could grant the workspaces.
+func Grantable(ctx context.Context, m *Manager) (int, error) { return m.grantable(ctx) }
+
 // MaxUnconnected bounds the *sql.DBs of workspaces to which no connection has succeeded.
 const MaxUnconnected = maxUnconnected
 

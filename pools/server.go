@@ -51,9 +51,12 @@ SELECT pg_catalog.current_setting('max_connections')::int,
        EXISTS (SELECT FROM pg_catalog.pg_roles u WHERE u.rolname = 'pg_use_reserved_connections'
                AND pg_catalog.pg_has_role(session_user, u.oid, 'USAGE')),
        r.rolconnlimit,
-       (SELECT coalesce(sum(numbackends), 0) FROM pg_catalog.pg_stat_database WHERE datid <> 0)::int,
-       (SELECT count(*) FROM pg_catalog.pg_stat_activity a WHERE a.usesysid = r.oid)::int
-FROM pg_catalog.pg_roles r WHERE r.rolname = session_user`
+       a.sessions, a.of_role
+FROM pg_catalog.pg_roles r,
+     LATERAL (SELECT count(*)::int AS sessions, (count(*) FILTER (WHERE usesysid = r.oid))::int AS of_role
+              FROM pg_catalog.pg_stat_activity
+              WHERE datid IS NOT NULL AND usesysid IS NOT NULL AND backend_type IS DISTINCT FROM 'parallel worker') a
+WHERE r.rolname = session_user`
 
 func (m *Manager) askGrants(ctx context.Context, conn *Conn) (g grants, err error) {
 	err = conn.QueryRow(ctx, askGrants).Scan(

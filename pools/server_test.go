@@ -85,6 +85,45 @@ func TestTheRolesOwnLimitIsAReasonToWarn(t *testing.T) {
 	}
 }
 
+// The workers of a parallel query take none of max_connections.
+func TestTheWorkersOfAParallelQueryAreNoConnections(t *testing.T) {
+	m := open(t, config(20))
+	watch := superuser(t)
+	if err := watch.Ping(); err != nil { // it stays connected
+		t.Fatal(err)
+	}
+	c, err := m.Acquire(t.Context(), workspaceID(0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Release()
+	grantable := func() int {
+		n, err := pools.Grantable(t.Context(), m.Manager)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	alone := grantable()
+	if _, err := c.Exec(t.Context(),
+		`SELECT set_config(name, 'on', false) FROM pg_settings WHERE name IN ('force_parallel_mode', 'debug_parallel_query')`); err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() {
+		_, err := c.Exec(ctx, `SELECT pg_sleep(60)`)
+		ended <- err
+	}()
+	defer func() { stop(); <-ended }()
+	eventually(t, "the query has a worker", func() bool {
+		return count(t, watch, `SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'parallel worker'`) > 0
+	})
+	if n := grantable(); n != alone {
+		t.Errorf("the server could grant %d, and %d while a query has a worker", alone, n)
+	}
+}
+
 // PostgreSQL 16 and later keep connections for the members of a role.
 func TestReservedConnectionsAreAReasonToWarn(t *testing.T) {
 	var version int
