@@ -60,7 +60,7 @@ func (m *Manager) startPlanning(ctx context.Context) *planning {
 	}
 	p := &planning{
 		m: m, asks: make(chan func()), window: planner.NewWindow(1), curve: planner.NewCurve(), load: new(planner.Load),
-		plans: make(chan *planner.Plan), idle: make(chan struct{}, 1),
+		plans: make(chan *planner.Plan), idle: make(chan struct{}, 1), plannedAt: time.Now(),
 	}
 	if p.auto = newAutoBudget(m); p.auto == nil {
 		p.askedAt = time.Now() // there is no hurry
@@ -108,11 +108,26 @@ func (p *planning) look(ctx context.Context, t planner.Traffic) {
 		p.budget.Store(p.auto.state())
 	}
 	if p.ready && now.Sub(p.plannedAt) >= planEvery {
-		p.ready, p.plannedAt = false, now
-		select {
-		case p.plans <- p.plan(now): // the other goroutine has said that it takes it
-		case <-ctx.Done():
-		}
+		p.plannedAt = now
+		p.begin(ctx, p.plan(now))
+	}
+}
+
+// begin has the plan worked out, if there is enough to go by: else whoever asks is told how little
+// there is. Of a busy pool that takes minutes, and until the first is done people are told so.
+func (p *planning) begin(ctx context.Context, plan *planner.Plan) {
+	if !plan.SeenEnough() {
+		p.capacity.Store(nil)
+		return
+	}
+	if p.capacity.Load() == nil {
+		c := plan.Capacity()
+		p.capacity.Store(&c)
+	}
+	p.ready = false
+	select {
+	case p.plans <- plan: // the other goroutine has said that it takes it
+	case <-ctx.Done():
 	}
 }
 

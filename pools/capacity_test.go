@@ -45,6 +45,20 @@ func TestBeforeThereIsTrafficTheCapacityIsNotKnown(t *testing.T) {
 	}
 }
 
+// A pool begins with a second of next to nothing, and that is not what is told from then on.
+func TestThatTooLittleIsSeenIsToldOfTheTrafficSoFar(t *testing.T) {
+	m := open(t, config(20))
+	eventually(t, "three seconds have been seen", func() bool {
+		if err := m.Workspace(workspaceID(0)).Ping(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		return stats(t, m).Utilisation.Windows[0].Seen >= 3*time.Second
+	})
+	if c, err := m.Capacity(t.Context()); err != nil || c.Acquires == 0 || c.Window < time.Second {
+		t.Errorf("%d acquires in %v, %v", c.Acquires, c.Window, err)
+	}
+}
+
 // What the manager lends is what the dump's traffic has.
 func TestADumpHasTheTraffic(t *testing.T) {
 	m := open(t, config(20))

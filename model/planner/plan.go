@@ -128,6 +128,12 @@ func kneeOf(curve []model.CurvePoint, within float64) int {
 	return 0
 }
 
+// SeenEnough tells whether there is enough traffic to recommend anything.
+func (p *Plan) SeenEnough() bool {
+	c := p.estimated()
+	return !tooLittle(&c)
+}
+
 // Step works on it for about a millisecond, and tells whether it is done.
 func (p *Plan) Step() (done bool) {
 	if len(p.estimates) == len(p.scenarios) {
