@@ -1,6 +1,7 @@
 package pools
 
 import (
+	"context"
 	"testing"
 	"time"
 
@@ -26,5 +27,18 @@ func TestTheTargetIsWhatSomebodyElseHasSet(t *testing.T) {
 	p.addTo(&st)
 	if st.AutoBudget.Target != 60 || st.AutoBudget.Reason != "somebody else has set the limits" {
 		t.Errorf("%+v", st.AutoBudget)
+	}
+}
+
+// A plan that does not know what the server grants recommends more than that, and on a busy pool
+// it stands for minutes.
+func TestThePlanAfterTheFirstKnowsWhatTheServerGrants(t *testing.T) {
+	ended, end := context.WithCancel(t.Context())
+	end()
+	began := time.Now()
+	p := (&Manager{config: model.Config{Planner: "on"}}).startPlanning(ended)
+	// A look may come a second late, and the server's answer another one.
+	if asks := p.askedAt.Add(askGrantsEvery).Sub(began); asks > planEvery-3*time.Second {
+		t.Errorf("the server is asked after %v, and the second plan made after %v", asks, planEvery)
 	}
 }

@@ -51,6 +51,9 @@ const (
 	planningShare = 0.01
 	// askGrantsEvery is how often the server is asked what it grants.
 	askGrantsEvery = 30 * time.Second
+	// firstAsked is after how long it is for the first time: before the second plan, as the
+	// first is of a second's traffic.
+	firstAsked = planEvery / 2
 )
 
 // startPlanning returns nil if the planner is off. It runs until ctx is done.
@@ -63,7 +66,9 @@ func (m *Manager) startPlanning(ctx context.Context) *planning {
 		plans: make(chan *planner.Plan), idle: make(chan struct{}, 1), plannedAt: time.Now(),
 	}
 	if p.auto = newAutoBudget(m); p.auto == nil {
-		p.askedAt = time.Now() // there is no hurry
+		// No hurry, but the first plan that can say something must know the answer: on a busy pool
+		// the next one comes minutes later.
+		p.askedAt = time.Now().Add(firstAsked - askGrantsEvery)
 	}
 	p.utilisation.Store(new(model.Utilisation))
 	p.budget.Store(p.auto.state())
