@@ -30,11 +30,11 @@ func recommend(c *model.Capacity, about About) model.Recommendation {
 	}
 	switch now, was := c.Present.HitRatio, c.Measured.HitRatio; {
 	case tooLittle(c):
-		r.Text = fmt.Sprintf("Too little seen: %d requests in %s; it takes %d, and %s.",
+		r.Text = fmt.Sprintf("Too little seen: %d requests in %s. It takes at least %d, and %s.",
 			c.Acquires, inWords(c.Window), fewestAcquires, inWords(shortestWindow))
 		return r
 	case max(now-was, was-now) > unreliable:
-		r.Text = fmt.Sprintf("The estimates are not to be relied on: by them %s of requests find their connection open now, and it was %s.",
+		r.Text = fmt.Sprintf("Do not rely on these estimates: by them %s of requests find their connection open now, and %s was measured.",
 			inPercent(now), inPercent(was))
 		return r
 	}
@@ -60,7 +60,7 @@ func decide(r *model.Recommendation, c *model.Capacity, grantable int) {
 	best := atCap[len(atCap)-1]
 	if wider, ok := withMoreCap(c); ok && helps(present, wider) && helps(best, wider) {
 		r.Verdict, r.PerWorkspace = model.RaiseCap, wider.PerWorkspace
-		r.Text = fmt.Sprintf("What hurts is the cap of %d connections for each workspace, and not the budget: with DB_MAX_CONNECTIONS_PER_DB=%d %s.",
+		r.Text = fmt.Sprintf("What hurts is the cap of %d connections for each workspace, and not the budget: with DB_MAX_CONNECTIONS_PER_DB=%d, %s.",
 			present.PerWorkspace, wider.PerWorkspace, would(present, wider))
 		return
 	}
@@ -90,7 +90,7 @@ func decide(r *model.Recommendation, c *model.Capacity, grantable int) {
 func raise(r *model.Recommendation, c *model.Capacity, atCap []model.Estimate, enough model.Estimate, grantable int) {
 	present, best := c.Present, atCap[len(atCap)-1]
 	r.Verdict, r.Budget = model.RaiseBudget, enough.Budget
-	r.Text = fmt.Sprintf("With %s %s", settingOf(c, enough), would(present, enough))
+	r.Text = fmt.Sprintf("With %s, %s", settingOf(c, enough), would(present, enough))
 	if last := firstAsGood(atCap, best, nothing); last.Budget < best.Budget {
 		r.Text += fmt.Sprintf("; more than %d gives nothing", last.Budget+c.SystemShare)
 	}

@@ -30,7 +30,7 @@ func TestARecommendation(t *testing.T) {
 		func(c *model.Capacity) { c.Acquires, c.Window = 312, 40*time.Second }, About{},
 		model.Recommendation{
 			Verdict: model.TooLittleSeen, Budget: 45, PerWorkspace: 3,
-			Text: "Too little seen: 312 requests in 40 s; it takes 1000, and 10 s.",
+			Text: "Too little seen: 312 requests in 40 s. It takes at least 1000, and 10 s.",
 		},
 	}, {
 		"a second of a pool that is too busy for more", at(45, 3, 0.99, 0, 310*ms), nil,
@@ -44,28 +44,28 @@ func TestARecommendation(t *testing.T) {
 		func(c *model.Capacity) { c.Measured.HitRatio = 0.7 }, About{},
 		model.Recommendation{
 			Verdict: model.TooLittleSeen, Budget: 45, PerWorkspace: 3,
-			Text: "The estimates are not to be relied on: by them 88 % of requests find their connection open now, and it was 70 %.",
+			Text: "Do not rely on these estimates: by them 88 % of requests find their connection open now, and 70 % was measured.",
 		},
 	}, {
 		"too small", now,
 		[]model.Estimate{at(30, 3, 0.7, 0, 600*ms), at(62, 3, 0.95, 0, 40*ms), at(90, 3, 0.958, 0, 39*ms), at(120, 3, 0.959, 0, 39*ms)}, nil, About{},
 		model.Recommendation{
 			Verdict: model.RaiseBudget, Budget: 62, PerWorkspace: 3,
-			Text: "With DB_MAX_CONNECTIONS=72 (62 for the workspaces) 95 % of requests would find their connection open (88 % now), " +
+			Text: "With DB_MAX_CONNECTIONS=72 (62 for the workspaces), 95 % of requests would find their connection open (88 % now), " +
 				"and the p99 wait would be 40 ms instead of 310 ms; more than 100 gives nothing.",
 		},
 	}, {
 		"refused", at(45, 3, 0.88, 0.03, 310*ms), []model.Estimate{at(62, 3, 0.885, 0, 310*ms)}, nil, About{},
 		model.Recommendation{
 			Verdict: model.RaiseBudget, Budget: 62, PerWorkspace: 3,
-			Text: "With DB_MAX_CONNECTIONS=72 (62 for the workspaces) 88 % of requests would find their connection open (88 % now); " +
+			Text: "With DB_MAX_CONNECTIONS=72 (62 for the workspaces), 88 % of requests would find their connection open (88 % now); " +
 				"0 % would be refused instead of 3 %.",
 		},
 	}, {
 		"the server is full", now, []model.Estimate{at(62, 3, 0.95, 0, 310*ms)}, nil, About{Grantable: 50},
 		model.Recommendation{
 			Verdict: model.ServerIsFull, Budget: 50, PerWorkspace: 3,
-			Text: "With DB_MAX_CONNECTIONS=72 (62 for the workspaces) 95 % of requests would find their connection open (88 % now). " +
+			Text: "With DB_MAX_CONNECTIONS=72 (62 for the workspaces), 95 % of requests would find their connection open (88 % now). " +
 				"But the server grants no more than 60: raise its max_connections, or the role's connection limit.",
 		},
 	}, {
@@ -86,14 +86,14 @@ func TestARecommendation(t *testing.T) {
 		"the cap", now, []model.Estimate{at(90, 3, 0.89, 0, 300*ms), at(45, 6, 0.991, 0, 9*ms), at(90, 6, 0.992, 0, 8*ms)}, nil, About{},
 		model.Recommendation{
 			Verdict: model.RaiseCap, Budget: 45, PerWorkspace: 6,
-			Text: "What hurts is the cap of 3 connections for each workspace, and not the budget: with DB_MAX_CONNECTIONS_PER_DB=6 " +
+			Text: "What hurts is the cap of 3 connections for each workspace, and not the budget: with DB_MAX_CONNECTIONS_PER_DB=6, " +
 				"99.1 % of requests would find their connection open (88 % now), and the p99 wait would be 9.0 ms instead of 310 ms.",
 		},
 	}, {
 		"the budget and not the cap", now, []model.Estimate{at(90, 3, 0.95, 0, 12*ms), at(45, 6, 0.9, 0, 200*ms), at(90, 6, 0.96, 0, 12*ms)}, nil, About{},
 		model.Recommendation{
 			Verdict: model.RaiseBudget, Budget: 90, PerWorkspace: 3,
-			Text: "With DB_MAX_CONNECTIONS=100 (90 for the workspaces) 95 % of requests would find their connection open (88 % now), " +
+			Text: "With DB_MAX_CONNECTIONS=100 (90 for the workspaces), 95 % of requests would find their connection open (88 % now), " +
 				"and the p99 wait would be 12 ms instead of 310 ms.",
 		},
 	}, {

@@ -157,7 +157,7 @@ func TestHitsThatAreKeptAsOneAreSeveralUses(t *testing.T) {
 
 func TestAPlanOfNothingRecommendsNothing(t *testing.T) {
 	p := NewPlan(NewWindow(1), NewCurve(), About{})
-	if c := p.finish(t); c.Recommendation.Verdict != model.TooLittleSeen || c.Recommendation.Text != "Too little seen: 0 requests in 0 s; it takes 1000, and 10 s." {
+	if c := p.finish(t); c.Recommendation.Verdict != model.TooLittleSeen || c.Recommendation.Text != "Too little seen: 0 requests in 0 s. It takes at least 1000, and 10 s." {
 		t.Errorf("%+v", c.Recommendation)
 	}
 }
