@@ -37,7 +37,7 @@ func showsTheCapacity(t *testing.T, rig *dashboardRig) {
 	rig.tight()
 	page := rig.open(rig.tokens[Viewer], browsertest.Look{Width: 1400, Height: 1100})
 	page.AwaitText("#capacity-text", "At 62 slots (DB_MAX_CONNECTIONS=67) 95 % of requests would find their connection open (88 % now)")
-	page.AwaitText("#capacity-seen", "118,400 requests of 9 min 30 s, of one in 2 workspaces")
+	page.AwaitText("#capacity-seen", "118,400 requests in 9 min 30 s, of one in 2 workspaces, until ")
 	value := "#curve .chart-value"
 	page.AwaitText(value, "Estimate for now 87.9 %, measured 88.2 %")
 	page.Await("a line and the points", `document.querySelector('#curve .line').getAttribute('d').split('L').length > 8 && document.querySelectorAll('#curve .dot').length === 8 && document.querySelectorAll('#curve .dot.other').length === 2`)

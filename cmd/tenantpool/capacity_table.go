@@ -21,8 +21,8 @@ func (v capacityView) write(text *summary) {
 	if v.SampledOneIn > 1 {
 		sample = fmt.Sprintf(", of one in %d workspaces", v.SampledOneIn)
 	}
-	text.line("%d requests of %v%s", v.Acquires, v.window().Round(time.Second), sample)
-	if len(v.Estimates)+len(v.WhatIf) > 0 {
+	text.line("%d requests in %v%s%s", v.Acquires, v.window().Round(time.Second), sample, v.until())
+	if v.window() > 0 && len(v.Estimates)+len(v.WhatIf) > 0 { // else all figures are 0
 		text.line("")
 		text.line(estimateHeader)
 		for _, e := range v.Estimates {
@@ -51,6 +51,15 @@ func (v capacityView) write(text *summary) {
 
 func (v capacityView) window() time.Duration {
 	return time.Duration(v.WindowMs * float64(time.Millisecond))
+}
+
+// until says when the requests end: of a busy pool that is minutes ago.
+func (v capacityView) until() string {
+	at, err := time.Parse(time.RFC3339, v.At)
+	if err != nil {
+		return "" // a server may say anything
+	}
+	return ", until " + at.UTC().Format("2006-01-02 15:04:05 UTC")
 }
 
 // nameOf is what an estimate is in the table; empty for one among others.

@@ -82,7 +82,7 @@ func runCapacity(t *testing.T, args ...string) (status int, stdout, stderr strin
 
 func TestCapacityShowsWhatAServerSays(t *testing.T) {
 	address := serveCapacity(t, capacityPool{capacity: exampleCapacity()}, web.Viewer)
-	const want = `118400 requests of 9m30s, of one in 2 workspaces
+	const want = `118400 requests in 9m30s, of one in 2 workspaces, until 2026-11-28 10:00:00 UTC
 
               slots  per workspace      hits  p99 wait   refused  dials/s
                  24              3    71.0 %      2.2s     2.0 %     60.4
@@ -106,6 +106,14 @@ open (88 % now); more than 90 gives nothing.
 			t.Errorf("longer than a line: %s", line)
 		}
 	}
+
+	young := exampleCapacity() // its first requests all came at once
+	young.Window, young.Acquires, young.SampledOneIn, young.Recommendation.Text = 0, 5, 1, "Too little seen."
+	const nothing = "5 requests in 0s, until 2026-11-28 10:00:00 UTC\n\nToo little seen.\n"
+	if status, out, _ := runCapacity(t, "--url", serveCapacity(t, capacityPool{capacity: young}, web.Viewer)); status != 0 || out != nothing {
+		t.Errorf("%d\n%s\nwant\n%s", status, out, nothing)
+	}
+	address = serveCapacity(t, capacityPool{capacity: exampleCapacity()}, web.Viewer)
 
 	status, out, _ := runCapacity(t, "--url", address, "--json")
 	var said web.Capacity
@@ -246,7 +254,7 @@ func TestCapacityPlansWithAFile(t *testing.T) {
 	}
 
 	status, out, errs = runCapacity(t, bare, "--what-if", "budget=40", "--what-if", "eviction=lru2")
-	for _, want := range []string{"12000 requests of 2m0s\n", "\nnow              20              3     0.0 %", "\nmeasured         20", "\nwhat if          40              3   100.0 %", "\nwhat if lru2     20", said.Recommendation.Text[:40]} {
+	for _, want := range []string{"12000 requests in 2m0s, until ", "\nnow              20              3     0.0 %", "\nmeasured         20", "\nwhat if          40              3   100.0 %", "\nwhat if lru2     20", said.Recommendation.Text[:40]} {
 		if status != 0 || !strings.Contains(out, want) {
 			t.Errorf("%d %s\n%s\nlacks %q", status, errs, out, want)
 		}

@@ -4,7 +4,7 @@ import { buildCurve, showCurve } from './curve.js';
 import { $, el, setAttribute, setText } from './dom.js';
 import { age, clock, duration, integer, percent, plural, rate } from './format.js';
 
-const seenWords = (c) => `${plural(c.acquires, 'request')} of ${duration(c.windowMs)}${c.sampledOneIn > 1 ? `, of one in ${integer(c.sampledOneIn)} workspaces` : ''}`;
+const seenWords = (c) => `${plural(c.acquires, 'request')} in ${duration(c.windowMs)}${c.sampledOneIn > 1 ? `, of one in ${integer(c.sampledOneIn)} workspaces` : ''}, until ${clock(new Date(c.at))}`;
 const columns = [ // after that of the rows' names
   ['Slots', (e) => integer(e.budget)], ['Per workspace', (e) => integer(e.perWorkspace)], ['Hits', (e) => percent(e.hitRatio)],
   ['p99 wait', (e) => duration(e.waitP99Ms)], ['Refused', (e) => percent(e.refused)], ['Dials/s', (e) => rate(e.dialsPerSecond)],
