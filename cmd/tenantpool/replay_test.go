@@ -166,7 +166,7 @@ func shows(t *testing.T, file, flags, from, want string) {
 
 func TestReplayTellsWhatTheFileHoldsAndTheLongestWaits(t *testing.T) {
 	file := saved(t, zipped(t, map[string][]byte{"runtime.trace": []byte("x"), "messages.json": recorded(t, aBusyPool)}))
-	shows(t, file, "", "The workspaces", `The workspaces' share from 2000-01-01T00:00:00Z to 2000-01-01T00:00:01.026Z: messages: 19, budget: 2, granted by the server: 2, at most for one workspace: 1
+	shows(t, file, "", "The workspaces", `The workspaces' share from 2000-01-01T00:00:00Z to 2000-01-01T00:00:01.026Z: messages: 19, budget: 2, granted by the server: 2, at most for one workspace: 1, eviction: lru
   acquires that waited: 5
     144ms: --workspace "acme" --lease 5, then grant 5 conn 4 of acme after 144ms
         halfway it waited because: connection limit reached: it holds 0 of the 1 connections one workspace may have; 2 waiting (2 for this workspace); hold connections for a shorter time or raise DB_MAX_CONNECTIONS_PER_DB; before it: 1, of its workspace 1
@@ -174,7 +174,7 @@ func TestReplayTellsWhatTheFileHoldsAndTheLongestWaits(t *testing.T) {
         halfway it waited because: connection limit reached: 2 of 2 connections are taken and none is idle; 3 waiting (2 for this workspace); hold connections for a shorter time or raise DB_MAX_CONNECTIONS; before it: 1, of its workspace 0
     65ms: --workspace "delta" --lease 3, then grant 3 conn 3 of delta after 65ms
 `)
-	shows(t, file, "", "The system", `The system database's share from 2000-01-01T00:00:00Z to 2000-01-01T00:00:01.026Z: messages: 1, budget: 2, granted by the server: 2, at most for one workspace: 1
+	shows(t, file, "", "The system", `The system database's share from 2000-01-01T00:00:00Z to 2000-01-01T00:00:01.026Z: messages: 1, budget: 2, granted by the server: 2, at most for one workspace: 1, eviction: lru
   acquires that waited: 0
 `)
 }

@@ -59,9 +59,9 @@ func (r *replay) title(recording core.Recording) {
 	if recording.System {
 		share = "The system database's share"
 	}
-	r.print("%s from %s to %s: messages: %d, budget: %d, granted by the server: %d, at most for one workspace: %d", share,
+	r.print("%s from %s to %s: messages: %d, budget: %d, granted by the server: %d, at most for one workspace: %d, eviction: %s", share,
 		moment(recording, image.Now).Format(time.RFC3339Nano), moment(recording, recording.End).Format(time.RFC3339Nano),
-		len(recording.Entries), image.Limits.Budget, image.EffectiveBudget, image.Limits.PerWorkspace)
+		len(recording.Entries), image.Limits.Budget, image.EffectiveBudget, image.Limits.PerWorkspace, cmp.Or(image.Limits.Eviction, model.LRU))
 }
 
 func moment(r core.Recording, at time.Duration) time.Time {
