@@ -14,10 +14,6 @@ type Member struct {
 // Limit is how many connections it may have open, those being dialed and closed included.
 func (m *Member) Limit() int { return m.limit }
 
-// MayDial tells whether a dial may begin besides the open ones, once a round trip on the
-// control session that was begun for it is answered (rule 3).
-func (m *Member) MayDial(open int) bool { return m.connected && open < m.limit }
-
 // Beyond is how many of the dials that are among the open ones must not go on once the round
 // trip is answered: those beyond what is promised. That the limit was lowered meanwhile is no
 // reason, since they are open for the report (rule 2).

@@ -76,9 +76,6 @@ type Session struct {
 	leaving chan context.Context
 	left    chan error
 	done    chan struct{}
-	// abandoned has the process's end played: the goroutine ends and nobody is told. Only
-	// tests send to it.
-	abandoned chan struct{}
 
 	// Only the goroutine touches what follows.
 	store  Store
@@ -140,7 +137,7 @@ func Join(ctx context.Context, o Options, pool Pool) (*Session, error) {
 	}
 	s := &Session{
 		options: o, pool: pool,
-		permits: make(chan chan permit), asked: make(chan question), leaving: make(chan context.Context), left: make(chan error, 1), done: make(chan struct{}), abandoned: make(chan struct{}),
+		permits: make(chan chan permit), asked: make(chan question), leaving: make(chan context.Context), left: make(chan error, 1), done: make(chan struct{}),
 		store: Store{Group: o.Group, MaxDialing: o.MaxDialing, Settle: o.MaxDial + settleMore},
 	}
 	if err := s.connect(ctx); err != nil {
@@ -313,9 +310,6 @@ func (s *Session) run() {
 			s.answer(first)
 		case q := <-s.asked:
 			q.done <- s.try(func(ctx context.Context) error { return q.do(ctx, &s.store) })
-		case <-s.abandoned:
-			_ = s.store.Conn.PgConn().Conn().Close()
-			return
 		case leave = <-s.leaving:
 		case <-left:
 		case <-next.C:
