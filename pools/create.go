@@ -218,7 +218,7 @@ func (c *creation) finish(ctx context.Context, u unfinished) (err error) {
 	if _, err := m.supervisor.Pause(ctx, workspaceShare, u.id); err != nil {
 		return err
 	}
-	err = m.renameDatabase(ctx, u.database, c.name)
+	err = m.renameDatabase(ctx, u.database, c.name, "")
 	if err == nil {
 		renamed = true
 		ctx, stop := afterwards(ctx)

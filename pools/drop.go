@@ -75,6 +75,9 @@ func (m *Manager) drop(ctx context.Context, id model.WorkspaceID, opts []model.D
 			return err
 		}
 		m.noteGone(id, name)
+		if own := m.settingsTable.release(ctx, id, name); own != nil { // while its row still says where it was
+			return errors.Join(err, own)
+		}
 		return errors.Join(err, m.releaseRow(ctx, id, name))
 	}, id)
 	if err != nil && !tried {

@@ -71,6 +71,9 @@ func (m *Manager) rename(ctx context.Context, from, to model.WorkspaceID) error 
 	} else if there {
 		return exists(name)
 	}
+	if err := m.settingsTable.release(ctx, to, name); err != nil { // nobody's, and in the way
+		return err
+	}
 	if err := m.releaseRow(ctx, to, name); err != nil {
 		return err
 	}
@@ -78,7 +81,11 @@ func (m *Manager) rename(ctx context.Context, from, to model.WorkspaceID) error 
 		if err := m.othersLeave(ctx, old, "end them"); err != nil {
 			return err
 		}
-		change := func() error { return m.renameDatabase(ctx, old, name) }
+		settings := ""
+		if m.settingsTable != nil { // without its role it would have too many rights
+			settings = m.settingsTable.renamed(from, to)
+		}
+		change := func() error { return m.renameDatabase(ctx, old, name, settings) }
 		if m.table != nil {
 			change = func() error { return m.table.rename(ctx, from, to, old) }
 		}
@@ -86,6 +93,14 @@ func (m *Manager) rename(ctx context.Context, from, to model.WorkspaceID) error 
 			return err
 		}
 		m.noteGone(from, old)
+		if m.settingsTable == nil {
+			return nil
+		}
+		after, stop := afterwards(ctx)
+		defer stop()
+		if err := m.settingsTable.readAgain(after); err != nil {
+			return fmt.Errorf("it is renamed, but this process has not read its settings again yet: %w", err)
+		}
 		return nil
 	}, to, from)
 	if err != nil {
@@ -97,9 +112,13 @@ func (m *Manager) rename(ctx context.Context, from, to model.WorkspaceID) error 
 }
 
 // renameDatabase repeats the statement while the old name is in use: autovacuum leaves
-// when it is asked to.
-func (m *Manager) renameDatabase(ctx context.Context, from, to string) error {
-	err := m.administer(ctx, "ALTER DATABASE "+pgx.Identifier{from}.Sanitize()+" RENAME TO "+pgx.Identifier{to}.Sanitize())
+// when it is asked to. What is in with happens with it, or neither does; "" is nothing.
+func (m *Manager) renameDatabase(ctx context.Context, from, to, with string) error {
+	sql := "ALTER DATABASE " + pgx.Identifier{from}.Sanitize() + " RENAME TO " + pgx.Identifier{to}.Sanitize()
+	if with != "" {
+		sql = "DO " + literal("BEGIN "+sql+"; "+with+"; END")
+	}
+	err := m.administer(ctx, sql)
 	switch {
 	case hasCode(err, pgerrcode.DuplicateDatabase, pgerrcode.UniqueViolation):
 		return exists(to)

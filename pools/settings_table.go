@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -38,7 +39,8 @@ import (
 // row that never had a good value refuses its workspace's acquires: without its role the
 // workspace would have too many rights.
 //
-// Rows belong to ids: one stays when its workspace is dropped or renamed.
+// DropWorkspace deletes the workspace's row, and RenameWorkspace gives it the new id, in the
+// transaction that renames; other processes have that within five seconds.
 func WithSettingsTable(name string) Option {
 	return func(o *options) { o.settingsTable = name }
 }
@@ -260,27 +262,58 @@ func (m *Manager) setSettings(ctx context.Context, id model.WorkspaceID, own Wor
 	if err := t.write(ctx, id, own); err != nil {
 		return err
 	}
-	answer := make(chan error, 1)
-	var err error
-	select {
-	case t.again <- answer:
-		select {
-		case err = <-answer:
-		case <-t.done:
-			err = model.ErrClosed
-		case <-ctx.Done():
-			err = ctx.Err()
-		}
-	case <-t.done:
-		err = model.ErrClosed
-	case <-ctx.Done():
-		err = ctx.Err()
-	}
-	if err != nil {
+	if err := t.readAgain(ctx); err != nil {
 		return fmt.Errorf("they are written, but this process has not read them again yet: %w", err)
 	}
 	return nil
 }
+
+// readAgain returns when the goroutine has read the table, and what it says holds.
+func (t *settingsTable) readAgain(ctx context.Context) error {
+	answer := make(chan error, 1)
+	select {
+	case t.again <- answer:
+		select {
+		case err := <-answer:
+			return err
+		case <-t.done:
+			return model.ErrClosed
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	case <-t.done:
+		return model.ErrClosed
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// release deletes the row of a workspace whose database is gone: who has the id next must not
+// find the role of another. A nil table has none.
+func (t *settingsTable) release(ctx context.Context, id model.WorkspaceID, database string) error {
+	if t == nil {
+		return nil
+	}
+	ctx, stop := afterwards(ctx)
+	defer stop()
+	rows, err := askTable(ctx, t.table, pgx.RowTo[string], `
+		DELETE FROM %[1]s WHERE workspace_id = $1
+		AND NOT EXISTS (SELECT FROM pg_catalog.pg_database WHERE datname = $2::text) RETURNING ''`, string(id), database)
+	if err == nil && len(rows) > 0 {
+		err = t.readAgain(ctx)
+	}
+	if err != nil {
+		return fmt.Errorf("its database is gone, but not its settings; drop it again for that: %w", err)
+	}
+	return nil
+}
+
+// renamed is the statement that moves the row, for the transaction that renames the workspace.
+func (t *settingsTable) renamed(from, to model.WorkspaceID) string {
+	return fmt.Sprintf(`UPDATE %s SET workspace_id = %s WHERE workspace_id = %s`, t.sql, literal(string(to)), literal(string(from)))
+}
+
+func literal(s string) string { return `'` + strings.ReplaceAll(s, `'`, `''`) + `'` }
 
 // write asks first whether the server takes the role, for the time of that question.
 func (t *settingsTable) write(ctx context.Context, id model.WorkspaceID, own WorkspaceSettings) error {

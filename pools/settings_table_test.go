@@ -154,6 +154,46 @@ func TestTwoManagersHaveTheSettingsOfOneTable(t *testing.T) {
 	eventually(t, "the first one has it", func() bool { return sessionUser(t, a, "w0") == server.User })
 }
 
+// Whoever has the id next must not get the role of another, nor the workspace lose its own.
+func TestSettingsGoAndMoveWithTheirWorkspace(t *testing.T) {
+	for name, opts := range map[string][]pools.Option{"by prefix": nil, "by table": {pools.WithWorkspaceTable("settled")}} {
+		t.Run(name, func(t *testing.T) {
+			roleNamed(t, "tenant_d")
+			tableNamed(t, "settled", tableOfTheDocs)
+			change := tableNamed(t, "own_settings", settingsOfTheDocs+", plan text DEFAULT 'free'")
+			m := open(t, config(20), append(opts, pools.WithSettingsTable("own_settings"))...)
+			create(t, m, "moves")
+			dropLater(t, "test_ws_moved")
+			if err := m.SetWorkspaceSettings(t.Context(), "moves", pools.WorkspaceSettings{Role: "tenant_d"}); err != nil {
+				t.Fatal(err)
+			}
+			change(`UPDATE own_settings SET plan = 'gold'`)
+			change(`INSERT INTO own_settings (workspace_id, max_connections) VALUES ('moved', 1)`) // nobody's
+			if err := m.RenameWorkspace(t.Context(), "moves", "moved"); err != nil {
+				t.Fatal(err)
+			}
+			if s, err := m.WorkspaceSettings(t.Context(), "moved"); err != nil || s != (pools.WorkspaceSettings{Role: "tenant_d"}) {
+				t.Errorf("%+v, %v", s, err)
+			}
+			if is := sessionUser(t, m, "moved"); is != "tenant_d" {
+				t.Errorf("renamed, its sessions are %q", is)
+			}
+			if n := count(t, in(t, server.Database), `SELECT count(*) FROM own_settings WHERE workspace_id = 'moved' AND plan = 'gold'`); n != 1 {
+				t.Errorf("%d rows have moved", n)
+			}
+			if err := m.DropWorkspace(t.Context(), "moved"); err != nil {
+				t.Fatal(err)
+			}
+			if s, err := m.WorkspaceSettings(t.Context(), "moved"); err != nil || s != (pools.WorkspaceSettings{}) {
+				t.Errorf("dropped, it has %+v, %v", s, err)
+			}
+			if n := count(t, in(t, server.Database), `SELECT count(*) FROM own_settings`); n != 0 {
+				t.Errorf("%d rows", n)
+			}
+		})
+	}
+}
+
 func TestALowerCapHoldsUnderTraffic(t *testing.T) {
 	tableNamed(t, "own_settings", settingsOfTheDocs)
 	m := open(t, config(20), pools.WithSettingsTable("own_settings"))

@@ -168,11 +168,16 @@ func (t *workspaceTable) release(ctx context.Context, id model.WorkspaceID, data
 	return err
 }
 
-// rename gives the row another id.
+// rename gives the row another id, and with it that of the settings.
 func (t *workspaceTable) rename(ctx context.Context, from, to model.WorkspaceID, database string) error {
-	rows, err := askTable(ctx, t.table, pgx.RowTo[string], `
+	settings := ""
+	if own := t.m.settingsTable; own != nil {
+		settings = ", settings AS (" + strings.ReplaceAll(own.renamed(from, to), "%", "%%") + " AND EXISTS (SELECT FROM moved))"
+	}
+	rows, err := askTable(ctx, t.table, pgx.RowTo[string], `WITH moved AS (
 		UPDATE %[1]s SET workspace_id = $2 WHERE workspace_id = $1 AND database = $3
-		AND NOT EXISTS (SELECT FROM %[1]s WHERE workspace_id = $2) RETURNING database`, string(from), string(to), database)
+		AND NOT EXISTS (SELECT FROM %[1]s WHERE workspace_id = $2) RETURNING database
+	)`+settings+` SELECT database FROM moved`, string(from), string(to), database)
 	t.m.resolver.forget(from, to)
 	switch {
 	case hasCode(err, pgerrcode.UniqueViolation), err == nil && len(rows) == 0:
