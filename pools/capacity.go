@@ -104,7 +104,8 @@ func (p *planning) look(ctx context.Context, t planner.Traffic) {
 	p.curve.Add(t)
 	p.window.Add(t)
 	p.judge(t, now)
-	if now.Sub(p.askedAt) >= askGrantsEvery {
+	// Of an idle pool nobody wants to know, and its own connection may close.
+	if now.Sub(p.askedAt) >= askGrantsEvery && (t.Acquires > 0 || p.auto != nil) {
 		p.askedAt = now
 		go p.askGrantable(ctx)
 	}
