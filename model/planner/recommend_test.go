@@ -104,6 +104,14 @@ func TestARecommendation(t *testing.T) {
 			Text: "DB_MAX_CONNECTIONS=70 (60 for the workspaces) is about right: 95 % of requests find their connection open. " +
 				"DB_EVICTION=lru2 would need 12 dials a second instead of 20.",
 		},
+	}, {
+		"the other eviction where dials are the limit", good, nil,
+		func(c *model.Capacity) { c.OtherEviction.HitRatio = 0.98 }, About{},
+		model.Recommendation{
+			Verdict: model.Enough, Budget: 60, PerWorkspace: 3,
+			Text: "DB_MAX_CONNECTIONS=70 (60 for the workspaces) is about right: 95 % of requests find their connection open. " +
+				"With DB_EVICTION=lru2 98 % of requests would find their connection open instead of 95 %.",
+		},
 	}} {
 		t.Run(test.what, func(t *testing.T) {
 			c := model.Capacity{
