@@ -4,8 +4,7 @@ import "time"
 
 // Capacity says how many connections the traffic of the last minutes needs.
 //
-// All budgets in it are the workspaces' slots; SystemShare more make it a
-// Config.MaxConnections.
+// All budgets in it are the workspaces' slots; MaxConnections says what makes them.
 type Capacity struct {
 	// At is when it was worked out, from the Acquires that were recorded in a Window of time
 	// before. Of a busy pool only one in SampledOneIn workspaces is recorded; rates are those
@@ -18,6 +17,8 @@ type Capacity struct {
 	// SystemShare is how many connections are not for the workspaces; of a shared budget those
 	// of the other processes are among them.
 	SystemShare int
+	// DefaultShare: it is what Config makes of MaxConnections, and grows with that.
+	DefaultShare bool
 	// Present is what the pool would do by the estimate with the limits that it has, and
 	// Measured what it did. How far they are apart says how good the other estimates are.
 	Present, Measured Estimate
@@ -31,6 +32,14 @@ type Capacity struct {
 	OtherEviction Estimate
 
 	Recommendation Recommendation
+}
+
+// MaxConnections is the least Config.MaxConnections with so many slots for the workspaces.
+func (c *Capacity) MaxConnections(slots int) int {
+	if c.DefaultShare {
+		return Config{}.MaxConnectionsFor(slots)
+	}
+	return slots + c.SystemShare
 }
 
 // Estimate is what a pool with these limits does with the recorded traffic.

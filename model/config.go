@@ -196,6 +196,15 @@ func (c Config) SystemShare() int {
 	return min(max(c.MaxConnections/10, 5), 20)
 }
 
+// MaxConnectionsFor is the least MaxConnections that leaves the workspaces so many.
+func (c Config) MaxConnectionsFor(workspaceBudget int) int {
+	c.MaxConnections = max(workspaceBudget, 1) + c.SystemConnections
+	for c.WorkspaceBudget() < workspaceBudget {
+		c.MaxConnections++
+	}
+	return c.MaxConnections
+}
+
 // fewestSystemConnections is one for the application, and the manager's own: if the
 // application held all, nobody could find out that a lost connection's slot is free.
 const fewestSystemConnections = 2

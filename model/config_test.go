@@ -14,6 +14,20 @@ import (
 	"github.com/tenantpool/tenantpool/model"
 )
 
+func TestMaxConnectionsForIsTheLeastThatLeavesTheWorkspacesSoMany(t *testing.T) {
+	for _, cfg := range []model.Config{{}, {SystemConnections: 7}, {SharedBudget: "shop"}} {
+		for _, slots := range []int{1, 2, 9, 15, 54, 90, 180, 9_000} {
+			cfg.MaxConnections = cfg.MaxConnectionsFor(slots)
+			if got := cfg.WorkspaceBudget(); got < slots {
+				t.Errorf("%+v: %d of %d are the workspaces', not %d", cfg, got, cfg.MaxConnections, slots)
+			}
+			if cfg.MaxConnections--; cfg.WorkspaceBudget() >= slots {
+				t.Errorf("%+v: %d has %d slots, too", cfg, cfg.MaxConnections, slots)
+			}
+		}
+	}
+}
+
 func TestTheSystemShareIsATenthFromFiveToTwentyAndAQuarterOfFew(t *testing.T) {
 	for _, c := range []struct{ most, system, workspaces int }{
 		{3, 2, 1}, {4, 2, 2}, {5, 2, 3}, {11, 2, 9}, {12, 3, 9}, {16, 4, 12}, {19, 4, 15}, {20, 5, 15}, {40, 5, 35}, {59, 5, 54}, {60, 6, 54}, {99, 9, 90}, {100, 10, 90},

@@ -51,11 +51,11 @@ func (a *autoBudget) slots(maxConnections int) int {
 
 // connections are the least within the bounds that have so many slots.
 func (a *autoBudget) connections(slots int) int {
-	n := a.now.Lowest
-	for n < a.now.Highest && a.slots(n) < slots {
-		n++
+	n := slots
+	if a.m.shared == nil {
+		n = a.m.config.MaxConnectionsFor(slots)
 	}
-	return n
+	return min(max(n, a.now.Lowest), a.now.Highest)
 }
 
 // state is a copy for whoever asks; that of a nil one is zero.

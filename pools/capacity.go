@@ -31,8 +31,8 @@ type planning struct {
 	window *planner.Window
 	curve  *planner.Curve
 	load   *planner.Load
-	// effective is how many slots the server granted of the budget last.
-	effective int
+	// budgeted is the last budget, and effective how many slots the server granted of it.
+	budgeted, effective int
 	// plans go to the second goroutine, which says on idle that it has none.
 	plans chan *planner.Plan
 	idle  chan struct{}
@@ -140,7 +140,7 @@ func (p *planning) begin(ctx context.Context, plan *planner.Plan) {
 // judge warns when the budget comes near its end. The end of a shared one is the group's: the
 // process's own part follows what it needs.
 func (p *planning) judge(t planner.Traffic, now time.Time) {
-	p.effective = t.Effective
+	p.budgeted, p.effective = t.Limits.Budget, t.Effective
 	budget := p.m.shared.budget(t.Effective)
 	before, after := p.load.Add(t.Now, budget, t.Counts)
 	u := p.load.Utilisation(t.Now, now)
@@ -163,13 +163,15 @@ func (p *planning) plan(now time.Time) *planner.Plan {
 }
 
 func (p *planning) about(now time.Time) planner.About {
-	about := planner.About{
-		SystemShare: p.m.config.SystemShare(), Grantable: int(p.grantable.Load()), AcquireTimeout: p.m.config.AcquireTimeout, Now: now,
-	}
+	cfg := p.m.config
+	about := planner.About{Grantable: int(p.grantable.Load()), AcquireTimeout: cfg.AcquireTimeout, Now: now}
 	if p.m.shared != nil { // what this process lacks the group's budget should be raised by
 		about.SystemShare = max(0, p.m.shared.budget(0)-p.effective)
 		about.Grantable = max(0, about.Grantable-about.SystemShare)
+		return about
 	}
+	cfg.MaxConnections = cfg.MaxConnectionsFor(p.budgeted) // which may have been changed
+	about.SystemShare, about.DefaultShare = cfg.SystemShare(), cfg.SystemConnections == 0
 	return about
 }
 

@@ -274,16 +274,13 @@ func execConfig(concurrency int) (model.Config, error) {
 	if err != nil {
 		return cfg, err
 	}
-	cfg.SharedBudget = "" // it is no replica: what it opens comes on top
-	cfg.MaxConnectionsPerDB = 1
+	cfg.SharedBudget = ""                   // it is no replica: what it opens comes on top
+	cfg.AutoBudget, cfg.Planner = "", "off" // how much it needs is known
+	cfg.MaxConnectionsPerDB, cfg.SoftMaxConnectionsPerDB = 1, 0
 	cfg.BatchShare = 1     // nobody else has this budget
 	cfg.LeaseWarnAfter = 0 // --timeout bounds it
-	for cfg.MaxConnections = 1; cfg.WorkspaceBudget() < concurrency || cfg.Validate() != nil; cfg.MaxConnections++ {
-		if cfg.MaxConnections > 2*concurrency+100 {
-			return cfg, cfg.Validate()
-		}
-	}
-	return cfg, nil
+	cfg.MaxConnections = max(3, cfg.MaxConnectionsFor(concurrency))
+	return cfg, cfg.Validate()
 }
 
 // instance: whoever resumes counts what a killed run of the same journal has left on the

@@ -399,6 +399,8 @@ func TestExecGivesACommandThePasswordOfAFile(t *testing.T) {
 
 // All of exec's budget is batch work's: so many workspaces are worked on at once.
 func TestExecHasConnectionsForItsConcurrency(t *testing.T) {
+	t.Setenv("DB_AUTO_BUDGET", "90..200") // what the servers of the same environment have
+	t.Setenv("DB_SOFT_MAX_CONNECTIONS_PER_DB", "2")
 	for _, concurrency := range []int{1, 4, 50} {
 		cfg, err := execConfig(concurrency)
 		if err != nil {

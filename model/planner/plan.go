@@ -10,8 +10,9 @@ import (
 
 // About is what a Plan is to know besides the traffic.
 type About struct {
-	// SystemShare more than the workspaces' slots are a Config.MaxConnections.
-	SystemShare int
+	// SystemShare and DefaultShare are Capacity's.
+	SystemShare  int
+	DefaultShare bool
 	// Grantable is how many slots the server could grant the workspaces; 0: not known.
 	Grantable int
 	// AcquireTimeout is how long an acquire waits at most. 0: for no lease to end.
@@ -222,7 +223,7 @@ func (p *Plan) estimated() model.Capacity {
 	w, present := p.traffic, p.scenarios[0]
 	c := model.Capacity{
 		At: p.about.Now, Window: w.Span(), Acquires: w.Acquires(), SampledOneIn: w.OneIn(),
-		SystemShare: p.about.SystemShare, Measured: p.measured, Curve: p.curve,
+		SystemShare: p.about.SystemShare, DefaultShare: p.about.DefaultShare, Measured: p.measured, Curve: p.curve,
 		Present: model.Estimate{Budget: present.budget, PerWorkspace: present.perWorkspace, Eviction: present.eviction},
 	}
 	for i, e := range p.estimates {

@@ -85,7 +85,7 @@ func decide(r *model.Recommendation, c *model.Capacity, grantable int) {
 	r.Verdict = model.Enough
 	r.Text = fmt.Sprintf("%s is about right: %s of requests find their connection open", settingOf(c, present), inPercent(present.HitRatio))
 	if best.Budget > present.Budget {
-		r.Text += fmt.Sprintf(", and with %d it would be %s", best.Budget+c.SystemShare, inPercent(best.HitRatio))
+		r.Text += fmt.Sprintf(", and with %d it would be %s", c.MaxConnections(best.Budget), inPercent(best.HitRatio))
 	}
 	r.Text += "."
 }
@@ -96,13 +96,13 @@ func raise(r *model.Recommendation, c *model.Capacity, atCap []model.Estimate, e
 	r.Verdict, r.Budget = model.RaiseBudget, enough.Budget
 	r.Text = fmt.Sprintf("With %s, %s", settingOf(c, enough), would(present, enough))
 	if last := firstAsGood(atCap, best, nothing); last.Budget < best.Budget {
-		r.Text += fmt.Sprintf("; more than %d gives nothing", last.Budget+c.SystemShare)
+		r.Text += fmt.Sprintf("; more than %d gives nothing", c.MaxConnections(last.Budget))
 	}
 	r.Text += "."
 	if grantable > 0 && enough.Budget > grantable {
 		r.Verdict, r.Budget = model.ServerIsFull, max(present.Budget, grantable)
 		r.Text += fmt.Sprintf(" But the server grants no more than %d: raise its max_connections, or the role's connection limit.",
-			grantable+c.SystemShare)
+			c.MaxConnections(grantable))
 	}
 }
 
@@ -178,7 +178,7 @@ func would(present, e model.Estimate) string {
 
 // settingOf is what makes the budget of an Estimate.
 func settingOf(c *model.Capacity, e model.Estimate) string {
-	return fmt.Sprintf("DB_MAX_CONNECTIONS=%d (%d for the workspaces)", e.Budget+c.SystemShare, e.Budget)
+	return fmt.Sprintf("DB_MAX_CONNECTIONS=%d (%d for the workspaces)", c.MaxConnections(e.Budget), e.Budget)
 }
 
 func inPercent(part float64) string {

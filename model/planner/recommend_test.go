@@ -105,6 +105,14 @@ func TestARecommendation(t *testing.T) {
 				"DB_EVICTION=lru2 would need 12 dials a second instead of 20.",
 		},
 	}, {
+		"a share that grows", now, []model.Estimate{at(150, 3, 0.95, 0, 40*ms)},
+		func(c *model.Capacity) { c.DefaultShare = true }, About{},
+		model.Recommendation{
+			Verdict: model.RaiseBudget, Budget: 150, PerWorkspace: 3,
+			Text: "With DB_MAX_CONNECTIONS=166 (150 for the workspaces), 95 % of requests would find their connection open (88 % now), " +
+				"and the p99 wait would be 40 ms instead of 310 ms.",
+		},
+	}, {
 		"the other eviction where dials are the limit", good, nil,
 		func(c *model.Capacity) { c.OtherEviction.HitRatio = 0.98 }, About{},
 		model.Recommendation{

@@ -57,7 +57,7 @@ type Prediction struct {
 // has seen in each what the others would do. It blocks until all have, or ctx is done.
 func Predict(ctx context.Context, o PlannerOptions, con *stage.Console) (all []Prediction, err error) {
 	most := slices.Max(o.Budgets)
-	s, err := stage.Set(ctx, stage.Options{Workspaces: o.Workspaces, Budget: connections(most), Cap: o.Cap, Workers: 10_000, DSN: o.DSN}, con)
+	s, err := stage.Set(ctx, stage.Options{Workspaces: o.Workspaces, Budget: model.Config{}.MaxConnectionsFor(most), Cap: o.Cap, Workers: 10_000, DSN: o.DSN}, con)
 	if err != nil {
 		return nil, err
 	}
@@ -72,7 +72,7 @@ func Predict(ctx context.Context, o PlannerOptions, con *stage.Console) (all []P
 		for _, budget := range o.Budgets {
 			con.Show(fmt.Sprintf("%s with %d slots ...", trace.Name, budget))
 			cfg := s.Config
-			cfg.MaxConnections = connections(budget)
+			cfg.MaxConnections = model.Config{}.MaxConnectionsFor(budget)
 			one, err := serve(ctx, s, cfg, con, arrivals, warmUp)
 			if err != nil {
 				return nil, fmt.Errorf("%s with %d slots: %w", trace.Name, budget, err)
@@ -86,15 +86,6 @@ func Predict(ctx context.Context, o PlannerOptions, con *stage.Console) (all []P
 		}
 	}
 	return all, nil
-}
-
-// connections are a DB_MAX_CONNECTIONS with so many slots for the workspaces.
-func connections(slots int) int {
-	cfg := model.Config{MaxConnections: slots}
-	for cfg.WorkspaceBudget() < slots {
-		cfg.MaxConnections++
-	}
-	return cfg.MaxConnections
 }
 
 // served is what serving a trace with one budget came to.
