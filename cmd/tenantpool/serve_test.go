@@ -520,7 +520,7 @@ func TestServeGivesAndWritesDumps(t *testing.T) {
 	}
 	status, content := s.ask(web.Operator, "/api/admin.dump", `{}`)
 	archive, err := zip.NewReader(strings.NewReader(content), int64(len(content)))
-	if status != 200 || err != nil || len(archive.File) != 3 {
+	if status != 200 || err != nil || len(archive.File) != 4 {
 		t.Errorf("%d %v %.200q", status, err, content)
 	}
 	if err := s.cmd.Process.Signal(syscall.SIGTERM); err != nil {
