@@ -38,10 +38,11 @@ type ScalingOptions struct {
 	DSN                 string
 }
 
-// DefaultScaling takes half an hour: a budget is lowered only after ten calm minutes.
+// DefaultScaling takes half an hour: a budget is lowered only after ten calm minutes. So few
+// workspaces find their connections open with any of the budgets: what is busy decides.
 func DefaultScaling() ScalingOptions {
 	return ScalingOptions{
-		Trace: Traces()[1], Lowest: 30, Highest: 90, Workspaces: 100, Cap: 20, Rate: 60, Held: 150 * time.Millisecond,
+		Trace: Traces()[1], Lowest: 30, Highest: 90, Workspaces: 10, Cap: 20, Rate: 60, Held: 150 * time.Millisecond,
 		Before: 2 * time.Minute, High: 2 * time.Minute, After: 22 * time.Minute, Seed: 1,
 	}
 }
