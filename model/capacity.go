@@ -34,9 +34,10 @@ type Capacity struct {
 	Recommendation Recommendation
 }
 
-// MaxConnections is the least Config.MaxConnections with so many slots for the workspaces.
+// MaxConnections is the least Config.MaxConnections with so many slots for the workspaces, or
+// the present one if it has as many.
 func (c *Capacity) MaxConnections(slots int) int {
-	if c.DefaultShare {
+	if c.DefaultShare && slots != c.Present.Budget {
 		return Config{}.MaxConnectionsFor(slots)
 	}
 	return slots + c.SystemShare

@@ -44,6 +44,8 @@ type backend struct {
 	opening opening
 	// bare: the session was reset, and lacks what AfterConnect did to it.
 	bare bool
+	// interrupts counts the calls of interrupt.
+	interrupts int
 	// dirty: the session was lent to a user and has not been reset since.
 	dirty bool
 	// handles are those of future leases; the holder's.
@@ -172,10 +174,14 @@ func (b *backend) cancelQuery() {
 func (b *backend) interrupt() {
 	ctx, stop := context.WithTimeout(context.Background(), cancelWithin)
 	defer stop()
+	b.interrupts++
 	if b.pgx.PgConn().CancelRequest(ctx) != nil {
 		b.cancel.unsure = true
 	}
 }
+
+// cancels is how many cancel requests there have been.
+func (b *backend) cancels() int { return b.cancel.asked + b.interrupts }
 
 // terminateWithin bounds telling the server; waiting for it comes after.
 const terminateWithin = time.Second

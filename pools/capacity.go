@@ -170,7 +170,9 @@ func (p *planning) about(now time.Time) planner.About {
 		about.Grantable = max(0, about.Grantable-about.SystemShare)
 		return about
 	}
-	cfg.MaxConnections = cfg.MaxConnectionsFor(p.budgeted) // which may have been changed
+	if cfg.WorkspaceBudget() != p.budgeted { // it was changed
+		cfg.MaxConnections = cfg.MaxConnectionsFor(p.budgeted)
+	}
 	about.SystemShare, about.DefaultShare = cfg.SystemShare(), cfg.SystemConnections == 0
 	return about
 }

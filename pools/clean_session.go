@@ -129,11 +129,16 @@ var (
 var spoilers = []string{"PREPARE", "DEALLOCATE", "DISCARD", "LOAD", "DO", "CALL"}
 
 // resetAnswer takes a message of the second half. A session that was not reset is
-// not used again.
+// not used again. PostgreSQL before 17 signals a backend twice for one cancel request, and
+// on a busy machine the second signal may hit the reset, which then is sent once more.
 func (s *statement) resetAnswer(message pgproto3.BackendMessage) error {
 	switch m := message.(type) {
 	case *pgproto3.ErrorResponse:
-		return pgconn.ErrorResponseToPgError(m)
+		err := pgconn.ErrorResponseToPgError(m)
+		if s.resetAgain = err.Code == pgerrcode.QueryCanceled && s.backend.cancels() > s.cancels; s.resetAgain {
+			return nil
+		}
+		return err
 	case *pgproto3.NotificationResponse:
 		return s.notified(m)
 	}

@@ -45,6 +45,11 @@ type statement struct {
 	tooLarge  bool
 	spoiled   bool // the session cannot be reset
 	clean     bool
+	// cancels is how many cancel requests there had been before. afterwards is the reset, and
+	// resetAgain: a cancel has hit it (see resetAnswer).
+	cancels    int
+	afterwards string
+	resetAgain bool
 }
 
 const (
@@ -140,9 +145,9 @@ func (s *statement) send(ctx context.Context) error {
 	for _, sql := range s.before {
 		command(sql, nil, 0, false)
 	}
-	afterwards := resetAfterwards
+	s.cancels, s.afterwards = s.backend.cancels(), resetAfterwards
 	if s.query.ReadOnly {
-		afterwards = "ROLLBACK; " + afterwards
+		s.afterwards = "ROLLBACK; " + s.afterwards
 	}
 	maxRows := uint32(0)
 	if s.query.MaxRows > 0 && s.query.MaxRows < math.MaxInt32 {
@@ -150,7 +155,7 @@ func (s *statement) send(ctx context.Context) error {
 	}
 	command(s.query.SQL, s.params, maxRows, true)
 	to.SendSync(&pgproto3.Sync{})
-	to.SendQuery(&pgproto3.Query{String: afterwards})
+	to.SendQuery(&pgproto3.Query{String: s.afterwards})
 
 	network := s.conn().Conn()
 	cut := make(chan struct{})
@@ -204,8 +209,14 @@ func (s *statement) receive(ctx context.Context) error {
 			return err
 		}
 		if _, ready := message.(*pgproto3.ReadyForQuery); ready {
-			halves++
 			s.completed = s.executed
+			if halves++; halves == 2 && s.resetAgain {
+				halves, s.resetAgain, s.cancels = 1, false, s.backend.cancels() // once
+				s.frontend().SendQuery(&pgproto3.Query{String: s.afterwards})
+				if err := s.frontend().Flush(); err != nil {
+					return err
+				}
+			}
 			continue
 		}
 		handle := s.answer
