@@ -19,7 +19,7 @@ var goodBodies = map[string]string{
 	"/api/admin.setLimits":       `{"maxConnections":50,"maxConnectionsPerDB":2}`,
 	"/api/admin.drain":           `{"confirm":"drain"}`,
 	"/api/admin.dump":            `{}`,
-	"/api/workspace.query":       `{"workspaceId":"ws_001","sql":"select 1","args":[1],"readOnly":true,"timeoutMs":100}`,
+	"/api/workspace.query":       `{"workspaceId":"ws_001","sql":"select 1","args":[1],"readOnly":true,"timeoutMs":10000}`,
 	"/api/workspace.create":      `{"workspaceId":"ws_new"}`,
 	"/api/workspace.delete":      `{"workspaceId":"ws_001","confirm":"ws_001"}`,
 	"/api/workspace.rename":      `{"workspaceId":"ws_002","to":"renamed"}`,
