@@ -57,7 +57,6 @@ func (w *world) setLimits(limits ...int) {
 	if err := w.SetLimits(background, all...); err != nil {
 		w.Error(err)
 	}
-	synctest.Wait() // it answers before it raises short, and then recalls what was left in a seat
 }
 
 // ended waits for the operation, which must succeed.

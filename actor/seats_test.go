@@ -136,6 +136,7 @@ func TestNoSeatIsUsedFor(t *testing.T) {
 		"a budget that was lowered": func(w *world) {
 			a, b := w.acquire("a"), w.acquire("b")
 			w.setLimits(1, 1)
+			synctest.Wait() // it answers before it raises short, and then recalls what was left in a seat
 			a.Release(core.Clean)
 			w.notSeated("a")
 			b.Release(core.Clean)
