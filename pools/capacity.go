@@ -250,12 +250,16 @@ func (p *planning) write(ctx context.Context) ([]byte, error) {
 	if p == nil {
 		return nil, errNoPlanner
 	}
-	w, err := ask(ctx, p, func(p *planning) *planner.Window { return p.window.Clone() })
+	var about planner.About
+	w, err := ask(ctx, p, func(p *planning) *planner.Window {
+		about = p.about(time.Now())
+		return p.window.Clone()
+	})
 	if err != nil {
 		return nil, err
 	}
 	var file bytes.Buffer
-	err = planner.Write(&file, w, p.about(time.Now()))
+	err = planner.Write(&file, w, about)
 	return file.Bytes(), err
 }
 
