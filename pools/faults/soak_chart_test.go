@@ -72,17 +72,7 @@ func (s series) draw(c draw.Canvas, result soaked, samples []sample, unit time.D
 	figures.XAlign = text.XRight
 	c.FillText(figures, vg.Point{X: c.Max.X, Y: c.Max.Y - 12}, s.figure(before)+" → "+s.figure(after))
 
-	p := plot.New()
-	p.BackgroundColor = nil
-	for _, axis := range []*plot.Axis{&p.X, &p.Y} {
-		style := chart.Style(9, font.WeightNormal, chart.Pale)
-		style.XAlign, style.YAlign = axis.Tick.Label.XAlign, axis.Tick.Label.YAlign
-		axis.Tick.Label, axis.Tick.Marker = style, chart.RoundTicks{}
-		axis.Width, axis.Tick.Width, axis.Tick.Length, axis.Padding = 0, 0, 4, 0
-	}
-	grid := plotter.NewGrid()
-	grid.Vertical.Width = 0
-	grid.Horizontal = draw.LineStyle{Color: chart.Lines.Color(), Width: 0.75}
+	p, grid := chart.Plot()
 	p.Add(grid)
 	if err := s.addLine(p, samples, unit); err != nil {
 		return err

@@ -206,17 +206,7 @@ func shares(all []*Scaled) string {
 
 // budgets is the plot.
 func budgets(o ScalingOptions, all []*Scaled) (*plot.Plot, error) {
-	p := plot.New()
-	p.BackgroundColor = nil
-	for _, axis := range []*plot.Axis{&p.X, &p.Y} {
-		style := chart.Style(9, font.WeightNormal, chart.Pale)
-		style.XAlign, style.YAlign = axis.Tick.Label.XAlign, axis.Tick.Label.YAlign
-		axis.Tick.Label, axis.Tick.Marker = style, chart.RoundTicks{}
-		axis.Width, axis.Tick.Width, axis.Tick.Length, axis.Padding = 0, 0, 4, 0
-	}
-	grid := plotter.NewGrid()
-	grid.Vertical.Width = 0
-	grid.Horizontal = draw.LineStyle{Color: chart.Lines.Color(), Width: 0.75}
+	p, grid := chart.Plot()
 	p.Y.Min, p.Y.Max = 0, 1.1*float64(o.Highest)
 	from, to := o.Before.Minutes(), (o.Before + o.High).Minutes()
 	high, err := plotter.NewPolygon(plotter.XYs{{X: from, Y: 0}, {X: from, Y: p.Y.Max}, {X: to, Y: p.Y.Max}, {X: to, Y: 0}})
