@@ -36,10 +36,10 @@ func (c Config) Validate() error {
 		oneOf("DB_TARGET_SESSION_ATTRS", c.TargetSessionAttrs, "any", "read-write", "read-only", "primary", "standby", "prefer-standby"),
 		prefix("DB_PREFIX", c.Prefix),
 		required("DB_NAME", c.SystemDatabase),
-		within("DB_MAX_CONNECTIONS", c.MaxConnections, fewestSystemConnections+1, maxConnections),
+		within("DB_MAX_CONNECTIONS", c.MaxConnections, fewestSystemConnections+1, MostConnections),
 		c.systemConnections(),
 		noNUL("DB_SHARED_BUDGET", c.SharedBudget),
-		within("DB_MAX_CONNECTIONS_PER_DB", c.MaxConnectionsPerDB, 1, 50),
+		within("DB_MAX_CONNECTIONS_PER_DB", c.MaxConnectionsPerDB, 1, MostConnectionsPerDB),
 		within("DB_SOFT_MAX_CONNECTIONS_PER_DB", c.SoftMaxConnectionsPerDB, 0, max(0, c.MaxConnectionsPerDB)),
 		zeroOrWithin("DB_CONNECTION_MAX_LIFETIME", c.ConnectionMaxLifetime, time.Second),
 		within("DB_CONNECTION_MAX_LIFETIME_JITTER", c.ConnectionMaxLifetimeJitter, 0, forEver),
@@ -78,8 +78,8 @@ func (c Config) autoBudget() error {
 	lowest, highest, ok := c.AutoBudgetBounds()
 	least := max(fewestSystemConnections, c.SystemConnections) + 1
 	switch {
-	case !ok || lowest > highest || lowest < least || highest > maxConnections:
-		return &ConfigError{variable, fmt.Sprintf("%q", c.AutoBudget), fmt.Sprintf("the lowest and the highest budget, as 40..95, from %d to %d", least, maxConnections)}
+	case !ok || lowest > highest || lowest < least || highest > MostConnections:
+		return &ConfigError{variable, fmt.Sprintf("%q", c.AutoBudget), fmt.Sprintf("the lowest and the highest budget, as 40..95, from %d to %d", least, MostConnections)}
 	case c.MaxConnections < lowest || c.MaxConnections > highest:
 		return &ConfigError{variable, c.AutoBudget, fmt.Sprintf("bounds in which DB_MAX_CONNECTIONS (%d) lies", c.MaxConnections)}
 	case !c.Plans():
@@ -88,8 +88,12 @@ func (c Config) autoBudget() error {
 	return nil
 }
 
-// maxConnections is the largest budget.
-const maxConnections = 10_000
+// MostConnections and MostConnectionsPerDB are the largest MaxConnections and
+// MaxConnectionsPerDB.
+const (
+	MostConnections      = 10_000
+	MostConnectionsPerDB = 50
+)
 
 // forEver is the upper end of ranges of durations that have none.
 const forEver = time.Duration(math.MaxInt64)

@@ -11,10 +11,11 @@ import (
 
 	"github.com/tenantpool/tenantpool/cmd/internal/bench"
 	"github.com/tenantpool/tenantpool/cmd/internal/stage"
+	"github.com/tenantpool/tenantpool/model"
 )
 
 // mostSlots is what a DB_MAX_CONNECTIONS can have for the workspaces.
-const mostSlots = 9_980
+var mostSlots = model.Config{MaxConnections: model.MostConnections}.WorkspaceBudget()
 
 func newBenchPlanner() *cobra.Command {
 	o := bench.DefaultPlanner()

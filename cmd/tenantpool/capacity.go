@@ -219,7 +219,7 @@ func (w *whatIfs) Set(text string) error {
 	var try whatIf
 	eviction := ""
 	flags := map[string]interface{ Set(string) error }{
-		"budget": wholeNumber(&try.budget, 1, 10_000), "cap": wholeNumber(&try.cap, 1, 50), "eviction": choice(&eviction, string(model.LRU), string(model.LRU2)),
+		"budget": wholeNumber(&try.budget, 1, model.MostConnections), "cap": wholeNumber(&try.cap, 1, model.MostConnectionsPerDB), "eviction": choice(&eviction, string(model.LRU), string(model.LRU2)),
 	}
 	for part := range strings.SplitSeq(text, ",") {
 		name, value, _ := strings.Cut(part, "=")

@@ -56,8 +56,8 @@ const (
 	// mostFiner is how many more are tried to find the least that is enough.
 	mostFiner = 4
 	// largestBudget and largestCap are those of Config.Validate.
-	largestBudget = 10_000
-	largestCap    = 50
+	largestBudget = model.MostConnections
+	largestCap    = model.MostConnectionsPerDB
 	// eventsPerStep take about a millisecond.
 	eventsPerStep = 1000
 )
