@@ -196,7 +196,7 @@ const configAtMost = 256
 
 // configEffects are those of set_config, whose arguments follow.
 func configEffects(l lexer) effects {
-	name, plain := "", false
+	name, plain, certain := "", false, false
 	argument, depth, words, local := 0, 0, 0, false
 	for range configAtMost {
 		kind := l.next()
@@ -215,7 +215,10 @@ func configEffects(l lexer) effects {
 				return sets | unknown | unpins
 			case isRole(name):
 				return pins | unpins
-			case strings.IndexByte(name, '.') >= 0:
+			case strings.IndexByte(name, '.') < 0:
+			case certain:
+				return sets | custom
+			default:
 				return sets | unknown
 			}
 			return sets
@@ -224,7 +227,7 @@ func configEffects(l lexer) effects {
 			words, local = 0, false
 			continue
 		case argument == 0 && words == 0 && kind == stringToken && l.plain:
-			name, plain = l.text, true
+			name, plain, certain = l.text, true, l.certain(kind)
 		case argument == 0:
 			plain = false
 		}

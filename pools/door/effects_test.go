@@ -35,6 +35,8 @@ var verdicts = []struct {
 	{"SET NAMES 'UTF8'", sets},
 	{"SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY", sets},
 	{"SET app.user = '1'", sets | unknown},
+	{"SET \"app.user\" = '1'", sets | unknown},
+	{"SET SESSION app.\"us\"\"er\" = '1'", sets | unknown},
 	{"RESET ALL", sets},
 	{"SELECT set_config('work_mem', '1MB', false)", sets},
 	{"SELECT set_config('work_mem', lower('1MB', true), $1)", sets},
@@ -112,7 +114,7 @@ func TestWhatAStatementMayLeaveIsReadOffItsText(t *testing.T) {
 
 func (e effects) words() string {
 	var words []string
-	for i, word := range []string{"sets", "pins", "unpins", "listens", "unknown", "spoils"} {
+	for i, word := range []string{"sets", "pins", "unpins", "listens", "unknown", "spoils", "custom"} {
 		if e&(1<<i) != 0 {
 			words = append(words, word)
 		}
