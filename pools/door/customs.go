@@ -67,7 +67,7 @@ func (l *lexer) customs(names *customs) bool {
 	return true
 }
 
-// settingName is the name that follows a SET.
+// settingName is the name that follows a SET; it need not be whole if it is too long.
 func (l *lexer) settingName() (name string) {
 	kind := l.next()
 	if kind == wordToken && isAny(l.text, "session", "local") {
@@ -77,7 +77,7 @@ func (l *lexer) settingName() (name string) {
 	}
 	for kind == wordToken || kind == quotedToken && l.plain {
 		name += l.text
-		if l.next() != dotToken {
+		if len(name) > customNameAtMost || l.next() != dotToken {
 			return name
 		}
 		name += "."

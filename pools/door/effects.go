@@ -57,7 +57,7 @@ func readEffects(sql string) effects {
 
 func textEffects(l *lexer) (found effects) {
 	for l.at < len(l.sql) {
-		found |= statementEffects(l)
+		found |= statementEffects(l, false)
 	}
 	if l.unicode {
 		found |= unknown | unpins
@@ -65,8 +65,8 @@ func textEffects(l *lexer) (found effects) {
 	return found
 }
 
-// statementEffects reads one statement, with the ; after it.
-func statementEffects(l *lexer) effects {
+// statementEffects reads one statement, with the ; after it. explained: it follows an EXPLAIN.
+func statementEffects(l *lexer, explained bool) effects {
 	kind := l.next()
 	for kind == openToken { // (SELECT ...) UNION ...
 		kind = l.next()
@@ -94,6 +94,9 @@ func statementEffects(l *lexer) effects {
 	case "create":
 		return unpins | (&reader{l: l, creates: true, before: createWord}).read()
 	case "explain":
+		if explained { // no SQL, and nothing to recurse into
+			return unknown | finish(l)
+		}
 		return explainEffects(l)
 	case "begin", "start", "commit", "end", "rollback", "abort", "savepoint", "release",
 		"show", "fetch", "move", "lock", "truncate", "notify", "checkpoint",
@@ -124,7 +127,7 @@ func statementEffects(l *lexer) effects {
 	return unknown | unpins | finish(l)
 }
 
-// finish goes to the end of the statement, which has no effects.
+// finish goes to the end of the statement, which has no effects beyond those that are known.
 func finish(l *lexer) effects {
 	for {
 		if kind := l.next(); kind == nextToken || kind == endToken {
@@ -143,7 +146,7 @@ func explainEffects(l *lexer) effects {
 				kind = ahead.next()
 			}
 		case kind != wordToken || !isAny(ahead.text, "analyze", "analyse", "verbose"):
-			return statementEffects(l)
+			return statementEffects(l, true)
 		}
 		*l = ahead
 	}
