@@ -156,7 +156,7 @@ func lexed(sql string, escapes bool) (tokens []string, ok bool) {
 
 // leastOf is what some plain rules make of the tokens.
 func leastOf(tokens []string) (least effects) {
-	first := true
+	first, selects := true, false
 	for i, token := range tokens {
 		next := func(n int) string {
 			if i+n < len(tokens) {
@@ -166,6 +166,7 @@ func leastOf(tokens []string) (least effects) {
 		}
 		token = strings.ToLower(token)
 		if first {
+			selects = token == "word select"
 			least |= map[string]effects{
 				"word listen": pins | listens, "word unlisten": unpins, "word load": pins, "word deallocate": spoils,
 				"word do": unknown, "word call": unknown, "word execute": unknown, "word reset": 0,
@@ -177,10 +178,10 @@ func leastOf(tokens []string) (least effects) {
 				least |= sets
 			}
 		}
-		if token == "word pg_advisory_lock" && next(1) == "(" && i > 0 && tokens[i-1] == "word SELECT" {
+		if selects && token == "word pg_advisory_lock" && next(1) == "(" && tokens[i-1] == "word SELECT" {
 			least |= pins
 		}
-		if (token == "," || token == "word select") && (next(1) == "word f" || next(1) == "word run") && next(2) == "(" && len(tokens) > 0 {
+		if selects && (token == "," || token == "word select") && (next(1) == "word f" || next(1) == "word run") && next(2) == "(" {
 			least |= unknown
 		}
 		first = token == ";" || first && token == "("
