@@ -6,9 +6,9 @@ import "strings"
 // are not something else there.
 type reader struct {
 	l *lexer
-	// into: INTO makes a table, unless it is that of INSERT or MERGE. creates: it is a
-	// CREATE. declares: it is a DECLARE.
-	into, creates, declares bool
+	// into: INTO makes a table; inserts: unless it is that of INSERT or MERGE. creates: it is
+	// a CREATE. declares: it is a DECLARE.
+	into, inserts, creates, declares bool
 
 	// name is the last one, quoted or not, and before is what stood before it. qualifier is
 	// that of its schema.
@@ -112,7 +112,7 @@ func (r *reader) keyword(text string, before significant) significant {
 	case "insert", "merge":
 		return insertWord
 	case "into":
-		if r.into && before != insertWord {
+		if r.into && !(r.inserts && before == insertWord) {
 			r.found |= unpins
 			return intoWord
 		}

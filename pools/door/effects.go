@@ -82,7 +82,7 @@ func statementEffects(l *lexer, explained bool) effects {
 	case "select", "values", "table":
 		return (&reader{l: l, into: true}).read()
 	case "with":
-		return (&reader{l: l, into: true, before: namesWord}).read()
+		return (&reader{l: l, into: true, inserts: true, before: namesWord}).read()
 	case "insert", "merge":
 		return (&reader{l: l, before: insertWord}).read()
 	case "update", "delete":
