@@ -112,7 +112,7 @@ func (r *reader) keyword(text string, before significant) significant {
 	case "insert", "merge":
 		return insertWord
 	case "into":
-		if r.into && !(r.inserts && before == insertWord) {
+		if r.into && (!r.inserts || before != insertWord) {
 			r.found |= unpins
 			return intoWord
 		}

@@ -57,7 +57,8 @@ func (l *lexer) customs(names *customs) bool {
 	case isAny(l.text, "set"):
 		name = ahead.settingName()
 	case isAny(l.text, "set_config"):
-		if ahead.next() == openToken && ahead.next() == stringToken && ahead.plain {
+		open := ahead.next() == openToken
+		if open && ahead.next() == stringToken && ahead.plain {
 			name = ahead.text
 		}
 	}

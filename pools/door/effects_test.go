@@ -61,6 +61,8 @@ var verdicts = []struct {
 	{"CREATE FUNCTION pg_temp.f() RETURNS int LANGUAGE sql AS 'SELECT 1'", pins | unpins},
 	{"SELECT 1 INTO TEMP t", pins | unpins},
 	{"WITH x AS (SELECT 1) SELECT * INTO LOCAL TEMP t FROM x", pins | unpins},
+	{"SELECT merge INTO TEMP t FROM u", pins | unpins},
+	{"WITH x AS (SELECT 1) INSERT INTO t(a) SELECT * FROM x", 0},
 	{"EXPLAIN (ANALYZE, COSTS off) CREATE TEMP TABLE t AS SELECT 1", pins | unpins},
 	{"CREATE TABLE t (temp varchar(20) REFERENCES u(id), PRIMARY KEY (temp))", unpins},
 	{"CREATE INDEX i ON t USING btree (lower(a))", unpins},

@@ -197,6 +197,9 @@ func TestNoStatementLeavesWhatTheDoorDoesNotKnow(t *testing.T) {
 		}
 		j.fresh()
 		j.carryOut(sql)
+		j.fresh()
+		j.ask("SET standard_conforming_strings = off")
+		j.carryOut(sql)
 	}
 	for _, sql := range innocent {
 		j.fresh()
