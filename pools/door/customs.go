@@ -18,6 +18,17 @@ const (
 	customNameAtMost = 256
 )
 
+// customsOf are those that a client begins with.
+func customsOf(asked []parameter) (c customs) {
+	for _, p := range asked {
+		if strings.IndexByte(p.name, '.') >= 0 {
+			c = append(c, strings.ToLower(p.name))
+		}
+	}
+	slices.Sort(c)
+	return slices.Compact(c)
+}
+
 // effectsOf is what a text may leave in its session, and the customs with those that it may
 // set: nothing is unknown because of these.
 func (c customs) effectsOf(sql string) (effects, customs) {

@@ -25,6 +25,7 @@ func TestSettingsOfNobodyAreReadOffTheStatement(t *testing.T) {
 		{"SET app." + long + " = 1", sets | unknown, nil},
 		{"SET \"app." + long + "\" = 1", sets | unknown, nil},
 		{"SELECT set_config('app." + long + "', '', false)", sets | unknown, nil},
+		{"SET a" + strings.Repeat("."+long[1:], 5) + " = 1", sets | unknown, nil},
 		{"SET app.é = 1", sets | unknown, nil},
 		{"SELECT set_config(E'app\\x2ewho', '', false)", sets | unknown | unpins, nil},
 		{"SET work_mem = 1", sets, nil},
@@ -34,6 +35,9 @@ func TestSettingsOfNobodyAreReadOffTheStatement(t *testing.T) {
 		if found != c.effects || !slices.Equal(names, c.customs) {
 			t.Errorf("%s\n is %s, %q", c.sql, found.words(), names)
 		}
+	}
+	if names := customsOf([]parameter{{"b.C", ""}, {"work_mem", ""}, {"A.b", ""}, {"b.c", ""}}); !slices.Equal(names, customs{"a.b", "b.c"}) {
+		t.Error(names)
 	}
 	var known customs
 	for i := range customsAtMost {
