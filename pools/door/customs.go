@@ -30,7 +30,8 @@ func customsOf(asked []parameter) (c customs) {
 }
 
 // effectsOf is what a text may leave in its session, and the customs with those that it may
-// set: nothing is unknown because of these.
+// set: nothing is unknown because of these. It keeps no part of the text, which may be a
+// buffer's.
 func (c customs) effectsOf(sql string) (effects, customs) {
 	found := readEffects(sql)
 	if found&custom == 0 {
@@ -74,7 +75,7 @@ func (l *lexer) customs(names *customs) bool {
 		}
 	}
 	if strings.IndexByte(name, '.') >= 0 {
-		*names = append(*names, strings.ToLower(name))
+		*names = append(*names, strings.Clone(strings.ToLower(name)))
 	}
 	return true
 }

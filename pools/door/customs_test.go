@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unsafe"
 )
 
 func TestSettingsOfNobodyAreReadOffTheStatement(t *testing.T) {
@@ -51,6 +52,15 @@ func TestSettingsOfNobodyAreReadOffTheStatement(t *testing.T) {
 	}
 	if found, names := known.effectsOf("SET app.one_more = 1"); found != sets|unknown || !slices.Equal(names, known) {
 		t.Error(found.words(), names)
+	}
+}
+
+func TestNamesOfSettingsOutliveTheBufferTheyWereReadFrom(t *testing.T) {
+	buffer := []byte(`SET "a.b" = 1; SELECT set_config('c.d', '', false)`)
+	_, names := customs(nil).effectsOf(unsafe.String(&buffer[0], len(buffer)))
+	clear(buffer)
+	if !slices.Equal(names, customs{"a.b", "c.d"}) {
+		t.Errorf("%q", names)
 	}
 }
 
