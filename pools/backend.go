@@ -48,6 +48,8 @@ type backend struct {
 	interrupts int
 	// dirty: the session was lent to a user and has not been reset since.
 	dirty bool
+	// wire is what holders of its wire leave with it; nil: there was none.
+	wire *wireMemory
 	// handles are those of future leases; the holder's.
 	handles []Conn
 	// traced: each lease stores in acquired the stack of its acquire.

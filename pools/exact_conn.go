@@ -74,11 +74,16 @@ func (c *exactConn) Read(p []byte) (int, error) {
 func (c *exactConn) Write(p []byte) (int, error) {
 	c.answered.Store(false)
 	n, err := c.Conn.Write(p)
+	c.noteWrite(err)
+	return n, tunnelled(err)
+}
+
+// noteWrite records that sending failed.
+func (c *exactConn) noteWrite(err error) {
 	if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
 		c.broken.Store(true) // what the server sent before may still arrive: not an end
 		c.lost.Store(true)
 	}
-	return n, tunnelled(err)
 }
 
 // tunnelError is of the TLS that a hook's DialFunc speaks. It is below ours, of which such

@@ -266,6 +266,7 @@ func (h *hooks) freshen(ctx context.Context, b *backend) error {
 			return err
 		}
 		b.dirty, b.bare = false, true
+		b.wire.noteReset()
 	}
 	if b.bare {
 		return h.afterConnect(ctx, b)

@@ -259,8 +259,11 @@ func Open(ctx context.Context, cfg model.Config, opts ...Option) (*Manager, erro
 func (m *Manager) Acquire(ctx context.Context, id model.WorkspaceID) (*Conn, error) {
 	if m.plain {
 		if conn := m.seated(ctx, id); conn != nil {
-			conn.backend.dirty = true
-			return conn, nil
+			if b := conn.backend; !b.altered() || resetAll(ctx, b) == nil {
+				b.dirty = true
+				return conn, nil
+			}
+			conn.giveUp()
 		}
 	}
 	if m.tracing.ofLeases() {
@@ -270,7 +273,7 @@ func (m *Manager) Acquire(ctx context.Context, id model.WorkspaceID) (*Conn, err
 }
 
 func (m *Manager) lendToUser(ctx context.Context, id model.WorkspaceID) (*Conn, error) {
-	conn, err := m.handOut(ctx, id, m.lend)
+	conn, err := m.handOut(ctx, id, m.lendAsDialed)
 	if err == nil {
 		batchOf(ctx).hold(conn)
 	}

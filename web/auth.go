@@ -10,8 +10,11 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/labstack/echo/v4"
+
+	"github.com/tenantpool/tenantpool/model"
 )
 
 // access is who is let in. It is never changed, but replaced.
@@ -46,6 +49,26 @@ func (s *Server) SetAccess(keys []PublicKey, metricsToken string) error {
 		s.access.Store(fresh)
 	}
 	return err
+}
+
+// Bearer is who a good token is for.
+type Bearer struct {
+	Subject string
+	Role    Role
+	// Workspaces are those of the role Service.
+	Workspaces []model.WorkspaceID
+	// Expires is when the token ends; zero: never.
+	Expires time.Time
+}
+
+// CheckToken tells who a token is for, as the API does: it is signed with one of the keys,
+// not expired and not revoked. The error says what is wrong with it, and is safe to log.
+func (s *Server) CheckToken(token string) (Bearer, error) {
+	who, err := s.access.Load().verifier.verify(token)
+	if err != nil {
+		return Bearer{}, err
+	}
+	return Bearer{who.Subject, who.Role, who.Workspaces, who.Expires}, nil
 }
 
 // checkRoutes refuses a route that nobody has said who may call.

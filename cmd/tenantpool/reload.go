@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/sirupsen/logrus"
@@ -34,6 +35,11 @@ var (
 		[]string{"DB_PASSWORD" + secret.FileSuffix, "PGSSLROOTCERT", "PGSSLCERT", "PGSSLKEY"},
 		[]string{"DB_USER", "DB_PASSWORD"},
 	}
+	reloadDoor = reloadable{
+		"users and certificates of the wire door",
+		[]string{pgUsersVariable, pgCertVariable, pgKeyVariable, pgClientCAVariable},
+		nil,
+	}
 )
 
 // reload reads again what may change while the program runs. It replaces and logs each
@@ -56,6 +62,9 @@ func (s *serving) reload(ctx context.Context) {
 		err = s.manager.SetCredentials(ctx, cfg.User, cfg.Password)
 	}
 	s.reloaded(log, reloadCredentials, err)
+	if s.door != nil {
+		s.reloaded(s.log, reloadDoor, s.door.reload())
+	}
 }
 
 // reloaded tells which files were read, which of them say something else than before,
@@ -91,7 +100,7 @@ type reread map[string][sha256.Size]byte
 
 func newReread() reread {
 	r := reread{}
-	for _, variable := range append(reloadAccess.files, reloadCredentials.files...) {
+	for _, variable := range slices.Concat(reloadAccess.files, reloadCredentials.files, reloadDoor.files) {
 		if now, ok := fingerprint(variable); ok {
 			r[variable] = now
 		}

@@ -27,6 +27,7 @@ var _ web.Pool = (*pools.Manager)(nil)
 
 func newServe() *cobra.Command {
 	var addr string
+	var pgListen []string
 	cmd := &cobra.Command{
 		Use:   "serve",
 		Short: "Serve the dashboard, the admin API and the workspaces of a PostgreSQL server",
@@ -62,6 +63,8 @@ of it where others share the network.
   ` + streamsVariable + `          how many event streams may be open (100)
   ` + ownStreamsVariable + `
                                   how many of one token's subject (20, or all)
+  ` + pgListenVariable + `           where PostgreSQL's clients connect, unless --pg-listen
+                                  says so: docs/wire.md has the other TENANTPOOL_PG_...
   ` + logLevelVariable + `                       debug, info (the default), warn or error
   ` + logFormatVariable + `                      json (the default) or text
 
@@ -73,7 +76,8 @@ those under way end, closes its connections and exits with 0; a second signal ex
 once, a SIGTERM only if it comes a second after the first. After a drain that an operator
 asked for it ends as well.
 On SIGHUP it reads again the files that these name: ` + publicKeyVariable + secret.FileSuffix + `,
-` + metricsTokenVariable + secret.FileSuffix + `, DB_PASSWORD_FILE, PGSSLROOTCERT, PGSSLCERT and PGSSLKEY. What is no
+` + metricsTokenVariable + secret.FileSuffix + `, DB_PASSWORD_FILE, PGSSLROOTCERT, PGSSLCERT, PGSSLKEY, and the door's
+users and certificates. What is no
 good changes nothing, and the log says what was read. Variables cannot change while it
 runs. The file of ` + revocationsVariable + ` wants no signal: it is looked at once a second.
 Why it ended stands in its log.`,
@@ -85,16 +89,17 @@ Why it ended stands in its log.`,
 					addr = set
 				}
 			}
-			return serveUntil(cmd.Context(), addr, cmd.ErrOrStderr())
+			return serveUntil(cmd.Context(), addr, pgListen, cmd.ErrOrStderr())
 		},
 	}
 	cmd.Flags().StringVar(&addr, "addr", defaultAddr, "where to listen")
+	cmd.Flags().StringSliceVar(&pgListen, "pg-listen", nil, "where PostgreSQL's clients connect, such as 127.0.0.1:6432 (no door without it)")
 	return cmd
 }
 
 // serveUntil runs until ctx is done, an operator's drain is, PostgreSQL does not come,
 // or its listener fails. Why it ended is its log's last word.
-func serveUntil(ctx context.Context, addr string, stderr io.Writer) error {
+func serveUntil(ctx context.Context, addr string, pgListen []string, stderr io.Writer) error {
 	hangUps := make(chan os.Signal, 1)
 	signal.Notify(hangUps, syscall.SIGHUP) // which would end the process
 	defer signal.Stop(hangUps)
@@ -105,7 +110,10 @@ func serveUntil(ctx context.Context, addr string, stderr io.Writer) error {
 	built := build.Current()
 	log.WithFields(logrus.Fields{"version": built.Version, "revision": built.Revision, "go": built.Go}).Info("Starting")
 	set, wrong := serveConfig()
-	if err = errors.Join(wrong, err); err == nil {
+	if len(pgListen) > 0 {
+		set.door.listen = pgListen
+	}
+	if err = errors.Join(wrong, set.door.check(), err); err == nil {
 		err = runServer(ctx, addr, set, log, hangUps)
 	}
 	if err != nil {
@@ -132,7 +140,14 @@ func runServer(ctx context.Context, addr string, set serveSettings, log *logrus.
 		return errors.Join(err, drain(manager, log))
 	}
 	log.WithField("address", listener.Addr().String()).Info("Listening")
-	err = (&serving{manager, server, listener, log, set, newReread(), false}).until(ctx, hangUps)
+	ctx, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	wire, err := openDoor(set.door, manager, server, structured, end)
+	if err != nil {
+		return errors.Join(err, drain(manager, log))
+	}
+	err = (&serving{manager, server, listener, log, set, newReread(), wire, false}).until(ctx, hangUps)
+	err = errors.Join(err, wire.close())
 	if isClosed(server.Drained()) {
 		return err // and the log has said so
 	}
@@ -159,7 +174,8 @@ type serving struct {
 	log      logrus.FieldLogger
 	set      serveSettings
 	reread   reread // the files that a reload reads again
-	answered bool   // PostgreSQL has, so that credentials can be tried
+	door     *wireDoor
+	answered bool // PostgreSQL has, so that credentials can be tried
 }
 
 // until serves until ctx is done and the requests under way have ended.

@@ -53,6 +53,7 @@ type serveSettings struct {
 	web        web.Options
 	dumps      []pools.Option
 	serverWait time.Duration
+	door       doorSettings
 }
 
 // serveConfig reads the environment, and says all that is wrong with it.
@@ -87,6 +88,7 @@ func serveConfig() (set serveSettings, err error) {
 	} {
 		note(fromEnv(variable, wholeNumber(into, 1, mostAtOnce)))
 	}
+	note(set.door.fromEnv())
 	dumpAfter := defaultDumpAfter
 	noteDuration(dumpAfterVariable, &dumpAfter, time.Millisecond, longest)
 	if dir := os.Getenv(dumpDirVariable); dir != "" {

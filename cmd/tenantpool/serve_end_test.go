@@ -147,7 +147,7 @@ func TestServeRefusesMoreOfOneSubjectThanOfAll(t *testing.T) {
 		t.Run(test.want, func(t *testing.T) {
 			t.Setenv(test.all, test.allIs)
 			t.Setenv(test.each, test.eachIs)
-			err := serveUntil(ended, "127.0.0.1:0", &said)
+			err := serveUntil(ended, "127.0.0.1:0", nil, &said)
 			if err == nil || !strings.Contains(err.Error(), test.want) || !strings.Contains(err.Error(), test.each) || !strings.Contains(err.Error(), test.all+")") {
 				t.Error(err)
 			}
@@ -156,7 +156,7 @@ func TestServeRefusesMoreOfOneSubjectThanOfAll(t *testing.T) {
 	// Where only all of them are bounded, one subject may have as many.
 	t.Setenv("TENANTPOOL_MAX_QUERIES", "1")
 	t.Setenv("TENANTPOOL_MAX_STREAMS", "1")
-	if err := serveUntil(ended, "127.0.0.1:0", &said); err != nil {
+	if err := serveUntil(ended, "127.0.0.1:0", nil, &said); err != nil {
 		t.Errorf("%v\n%s", err, &said)
 	}
 }

@@ -5,6 +5,8 @@ import (
 	"net"
 
 	"github.com/jackc/pgx/v5/pgproto3"
+
+	"github.com/tenantpool/tenantpool/model"
 )
 
 // authenticator knows who may come in. Its methods may be called from any goroutine.
@@ -43,6 +45,9 @@ type login struct {
 	// StartupMessage and of its options, in order, checked by name.
 	parameters []parameter
 	grant      *Grant
+	// workspace is set for a client of this process, which cannot reach another, nor the
+	// console.
+	workspace model.WorkspaceID
 }
 
 // parameter is a setting of a session, or what the server reports of one.
