@@ -2,7 +2,6 @@ package pools
 
 import (
 	"errors"
-	"slices"
 	"strings"
 
 	"github.com/jackc/pgerrcode"
@@ -10,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5/pgproto3"
 
 	"github.com/tenantpool/tenantpool/model"
+	"github.com/tenantpool/tenantpool/pools/internal/reset"
 )
 
 // sessionCommands are the commands whose only effect is on a session or a transaction
@@ -104,24 +104,9 @@ func afterComment(sql string) string {
 	return ""
 }
 
-// resetSession is DISCARD ALL without DISCARD PLANS and DEALLOCATE ALL, which would
-// take away the statements that pgx has prepared for the connection's other users.
-// Instead it fails if there are any that SQL prepared: a function or a trigger may do
-// so under the name of one of pgx's, which would then run another's SQL.
-var resetSession = []string{
-	`SET SESSION AUTHORIZATION DEFAULT`, `RESET ROLE`, `RESET ALL`, `CLOSE ALL`, `UNLISTEN *`,
-	`SELECT pg_catalog.pg_advisory_unlock_all()`,
-	`SELECT CASE WHEN EXISTS (SELECT FROM pg_catalog.pg_prepared_statements WHERE from_sql) ` +
-		`THEN 'this session has statements of PREPARE, and is not used again' END::pg_catalog.int4`,
-	`DISCARD TEMP`, `DISCARD SEQUENCES`,
-}
-
 var (
-	// resetFirst is one transaction, whatever modes the session left to it by default:
-	// a deferrable one, for example, would wait for others.
-	resetFirst = slices.Concat(
-		[]string{`BEGIN ISOLATION LEVEL READ COMMITTED NOT DEFERRABLE`}, resetSession, []string{`COMMIT`})
-	resetAfterwards = strings.Join(resetSession, "; ")
+	resetFirst      = reset.Transaction
+	resetAfterwards = strings.Join(reset.Session, "; ")
 )
 
 // spoilers are the commands that may change the prepared statements, or what else

@@ -46,7 +46,7 @@ import (
 // are about nothing else are refused, with SQLSTATE 0A000 and what to do instead:
 // those of transactions, cursors and prepared statements, LOCK, SET, RESET, DISCARD,
 // LOAD, LISTEN and UNLISTEN. What others leave ends with them: settings of set_config,
-// temporary tables, advisory locks (see resetSession). The connection is closed after
+// temporary tables, advisory locks. The connection is closed after
 // one that touched prepared statements, or might have (DO, CALL, or a function that
 // prepared one), or that was notified of something. Two calls therefore share nothing
 // but the data. (A function that deallocates one of pgx's statements costs the next who

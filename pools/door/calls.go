@@ -6,9 +6,9 @@ import "strings"
 // are not something else there.
 type reader struct {
 	l *lexer
-	// into: INTO makes a table, unless it is that of INSERT or MERGE. creates: it is a
-	// CREATE. declares: it is a DECLARE.
-	into, creates, declares bool
+	// into: INTO makes a table; inserts: unless it is that of INSERT or MERGE. creates: it is
+	// a CREATE. declares: it is a DECLARE.
+	into, inserts, creates, declares bool
 
 	// name is the last one, quoted or not, and before is what stood before it. qualifier is
 	// that of its schema.
@@ -112,7 +112,7 @@ func (r *reader) keyword(text string, before significant) significant {
 	case "insert", "merge":
 		return insertWord
 	case "into":
-		if r.into && before != insertWord {
+		if r.into && (!r.inserts || before != insertWord) {
 			r.found |= unpins
 			return intoWord
 		}
@@ -196,7 +196,7 @@ const configAtMost = 256
 
 // configEffects are those of set_config, whose arguments follow.
 func configEffects(l lexer) effects {
-	name, plain := "", false
+	name, plain, certain := "", false, false
 	argument, depth, words, local := 0, 0, 0, false
 	for range configAtMost {
 		kind := l.next()
@@ -215,7 +215,10 @@ func configEffects(l lexer) effects {
 				return sets | unknown | unpins
 			case isRole(name):
 				return pins | unpins
-			case strings.IndexByte(name, '.') >= 0:
+			case strings.IndexByte(name, '.') < 0:
+			case certain:
+				return sets | custom
+			default:
 				return sets | unknown
 			}
 			return sets
@@ -224,7 +227,7 @@ func configEffects(l lexer) effects {
 			words, local = 0, false
 			continue
 		case argument == 0 && words == 0 && kind == stringToken && l.plain:
-			name, plain = l.text, true
+			name, plain, certain = l.text, true, l.certain(kind)
 		case argument == 0:
 			plain = false
 		}

@@ -26,10 +26,21 @@ const (
 	// spoils: statements that the door has prepared may be gone, or something is there that
 	// a reset leaves. Nobody has the session after this client.
 	spoils
+	// custom: it changes a setting with a dot in its name, for which there is more to ask
+	// (see customs). effectsOf says unknown instead.
+	custom
 )
 
 // effectsOf is what the statements of a text may leave. When in doubt they are unknown.
 func effectsOf(sql string) effects {
+	found := readEffects(sql)
+	if found&custom != 0 {
+		found = found&^custom | unknown
+	}
+	return found
+}
+
+func readEffects(sql string) effects {
 	l := lexer{sql: sql}
 	found := textEffects(&l)
 	if l.broken {
@@ -46,7 +57,7 @@ func effectsOf(sql string) effects {
 
 func textEffects(l *lexer) (found effects) {
 	for l.at < len(l.sql) {
-		found |= statementEffects(l)
+		found |= statementEffects(l, false)
 	}
 	if l.unicode {
 		found |= unknown | unpins
@@ -54,8 +65,8 @@ func textEffects(l *lexer) (found effects) {
 	return found
 }
 
-// statementEffects reads one statement, with the ; after it.
-func statementEffects(l *lexer) effects {
+// statementEffects reads one statement, with the ; after it. explained: it follows an EXPLAIN.
+func statementEffects(l *lexer, explained bool) effects {
 	kind := l.next()
 	for kind == openToken { // (SELECT ...) UNION ...
 		kind = l.next()
@@ -71,7 +82,7 @@ func statementEffects(l *lexer) effects {
 	case "select", "values", "table":
 		return (&reader{l: l, into: true}).read()
 	case "with":
-		return (&reader{l: l, into: true, before: namesWord}).read()
+		return (&reader{l: l, into: true, inserts: true, before: namesWord}).read()
 	case "insert", "merge":
 		return (&reader{l: l, before: insertWord}).read()
 	case "update", "delete":
@@ -83,6 +94,9 @@ func statementEffects(l *lexer) effects {
 	case "create":
 		return unpins | (&reader{l: l, creates: true, before: createWord}).read()
 	case "explain":
+		if explained { // no SQL, and nothing to recurse into
+			return unknown | finish(l)
+		}
 		return explainEffects(l)
 	case "begin", "start", "commit", "end", "rollback", "abort", "savepoint", "release",
 		"show", "fetch", "move", "lock", "truncate", "notify", "checkpoint",
@@ -113,7 +127,7 @@ func statementEffects(l *lexer) effects {
 	return unknown | unpins | finish(l)
 }
 
-// finish goes to the end of the statement, which has no effects.
+// finish goes to the end of the statement, which has no effects beyond those that are known.
 func finish(l *lexer) effects {
 	for {
 		if kind := l.next(); kind == nextToken || kind == endToken {
@@ -132,7 +146,7 @@ func explainEffects(l *lexer) effects {
 				kind = ahead.next()
 			}
 		case kind != wordToken || !isAny(ahead.text, "analyze", "analyse", "verbose"):
-			return statementEffects(l)
+			return statementEffects(l, true)
 		}
 		*l = ahead
 	}
@@ -145,7 +159,7 @@ func (l *lexer) isOption() bool {
 	return ahead.next() == wordToken && !isAny(ahead.text, "select", "values", "table", "with")
 }
 
-// setEffects are those of SET.
+// setEffects are those of SET. What a name with a dot sets is nobody's or an extension's.
 func setEffects(l *lexer) effects {
 	kind, scope := l.next(), ""
 	if kind == wordToken && isAny(l.text, "local", "session") {
@@ -166,24 +180,39 @@ func setEffects(l *lexer) effects {
 			return finish(l)
 		}
 		return sets | unknown | unpins | l.finishAfter(after)
-	case word && isAny(name, "characteristics", "time", "names", "schema", "catalog", "xml"):
-		after := l.next()
-		return sets | customEffects(after) | l.finishAfter(after)
 	}
+	dotted, certain := !word && strings.IndexByte(name, '.') >= 0, l.certain(kind)
 	after := l.next()
-	if isRole(name) || strings.EqualFold(name, "session") { // SET SESSION AUTHORIZATION
+	for after == dotToken {
+		dotted, after = true, l.next()
+		certain = certain && l.certain(after)
+		if after == wordToken || after == quotedToken {
+			after = l.next()
+		}
+	}
+	switch {
+	case dotted && certain:
+		return sets | custom | l.finishAfter(after)
+	case dotted:
+		return sets | unknown | l.finishAfter(after)
+	case isRole(name) || isAny(name, "session"): // SET SESSION AUTHORIZATION
 		return pins | unpins | l.finishAfter(after)
 	}
-	return sets | customEffects(after) | l.finishAfter(after)
+	return sets | l.finishAfter(after)
 }
 
-// customEffects are those of a setting with a dot in its name after the first part of it:
-// pg_settings may not have it, so that it is not carried.
-func customEffects(after tokenKind) effects {
-	if after == dotToken {
-		return unknown
+// certain tells whether a part of a setting's name is what the server makes of it: short
+// enough not to be cut, and the same in any encoding.
+func (l *lexer) certain(kind tokenKind) bool {
+	if kind != wordToken && !l.plain || len(l.text) > identifierAtMost {
+		return false
 	}
-	return 0
+	for i := range len(l.text) {
+		if l.text[i] >= 0x80 {
+			return false
+		}
+	}
+	return kind == wordToken || kind == quotedToken || kind == stringToken
 }
 
 // finishAfter is finish after a token that may be the statement's end.

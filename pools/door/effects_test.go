@@ -35,6 +35,8 @@ var verdicts = []struct {
 	{"SET NAMES 'UTF8'", sets},
 	{"SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY", sets},
 	{"SET app.user = '1'", sets | unknown},
+	{"SET \"app.user\" = '1'", sets | unknown},
+	{"SET SESSION app.\"us\"\"er\" = '1'", sets | unknown},
 	{"RESET ALL", sets},
 	{"SELECT set_config('work_mem', '1MB', false)", sets},
 	{"SELECT set_config('work_mem', lower('1MB', true), $1)", sets},
@@ -59,6 +61,8 @@ var verdicts = []struct {
 	{"CREATE FUNCTION pg_temp.f() RETURNS int LANGUAGE sql AS 'SELECT 1'", pins | unpins},
 	{"SELECT 1 INTO TEMP t", pins | unpins},
 	{"WITH x AS (SELECT 1) SELECT * INTO LOCAL TEMP t FROM x", pins | unpins},
+	{"SELECT merge INTO TEMP t FROM u", pins | unpins},
+	{"WITH x AS (SELECT 1) INSERT INTO t(a) SELECT * FROM x", 0},
 	{"EXPLAIN (ANALYZE, COSTS off) CREATE TEMP TABLE t AS SELECT 1", pins | unpins},
 	{"CREATE TABLE t (temp varchar(20) REFERENCES u(id), PRIMARY KEY (temp))", unpins},
 	{"CREATE INDEX i ON t USING btree (lower(a))", unpins},
@@ -112,7 +116,7 @@ func TestWhatAStatementMayLeaveIsReadOffItsText(t *testing.T) {
 
 func (e effects) words() string {
 	var words []string
-	for i, word := range []string{"sets", "pins", "unpins", "listens", "unknown", "spoils"} {
+	for i, word := range []string{"sets", "pins", "unpins", "listens", "unknown", "spoils", "custom"} {
 		if e&(1<<i) != 0 {
 			words = append(words, word)
 		}

@@ -1,5 +1,7 @@
 package door
 
+import "github.com/tenantpool/tenantpool/pools/internal/reset"
+
 // askLeftovers asks a server, outside a transaction, what there is in a session that cannot
 // be carried to another one: whether it listens, and whether there is anything besides.
 // What lies in the session's temporary schema is found by its dependency, for which there
@@ -22,13 +24,6 @@ func leftoversOf(rows [][]string) (pinned, listening bool) {
 	return listening || rows[0][1] == "t", listening
 }
 
-// resetSession brings a session to how it began, but for its prepared statements, as one
-// simple query. It fails if some are of PREPARE: the door's names are not safe then. The
-// transaction is told its modes, which the session may have left to it by default: a
-// deferrable one, for example, would wait for others.
-const resetSession = `BEGIN ISOLATION LEVEL READ COMMITTED NOT DEFERRABLE;` +
-	`SET SESSION AUTHORIZATION DEFAULT;RESET ROLE;RESET ALL;CLOSE ALL;UNLISTEN *;` +
-	`SELECT pg_catalog.pg_advisory_unlock_all();` +
-	`SELECT CASE WHEN EXISTS (SELECT FROM pg_catalog.pg_prepared_statements WHERE from_sql) ` +
-	`THEN 'this session has statements of PREPARE, and is not used again' END::pg_catalog.int4;` +
-	`DISCARD TEMP;DISCARD SEQUENCES;COMMIT`
+// resetSession undoes what the session's client has left in it, as one simple query. It
+// fails if there are statements of PREPARE: the door's names are not safe then.
+var resetSession = reset.Query

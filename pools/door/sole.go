@@ -1,6 +1,9 @@
 package door
 
-import "unicode/utf8"
+import (
+	"strings"
+	"unicode/utf8"
+)
 
 // The commands that the door carries out itself; as the server names them, too.
 const (
@@ -10,7 +13,7 @@ const (
 )
 
 // sole tells what a text is that is exactly one of those commands, with the name of a
-// statement that is to be deallocated; "" if it is not.
+// statement that is to be deallocated; "" if it is not. The name is no part of the text.
 func sole(sql string) (command, name string) {
 	l := lexer{sql: sql}
 	kind := l.next()
@@ -55,7 +58,7 @@ func (l *lexer) deallocated() (command, name string) {
 	case kind == wordToken:
 		return deallocate, identifier(string(lower(l.text, make([]byte, len(l.text)))))
 	case kind == quotedToken && l.plain && l.text != "":
-		return deallocate, identifier(l.text)
+		return deallocate, identifier(strings.Clone(l.text))
 	}
 	return "", ""
 }
