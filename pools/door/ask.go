@@ -117,7 +117,7 @@ func (l *lease) remembered() {
 
 // learnSettings asks the server which settings the session has by now.
 func (s *session) learnSettings(l *lease) error {
-	rows, err := l.ask(askSettings)
+	rows, err := l.ask(s.customs.askSettings())
 	if err != nil {
 		return err
 	}

@@ -62,7 +62,7 @@ func (p *profiles) learn(key profileKey, one profile) {
 }
 
 func newSession(d *Door, in *login, c *client) *session {
-	s := &session{door: d, in: in, me: c, id: c.workspace, pooling: in.grant.Pooling}
+	s := &session{door: d, in: in, me: c, id: c.workspace, pooling: in.grant.Pooling, customs: customsOf(in.parameters)}
 	if s.pooling == 0 {
 		s.pooling = d.options.Pooling
 	}

@@ -34,6 +34,8 @@ type session struct {
 	unnamed *prepared
 	// wanted are its settings; begins those that it has begun with.
 	wanted, begins *settings
+	// customs are those of them for which a server has to be asked by name.
+	customs customs
 	// reported is what the client knows of its settings.
 	reported reported
 
@@ -347,7 +349,10 @@ func (s *session) abandon() {
 const abandonWithin = 500 * time.Millisecond
 
 // effectsOf is what a statement of the client's may leave in its session.
-func (s *session) effectsOf(sql string) effects { return effectsOf(sql) }
+func (s *session) effectsOf(sql string) (does effects) {
+	does, s.customs = s.customs.effectsOf(sql)
+	return does
+}
 
 func (s *session) idleInTransaction() bool {
 	if !s.pump.takeTurn() {
