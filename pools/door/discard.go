@@ -48,13 +48,13 @@ func (s *session) own(sql string, size int) (next step, done bool, err error) {
 		s.named, s.unnamed, s.wanted = nil, nil, s.begins
 	case deallocateAll:
 		s.named, s.unnamed = nil, nil
-		if s.pinned { // there may be some of PREPARE
+		if s.keeps() { // there may be some of PREPARE
 			l.memory.statements = statements{}
 			return 0, false, nil
 		}
 	default:
 		p := s.statement([]byte(name))
-		if p == nil && s.pinned && !reserved([]byte(name)) {
+		if p == nil && s.keeps() && !reserved([]byte(name)) {
 			return 0, false, nil // of PREPARE
 		}
 		if p == nil {
@@ -68,4 +68,43 @@ func (s *session) own(sql string, size int) (next step, done bool, err error) {
 		status = l.status
 	}
 	return stepSend, true, s.write(appendReady(appendCommandDone(nil, command), status))
+}
+
+// keeps tells whether the server session is the client's beyond the transaction, with what
+// SQL has prepared there.
+func (s *session) keeps() bool { return s.lease != nil && (s.pinned || s.pooling == SessionPooling) }
+
+// goneStatement is prepared only to be deallocated.
+const goneStatement = namePrefix + "gone"
+
+// parseOwn is own for the extended protocol, with a lease: the names are the door's, and
+// the answers the server's, which deallocates a statement that the door prepares before.
+func (s *session) parseOwn(sql string, size int) (done bool) {
+	l := s.lease
+	if l.status == statusFailedTx {
+		return false // it refuses that
+	}
+	switch command, name := sole(sql); command {
+	case discardAll, deallocateAll:
+		s.named = nil
+	case deallocate:
+		named := s.statement([]byte(name))
+		if named == nil {
+			return false
+		}
+		named.gone = true
+		s.consume(size)
+		s.out = appendNamed(s.out, msgClose, goneStatement)
+		l.await(awaited{kind: awaitOwnClose})
+		s.out = append(appendString(appendString(appendHead(s.out, msgParse, len(goneStatement)+1+1+2), goneStatement), ""), 0, 0)
+		l.await(awaited{kind: awaitOwnParse})
+		p := newPrepared([]byte(deallocate+" "+goneStatement+"\x00\x00\x00"), 0)
+		p.pending, p.batch = true, l.batch
+		s.unnamed, l.parsed = p, p
+		rest := p.parse.Value()
+		s.out = append(append(appendHead(s.out, msgParse, 1+len(rest)), 0), rest...)
+		l.await(awaited{kind: awaitParse, client: p})
+		return true
+	}
+	return false
 }

@@ -191,6 +191,9 @@ func (s *session) parse(size int) (step, error) {
 	if does&pins != 0 && s.refusesPins() {
 		return 0, s.refuse(msgParse, size, pinRefusal)
 	}
+	if does&spoils != 0 && len(name) == 0 && s.parseOwn(text(sql), size) {
+		return 0, nil
+	}
 	p := newPrepared(rest, does)
 	p.pending, p.batch = true, l.batch
 	if len(name) == 0 {
@@ -277,7 +280,7 @@ func (s *session) serverName(name []byte) (server string, ok bool, refused *pgpr
 		p = s.statement(name)
 	}
 	switch {
-	case (p == nil || p.gone) && s.pinned && len(name) > 0 && !reserved(name):
+	case (p == nil || p.gone) && s.keeps() && len(name) > 0 && !reserved(name):
 		return string(name), true, nil // of PREPARE
 	case p == nil || p.gone:
 		return "", true, unknownStatement(name)
@@ -389,7 +392,7 @@ func (s *session) close(size int) error {
 		s.consume(size)
 		return s.write(appendHead(nil, ansCloseDone, 0))
 	}
-	if kind == 'S' && !(p == nil && s.pinned && !reserved(name)) {
+	if kind == 'S' && !(p == nil && s.keeps() && !reserved(name)) {
 		s.consume(size)
 		s.out = appendNamed(s.out, msgClose, nobodysStatement)
 	} else {

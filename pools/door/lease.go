@@ -39,6 +39,8 @@ type lease struct {
 	late []byte
 	// spoiled: the connection is not to be used again; broken: it cannot be.
 	spoiled, broken bool
+	// farewell: the server has said why it ends the connection.
+	farewell bool
 	// marked: the queue has a mark for the first CopyData.
 	marked bool
 	// parsed is the unnamed statement that is the server's now; nil: none of this lease.
@@ -185,7 +187,9 @@ func (l *lease) answered(kind byte, message []byte) (instead []byte, keep bool) 
 		}
 		return nil, a.kind != awaitOwnClose
 	case ansError:
-		l.wire.NoteError(text(errorField(body, 'V')), text(errorField(body, 'C')))
+		severity := text(errorField(body, 'V'))
+		l.wire.NoteError(severity, text(errorField(body, 'C')))
+		l.farewell = l.farewell || severity == "FATAL" || severity == "PANIC"
 		if l.copying {
 			l.copyEnded(awaitCopyData)
 		}

@@ -270,7 +270,7 @@ func (s *session) finish() error {
 	}
 	if s.pooling == SessionPooling || s.pinned {
 		s.me.enter(clientPinned)
-		if s.listening {
+		if s.listening && s.from.len() == 0 { // else it would be in the way of what it sent
 			s.startPump()
 		}
 		return nil
@@ -287,6 +287,9 @@ func (s *session) serverGone(err error) error {
 	}
 	if s.lease != nil {
 		s.lease.broken = true
+		if s.lease.farewell {
+			return errEnded // the client has read why
+		}
 	}
 	message := "the server or the network ended the connection, and the transaction may have been carried out; check before you send it again"
 	if errors.Is(err, errServerProtocol) {
