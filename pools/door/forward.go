@@ -215,9 +215,11 @@ func (s *session) parse(size int) (step, error) {
 	}
 	s.consume(size)
 	if o != nil {
-		s.out = appendNamed(s.out, msgClose, nobodysStatement)
-		l.await(awaited{kind: awaitStandIn, client: p})
-		return 0, nil
+		// What it is about may have changed since; of a Parse the client expects that it
+		// finds this out.
+		s.out = appendNamed(s.out, msgClose, o.name)
+		l.await(awaited{kind: awaitOwnClose})
+		l.memory.statements.forget(o)
 	}
 	s.prepare(p, awaited{kind: awaitParse, client: p})
 	return 0, nil

@@ -76,7 +76,6 @@ const (
 	awaitOwnParse                    // ParseComplete, which it does not get
 	awaitClose                       // CloseComplete, which it gets
 	awaitOwnClose                    // CloseComplete, which it does not get
-	awaitStandIn                     // CloseComplete, which it gets as ParseComplete
 	awaitRefusal                     // an error, in whose place it gets another
 	awaitCopyData                    // none: the first CopyData
 	awaitCopyEnd                     // none: CopyDone or CopyFail
@@ -181,10 +180,6 @@ func (l *lease) answered(kind byte, message []byte) (instead []byte, keep bool) 
 		return nil, a.kind != awaitOwnParse
 	case ansCloseDone:
 		a := l.pop()
-		if a.kind == awaitStandIn {
-			message[0] = ansParseDone
-			a.client.pending = false
-		}
 		return nil, a.kind != awaitOwnClose
 	case ansError:
 		severity := text(errorField(body, 'V'))

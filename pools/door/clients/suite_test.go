@@ -30,7 +30,7 @@ type verdict struct {
 
 // run runs the suite in a copy of the module, and compares what fails with what is known.
 func (s suite) run(t *testing.T, at place, environment ...string) {
-	cmd := at.command(t, "go", append([]string{"test", "-json", "-count=1", "-vet=off", "-p=1", "-timeout=2m"}, s.options...)...)
+	cmd := at.command(t, "go", append([]string{"test", "-json", "-count=1", "-trimpath", "-vet=off", "-p=1", "-timeout=2m"}, s.options...)...)
 	cmd.Dir = s.folder
 	cmd.Env = append(cmd.Env, environment...)
 	cmd.Env = append(cmd.Env, "GOFLAGS=-mod=mod", "GOWORK=off")
