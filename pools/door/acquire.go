@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"time"
 
 	"github.com/jackc/pgerrcode"
@@ -88,14 +89,10 @@ func (s *session) watch(ctx context.Context, cancel context.CancelCauseFunc) {
 			return // or the deadline that ends this has just been undone
 		}
 		var err error
-		if len(s.from.buf)-s.from.w > 0 {
+		if s.from.buf == nil || s.from.w < len(s.from.buf) {
 			err = s.from.fill(s.stream, 0)
 		} else { // the client is ahead of us: it is told, and not read
-			select {
-			case <-ctx.Done():
-			case <-time.After(max(0, time.Until(notice))):
-			}
-			err = context.DeadlineExceeded
+			err = sleepUntil(ctx, notice)
 		}
 		switch {
 		case ctx.Err() != nil:
@@ -103,7 +100,7 @@ func (s *session) watch(ctx context.Context, cancel context.CancelCauseFunc) {
 			cancel(context.Canceled)
 		case err == nil:
 		case !notice.IsZero() && !time.Now().Before(notice):
-			_ = s.write(appendNotice(nil, &pgproto3.NoticeResponse{
+			_ = s.write(encoded(&pgproto3.NoticeResponse{
 				Severity: "NOTICE", SeverityUnlocalized: "NOTICE", Code: pgerrcode.SuccessfulCompletion,
 				Message: fmt.Sprintf("waiting for a connection to workspace %q", s.id),
 			}))
@@ -112,6 +109,17 @@ func (s *session) watch(ctx context.Context, cancel context.CancelCauseFunc) {
 			cancel(err) // it is gone
 		}
 	}
+}
+
+// sleepUntil is a read with a deadline of which nothing comes.
+func sleepUntil(ctx context.Context, deadline time.Time) error {
+	if !deadline.IsZero() {
+		var stop context.CancelFunc
+		ctx, stop = context.WithDeadline(ctx, deadline)
+		defer stop()
+	}
+	<-ctx.Done()
+	return os.ErrDeadlineExceeded
 }
 
 // restore makes the session on the server the client's: with its settings, which those of

@@ -192,19 +192,19 @@ func (w word) is(keyword string) bool { return !w.quoted && strings.EqualFold(w.
 func commandOf(text string) (words []word, refused *pgproto3.ErrorResponse) {
 	text = strings.TrimRight(strings.TrimSpace(text), "; \t\r\n")
 	for i := 0; i < len(text); {
-		switch c := text[i]; {
-		case c == ' ' || c == '\t' || c == '\n' || c == '\r':
+		switch c := text[i]; c {
+		case ' ', '\t', '\n', '\r':
 			i++
-		case c == '"' || c == '\'':
+		case '"', '\'':
 			end := strings.IndexByte(text[i+1:], c)
 			if end < 0 {
 				return nil, refusal(pgerrcode.SyntaxError, "a quote is not closed", "")
 			}
 			words = append(words, word{text[i+1 : i+1+end], true})
 			i += end + 2
-		case c == ';':
+		case ';':
 			return nil, refusal(pgerrcode.SyntaxError, "the console takes one command at a time", "")
-		case c == '=':
+		case '=':
 			words = append(words, word{"=", false})
 			i++
 		default:

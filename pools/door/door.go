@@ -141,7 +141,8 @@ func (d *Door) Serve(l net.Listener) error {
 		switch {
 		case err == nil:
 			pause = time.Millisecond
-			go d.welcome(conn)
+			leave := d.greeter.lobby.enter(conn) // here, so that who came first is the oldest
+			go d.welcome(conn, leave)
 		case d.stopped.Load():
 			return nil
 		case temporary(err): // out of files, for example: others will end
@@ -160,9 +161,10 @@ func temporary(err error) bool {
 }
 
 // welcome serves one client from its first byte to its last.
-func (d *Door) welcome(conn net.Conn) {
+func (d *Door) welcome(conn net.Conn, leave func()) {
 	defer func() { _ = conn.Close() }()
 	in, cancel, err := d.greeter.greet(context.Background(), conn)
+	leave()
 	switch {
 	case err != nil:
 		d.counted.refused.Add(1)
@@ -189,7 +191,7 @@ func (d *Door) admit(in *login) {
 	refuse := func(why *pgproto3.ErrorResponse) {
 		d.counted.refused.Add(1)
 		d.log.Info("A client was not let in", "address", in.RemoteAddr().String(), "user", in.user, "database", in.database, "error", why.Message)
-		_, _ = in.Write(appendError(nil, why))
+		_, _ = in.Write(encoded(why))
 	}
 	c.console = in.workspace == "" && slices.Contains(d.options.Console, in.database)
 	if c.console && in.grant.Console == NoConsole {

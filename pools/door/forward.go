@@ -394,7 +394,7 @@ func (s *session) close(size int) error {
 		s.consume(size)
 		return s.write(appendHead(nil, ansCloseDone, 0))
 	}
-	if kind == 'S' && !(p == nil && s.keeps() && !reserved(name)) {
+	if byServer := p == nil && s.keeps() && !reserved(name); kind == 'S' && !byServer {
 		s.consume(size)
 		s.out = appendNamed(s.out, msgClose, nobodysStatement)
 	} else {
@@ -466,7 +466,7 @@ func (s *session) refuse(kind byte, size int, why *pgproto3.ErrorResponse) error
 	simple := kind == msgQuery || kind == msgFunction
 	l := s.lease
 	if l == nil {
-		answer := appendError(nil, why)
+		answer := encoded(why)
 		if s.skipping = !simple; simple {
 			answer = appendReady(answer, statusIdle)
 		}
@@ -492,6 +492,6 @@ func (s *session) write(answer []byte) error {
 
 // fatal tells the client why its session ends.
 func (s *session) fatal(why *pgproto3.ErrorResponse) error {
-	_ = s.write(appendError(nil, why))
+	_ = s.write(encoded(why))
 	return errEnded
 }

@@ -29,10 +29,8 @@ type refusedError struct{ *pgproto3.ErrorResponse }
 func (e refusedError) Error() string { return e.Message }
 
 // greet returns a client that is logged in, or a cancel request. Of any other end the
-// client was told. It reads not a byte beyond the start-up.
+// client was told. It reads not a byte beyond the start-up. The client is in the lobby.
 func (g *greeter) greet(ctx context.Context, conn net.Conn) (*login, *cancelRequest, error) {
-	leave := g.lobby.enter(conn)
-	defer leave()
 	_ = conn.SetDeadline(time.Now().Add(g.within))
 	in, cancel, err := g.conversation(ctx, conn)
 	if refused, ok := errors.AsType[refusedError](err); ok {
@@ -40,7 +38,7 @@ func (g *greeter) greet(ctx context.Context, conn net.Conn) (*login, *cancelRequ
 		if in != nil {
 			to = in.Conn
 		}
-		_, _ = to.Write(appendError(nil, refused.ErrorResponse))
+		_, _ = to.Write(encoded(refused.ErrorResponse))
 	}
 	if err != nil {
 		return nil, nil, err

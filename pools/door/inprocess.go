@@ -63,7 +63,9 @@ func (t trusted) next([]byte) (pgproto3.BackendMessage, *Grant, error) { return 
 func (d *Door) welcomeInProcess(conn net.Conn, id model.WorkspaceID) {
 	defer func() { _ = conn.Close() }()
 	greeter := &greeter{lobby: d.greeter.lobby, authenticator: trusted{Grant{User: "in process", Workspaces: []string{string(id)}}}, within: d.greeter.within}
+	leave := d.greeter.lobby.enter(conn)
 	in, cancel, err := greeter.greet(context.Background(), conn)
+	leave()
 	switch {
 	case err != nil:
 		d.log.Debug("A client in this process did not come in", "workspace_id", id, "error", err.Error())

@@ -60,7 +60,6 @@ type memory struct {
 type awaited struct {
 	kind awaitedKind
 	// client is the session's statement that a Parse is about, server the connection's.
-	name   string
 	client *prepared
 	server *onServer
 	// refusal takes the place of the server's error.
@@ -189,7 +188,7 @@ func (l *lease) answered(kind byte, message []byte) (instead []byte, keep bool) 
 			l.copyEnded(awaitCopyData)
 		}
 		if refusal := l.refused(body); refusal != nil {
-			return appendError(nil, refusal), false
+			return encoded(refusal), false
 		}
 	case ansParameter:
 		l.noteParameter(body)

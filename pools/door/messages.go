@@ -47,8 +47,6 @@ func appendHead(to []byte, kind byte, size int) []byte {
 
 func appendString(to []byte, s string) []byte { return append(append(to, s...), 0) }
 
-func appendSync(to []byte) []byte { return appendHead(to, msgSync, 0) }
-
 func appendQuery(to []byte, sql string) []byte {
 	return appendString(appendHead(to, msgQuery, len(sql)+1), sql)
 }
@@ -70,20 +68,13 @@ func appendParameter(to []byte, p parameter) []byte {
 	return appendString(appendString(appendHead(to, ansParameter, len(p.name)+len(p.value)+2), p.name), p.value)
 }
 
-func appendError(to []byte, e *pgproto3.ErrorResponse) []byte {
-	to, err := e.Encode(to)
-	if err != nil {
-		panic(err) // it is ours, and short
-	}
-	return to
-}
-
-func appendNotice(to []byte, e *pgproto3.NoticeResponse) []byte {
-	to, err := e.Encode(to)
+// encoded is a message of the door's own, which is short.
+func encoded(m pgproto3.BackendMessage) []byte {
+	message, err := m.Encode(nil)
 	if err != nil {
 		panic(err)
 	}
-	return to
+	return message
 }
 
 // cutString takes a string from the beginning of a body.

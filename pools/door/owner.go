@@ -8,15 +8,13 @@ type owner struct {
 
 func newOwner() owner { return owner{make(chan func()), make(chan struct{})} }
 
-// ask runs a function in the owner's goroutine, and waits for it. It is false if the owner
-// is gone. The function must not block.
-func (o *owner) ask(visit func()) bool {
+// ask runs a function in the owner's goroutine, and waits for it. It does nothing if the
+// owner is gone. The function must not block.
+func (o *owner) ask(visit func()) {
 	done := make(chan struct{})
 	select {
 	case o.visits <- func() { defer close(done); visit() }:
 		<-done
-		return true
 	case <-o.closed:
-		return false
 	}
 }

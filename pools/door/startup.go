@@ -249,7 +249,8 @@ func unsettable(p parameter) (why string) {
 	for i := range len(name) {
 		c := name[i]
 		letter := 'a' <= c && c <= 'z' || c == '_'
-		if !letter && (i == 0 || !('0' <= c && c <= '9') && c != '.' && c != '$') {
+		digit := '0' <= c && c <= '9'
+		if !letter && (i == 0 || !digit && c != '.' && c != '$') {
 			return "this is no name of a setting"
 		}
 	}

@@ -141,7 +141,7 @@ func userOf(line string) (name string, c *credential, err error) {
 	for _, option := range strings.Fields(rest) {
 		key, value, found := strings.Cut(option, "=")
 		if !found || options[key] != "" {
-			return "", nil, fmt.Errorf("user %q: what follows the secret are options, each once: workspaces=..., console=..., pooling=...", name)
+			return "", nil, fmt.Errorf("user %q: what follows the secret are options, each once: workspaces, console, pooling, each with its =", name)
 		}
 		options[key] = value
 	}
@@ -193,7 +193,7 @@ func newCredential(name, secret string, options map[string]string) (*credential,
 		}
 	}
 	if len(c.grant.Workspaces) == 0 && c.grant.Console == NoConsole {
-		return nil, fmt.Errorf("user %q may do nothing: give it workspaces=... or console=...", name)
+		return nil, fmt.Errorf("user %q may do nothing: give it workspaces or console", name)
 	}
 	var err error
 	c.scram, err = storedOf(name, secret)
