@@ -135,6 +135,9 @@ func (d *desk) enter(c *client, secretBytes int) (refused *pgproto3.ErrorRespons
 			return
 		}
 		refused = nil
+		// The number of one that has just left is nobody's for long, lest a cancel request
+		// or a KILL that is late means another.
+		d.last = (d.last + 1) & 0x7fffffff
 		for d.clients[d.last] != nil || d.last == 0 {
 			d.last = (d.last + 1) & 0x7fffffff
 		}

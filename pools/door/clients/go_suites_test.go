@@ -28,7 +28,7 @@ func TestSuiteOfPgx(t *testing.T) {
 	// variables of its environment name.
 	superuser(t, `DROP ROLE IF EXISTS " tricky, ' } "" \ test user "`, `CREATE ROLE " tricky, ' } "" \ test user "`)
 	psql := ofPostgreSQL(t, "psql")
-	pgx := suite{module: "github.com/jackc/pgx/v5@v5.12.0", known: "pgx_known.txt", options: []string{"./..."}}.copy(t)
+	pgx := suite{module: "github.com/jackc/pgx/v5@v5.12.0", known: "pgx_known.txt", options: []string{"./..."}, endless: "^TestConnCopyFromConnectionTerminated$"}.copy(t)
 	everywhere(t, func(t *testing.T, at place) {
 		at.direct().run(t, "CREATE EXTENSION hstore; CREATE EXTENSION ltree; CREATE DOMAIN uint64 AS numeric(20,0);", psql, "-v", "ON_ERROR_STOP=1")
 		pgx.run(t, at, "PGX_TEST_DATABASE="+at.url())

@@ -34,3 +34,5 @@ COMMIT;
 SHOW search_path;
 SELECT pg_advisory_lock(7);
 SELECT pg_advisory_unlock(7);
+SELECT set_config('my.own', 'kept', false);
+SELECT current_setting('my.own');

@@ -104,3 +104,20 @@ func TestOneFarewell(t *testing.T) {
 		t.Errorf("it hears %d errors", heard)
 	}
 }
+
+// A number is that of one client for long, or a KILL that comes late ends another one.
+func TestTheNumberOfOneThatHasLeftIsNotTheNextOnes(t *testing.T) {
+	s := open(t, 1, door.Options{})
+	seen := map[uint32]bool{}
+	for range 5 {
+		conn := s.connect(t, "app", "w0", "")
+		if seen[conn.PgConn().PID()] {
+			t.Errorf("%d is there again", conn.PgConn().PID())
+		}
+		seen[conn.PgConn().PID()] = true
+		if err := conn.Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "it has left", func() bool { return s.door.Stats().Clients == 0 })
+	}
+}
