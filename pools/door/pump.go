@@ -62,8 +62,12 @@ func (p *pump) run(s *session) {
 
 func (p *pump) relay(s *session) error {
 	l := s.lease
-	for {
-		came := l.in.fill(l.wire, l.need)
+	// What came with the answer to a question of the door's own is the client's, too.
+	for pending := l.in.len() > 0; ; pending = false {
+		var came error
+		if !pending {
+			came = l.in.fill(l.wire, l.need)
+		}
 		if p.stop.Load() {
 			return errEnded
 		}

@@ -22,13 +22,22 @@ func superuser(t *testing.T, statements ...string) {
 	}
 }
 
+const (
+	// This one waits two minutes for the end of a server process whose number the client
+	// was told: it was its session's.
+	notOfPgxThrough = "^TestConnCopyFromConnectionTerminated$"
+	// This one ends the server process of a transaction that is over. Another client, of a
+	// test beside it, may have that process then.
+	notOfPqThrough = "^TestPing$"
+)
+
 func TestSuiteOfPgx(t *testing.T) {
 	onlyLong(t)
 	// As its testsetup/postgresql_setup.sql has it, but for the users that only other
 	// variables of its environment name.
 	superuser(t, `DROP ROLE IF EXISTS " tricky, ' } "" \ test user "`, `CREATE ROLE " tricky, ' } "" \ test user "`)
 	psql := ofPostgreSQL(t, "psql")
-	pgx := suite{module: "github.com/jackc/pgx/v5@v5.12.0", known: "pgx_known.txt", options: []string{"./..."}, endless: "^TestConnCopyFromConnectionTerminated$"}.copy(t)
+	pgx := suite{module: "github.com/jackc/pgx/v5@v5.12.0", known: "pgx_known.txt", options: []string{"./..."}, notThrough: notOfPgxThrough}.copy(t)
 	everywhere(t, func(t *testing.T, at place) {
 		at.direct().run(t, "CREATE EXTENSION hstore; CREATE EXTENSION ltree; CREATE DOMAIN uint64 AS numeric(20,0);", psql, "-v", "ON_ERROR_STOP=1")
 		pgx.run(t, at, "PGX_TEST_DATABASE="+at.url())
@@ -41,6 +50,6 @@ const notOfPq = "^(TestSSL.*|TestAuth|TestConnectMulti|TestNewConnector|TestServ
 
 func TestSuiteOfPq(t *testing.T) {
 	onlyLong(t)
-	pq := suite{module: "github.com/lib/pq@v1.12.3", known: "pq_known.txt", options: []string{"-skip=" + notOfPq, "./..."}}.copy(t)
+	pq := suite{module: "github.com/lib/pq@v1.12.3", known: "pq_known.txt", options: []string{"./..."}, notOf: notOfPq, notThrough: notOfPqThrough}.copy(t)
 	everywhere(t, func(t *testing.T, at place) { pq.run(t, at) })
 }

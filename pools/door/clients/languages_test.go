@@ -20,16 +20,19 @@ func python(t *testing.T, module string) string {
 }
 
 func TestPsycopg3(t *testing.T) {
+	onlyLong(t)
 	python := python(t, "psycopg")
 	everywhere(t, func(t *testing.T, at place) { t.Log(at.run(t, "", python, "testdata/psycopg_3.py")) })
 }
 
 func TestPsycopg2(t *testing.T) {
+	onlyLong(t)
 	python := python(t, "psycopg2")
 	everywhere(t, func(t *testing.T, at place) { t.Log(at.run(t, "", python, "testdata/psycopg_2.py")) })
 }
 
 func TestJDBC(t *testing.T) {
+	onlyLong(t)
 	java := program(t, "default-jdk-headless", "java")
 	const driver = "/usr/share/java/postgresql.jar"
 	if _, err := os.Stat(driver); err != nil {
