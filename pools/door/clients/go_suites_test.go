@@ -2,6 +2,7 @@ package clients
 
 import (
 	"database/sql"
+	"os"
 	"testing"
 
 	_ "github.com/jackc/pgx/v5/stdlib"
@@ -38,10 +39,15 @@ func TestSuiteOfPgx(t *testing.T) {
 	superuser(t, `DROP ROLE IF EXISTS " tricky, ' } "" \ test user "`, `CREATE ROLE " tricky, ' } "" \ test user "`)
 	psql := ofPostgreSQL(t, "psql")
 	pgx := suite{module: "github.com/jackc/pgx/v5@v5.12.0", known: "pgx_known.txt", options: []string{"./..."}, notThrough: notOfPgxThrough}.copy(t)
-	everywhere(t, func(t *testing.T, at place) {
+	suite := func(t *testing.T, at place) {
 		at.direct().run(t, "CREATE EXTENSION hstore; CREATE EXTENSION ltree; CREATE DOMAIN uint64 AS numeric(20,0);", psql, "-v", "ON_ERROR_STOP=1")
 		pgx.run(t, at, "PGX_TEST_DATABASE="+at.url())
-	})
+	}
+	if os.Getenv("TENANTPOOL_TEST_PLACES") == "direct" { // nothing fails there, and it takes minutes
+		at(t, suite, "direct")
+		return
+	}
+	at(t, suite, "transaction", "session")
 }
 
 // What is left out of lib/pq's suite asks for its own server's users, certificates and
