@@ -25,6 +25,7 @@ var permitted = map[string][]Role{
 	"GET /api/admin.usage":            {Viewer, Operator},
 	"GET /api/admin.replicas":         {Viewer, Operator},
 	"GET /api/admin.capacity":         {Viewer, Operator},
+	"GET /api/admin.door":             {Viewer, Operator},
 	"POST /api/admin.evictWorkspace":  {Operator},
 	"POST /api/admin.renewWorkspace":  {Operator},
 	"POST /api/admin.renewAll":        {Operator},

@@ -36,6 +36,9 @@ func (s *Server) newRegistry() *prometheus.Registry {
 	if s.options.WorkspaceMetrics {
 		options = append(options, metrics.WithWorkspaces())
 	}
+	if s.options.Door != nil {
+		options = append(options, metrics.WithDoor(s.options.Door))
+	}
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(
 		metrics.NewCollector(measured{s}, options...),

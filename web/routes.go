@@ -46,6 +46,7 @@ var routes = []route{
 	{http.MethodGet, eventsPath, viewers, (*Server).events},
 	{http.MethodGet, "/api/admin.usage", viewers, (*Server).usage},
 	{http.MethodGet, "/api/admin.replicas", viewers, (*Server).replicas},
+	{http.MethodGet, "/api/admin.door", viewers, (*Server).door},
 	{http.MethodGet, "/api/admin.capacity", viewers, (*Server).capacity},
 	{http.MethodPost, "/api/admin.evictWorkspace", operators, (*Server).evictWorkspace},
 	{http.MethodPost, "/api/admin.renewWorkspace", operators, (*Server).renewWorkspace},

@@ -42,6 +42,8 @@ type Options struct {
 	// WorkspaceMetrics adds series for the 100 busiest workspaces to the metrics, and
 	// for all others together.
 	WorkspaceMetrics bool
+	// Door is the state of the process's door for PostgreSQL's clients; nil: it has none.
+	Door func() model.DoorStats
 	// Query bounds workspace.query.
 	Query QueryLimits
 	// Streams is how many event streams may be open at once (0: 100), StreamsPerSubject

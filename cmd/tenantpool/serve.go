@@ -17,6 +17,7 @@ import (
 	logrusslog "github.com/sirupsen/logrus/hooks/slog"
 	"github.com/spf13/cobra"
 
+	"github.com/tenantpool/tenantpool/model"
 	"github.com/tenantpool/tenantpool/model/build"
 	"github.com/tenantpool/tenantpool/pools"
 	"github.com/tenantpool/tenantpool/pools/secret"
@@ -135,6 +136,10 @@ func runServer(ctx context.Context, addr string, set serveSettings, log *logrus.
 	if err != nil {
 		return err
 	}
+	var wire *wireDoor
+	if len(set.door.listen) > 0 {
+		set.web.Door = func() model.DoorStats { return wire.door.Stats() }
+	}
 	server, err := web.New(manager, set.web)
 	if err != nil {
 		return errors.Join(err, drain(manager, log))
@@ -142,7 +147,7 @@ func runServer(ctx context.Context, addr string, set serveSettings, log *logrus.
 	log.WithField("address", listener.Addr().String()).Info("Listening")
 	ctx, end := context.WithCancelCause(ctx)
 	defer end(nil)
-	wire, err := openDoor(set.door, manager, server, structured, end)
+	wire, err = openDoor(set.door, manager, server, structured, end)
 	if err != nil {
 		return errors.Join(err, drain(manager, log))
 	}

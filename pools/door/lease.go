@@ -30,6 +30,11 @@ type lease struct {
 	unsynced, flushed bool
 	// used: a transaction has begun that was not counted yet.
 	used bool
+	// sent is when the server was sent what it works on; zero: it works on nothing. worked is
+	// for how long it has, and failed how many errors it has told, since both were counted.
+	sent   time.Time
+	worked time.Duration
+	failed uint64
 	// need is how many bytes the next message of the server has, if it is not whole.
 	need int
 	// effects are what statements may have left in the session since it was last looked at;
@@ -181,6 +186,7 @@ func (l *lease) answered(kind byte, message []byte) (instead []byte, keep bool) 
 		a := l.pop()
 		return nil, a.kind != awaitOwnClose
 	case ansError:
+		l.failed++
 		severity := text(errorField(body, 'V'))
 		l.wire.NoteError(severity, text(errorField(body, 'C')))
 		l.farewell = l.farewell || severity == "FATAL" || severity == "PANIC"
@@ -236,6 +242,10 @@ func (l *lease) readyAnswered() {
 	}
 	if len(l.awaited) == 0 {
 		l.awaited = nil
+	}
+	if l.ready == 0 && !l.sent.IsZero() {
+		l.worked += time.Since(l.sent)
+		l.sent = time.Time{}
 	}
 }
 

@@ -161,6 +161,9 @@ func (s *session) send() error {
 		if _, err := l.wire.Write(s.out); err != nil {
 			return s.serverGone(err)
 		}
+		if l.sent.IsZero() && l.ready > 0 {
+			l.sent = time.Now()
+		}
 		s.me.place.fromClients.Add(uint64(len(s.out)))
 		s.out = s.out[:0]
 	}
@@ -257,7 +260,11 @@ func (s *session) finish() error {
 	}
 	if l.used {
 		s.me.place.transactions.Add(1)
-		l.used = false
+		s.me.place.queryTime.Add(int64(l.worked))
+		if l.failed > 0 {
+			s.me.place.errors.Add(l.failed)
+		}
+		l.used, l.worked, l.failed = false, 0, 0
 	}
 	if err := s.tidy(); err != nil {
 		return s.serverGone(err)

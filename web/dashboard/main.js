@@ -3,6 +3,7 @@ import { get, Refusal, unready } from './api.js';
 import { banner, clearBanners, statsBanners } from './banners.js';
 import { budgetOf, showBudget } from './budget.js';
 import { hideCapacity, showCapacity } from './capacity.js';
+import { hideDoor, showDoor } from './door.js';
 import { addPoint, buildCharts, clearCharts } from './charts.js';
 import { buildControls, removeControls } from './controls.js';
 import { $, setText } from './dom.js';
@@ -32,7 +33,7 @@ function signIn(token) {
     return;
   }
   keepToken(token);
-  session = { stop: new AbortController(), claims, stats: null, failures: 0, timer: 0, polling: false, again: false, asking: false, unready: [], live: false, asksGroup: false, group: null, groupProblem: '', hasPlanner: true, asksCapacityAt: 0, capacity: null, capacityProblem: '', plannerOff: '' };
+  session = { stop: new AbortController(), claims, stats: null, failures: 0, timer: 0, polling: false, again: false, asking: false, unready: [], live: false, asksGroup: false, group: null, groupProblem: '', hasDoor: true, asksDoor: false, hasPlanner: true, asksCapacityAt: 0, capacity: null, capacityProblem: '', plannerOff: '' };
   $('sign-in').hidden = true;
   $('page').hidden = false;
   $('token').value = '';
@@ -59,6 +60,7 @@ function signOut(message = '') {
   removeControls();
   hideShared();
   hideCapacity();
+  hideDoor();
   clearBanners();
   document.title = 'tenantpool';
   $('page').hidden = true;
@@ -144,6 +146,7 @@ function show(current, stats, query) {
   showState(current);
   askGroup(current);
   askCapacity(current);
+  askDoor(current);
   document.title = `${stats.totalInUseConnections}/${budgetOf(stats)} in use${stats.totalWaiting ? `, ${stats.totalWaiting} waiting` : ''} · tenantpool`;
 }
 
@@ -180,6 +183,19 @@ async function askGroup(current) {
   if (session !== current || !current.stats.shared) return;
   showShared(current.stats.shared, current.group, current.groupProblem);
   if (current.live) showState(current);
+}
+
+// askDoor asks for the clients at the door with each poll, if there is a door.
+async function askDoor(current) {
+  if (!current.hasDoor || current.asksDoor || document.hidden) return;
+  current.asksDoor = true;
+  try {
+    const door = await get('admin.door', { signal: current.stop.signal });
+    if (session === current) showDoor(door);
+  } catch (error) {
+    if (error.status === 404 || error.status === 409) current.hasDoor = false;
+  }
+  current.asksDoor = false;
 }
 
 // askCapacity asks the planner now and then, if somebody looks. It shows the panel at once,

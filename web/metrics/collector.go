@@ -31,6 +31,11 @@ func WithWorkspaces() Option {
 	return func(c *collector) { c.workspaces = true }
 }
 
+// WithDoor adds series of the door for PostgreSQL's clients.
+func WithDoor(stats func() model.DoorStats) Option {
+	return func(c *collector) { c.door = stats }
+}
+
 // NewCollector returns the collector of a pool's metrics, which all begin with
 // tenantpool_. One registry can have that of one pool, or of several where each is
 // registered with a label of its own (prometheus.WrapRegistererWith). Each scrape asks
@@ -53,6 +58,7 @@ const statsTimeout = 2 * time.Second
 type collector struct {
 	pool       Pool
 	workspaces bool
+	door       func() model.DoorStats // nil: there is no door
 }
 
 // Describe tells nothing: the collector is an unchecked one, because which series
@@ -88,6 +94,9 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	}
 	if planned, err := c.pool.Capacity(ctx); err == nil {
 		to.capacity(planned)
+	}
+	if c.door != nil {
+		to.door(c.door())
 	}
 	to.with("share", "workspaces").share(st.Workspaces)
 	to.with("share", "system").share(st.System)
