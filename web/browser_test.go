@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -48,6 +49,7 @@ func TestTheDashboard(t *testing.T) {
 		"says loudly when a shared budget is not kept":            saysWhatIsWrongWithTheGroup,
 		"keeps fifty replicas readable":                           keepsFiftyReplicasReadable,
 		"asks for no group where there is none":                   asksForNoGroup,
+		"shows PostgreSQL's clients at the door":                  showsTheDoor,
 		"shows which budget the traffic needs":                    showsTheCapacity,
 		"says why it does not show which budget is needed":        saysWhyThereIsNoCapacity,
 		"hides the capacity of an old server":                     hidesTheCapacityOfAnOldServer,
@@ -69,11 +71,23 @@ type dashboardRig struct {
 	browser *browsertest.Browser
 	page    *browsertest.Page
 	stop    func() // the server, as if it had crashed
+	doors   atomic.Pointer[model.DoorStats]
+}
+
+// door is empty until a test says otherwise.
+func (rig *dashboardRig) door() (st model.DoorStats) {
+	if set := rig.doors.Load(); set != nil {
+		st = *set
+	}
+	return st
 }
 
 func newDashboardRig(t *testing.T, browser *browsertest.Browser) *dashboardRig {
 	rig := &dashboardRig{key: NewPrivateKey(), browser: browser}
-	rig.handlersRig = newHandlersRig(t, func(o *Options) { o.Keys = append(o.Keys, rig.key.Public()) })
+	rig.handlersRig = newHandlersRig(t, func(o *Options) {
+		o.Keys = append(o.Keys, rig.key.Public())
+		o.Door = rig.door
+	})
 	on := httptest.NewServer(rig.server.alone())
 	rig.url = on.URL
 	rig.stop = sync.OnceFunc(func() {

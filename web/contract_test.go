@@ -168,6 +168,8 @@ type provocation struct {
 	fails func(context.Context) error
 	// before changes the server, unless it is a HEAD; pool changes the pool.
 	before func(*Server)
+	// server is before for a HEAD, too.
+	server func(*Server)
 	pool   func(*fakePool)
 }
 
@@ -225,6 +227,8 @@ var ownProvocations = map[string]provocation{
 	"/api/admin.usage 400":          {query: "?limit=0"},
 	"/api/admin.replicas 200":       {pool: func(p *fakePool) { p.share(exampleGroup()) }},
 	"/api/admin.replicas 409":       failing(errors.ErrUnsupported),
+	"/api/admin.door 200":           {server: func(s *Server) { s.options.Door = exampleDoor }},
+	"/api/admin.door 409":           {},
 	"/api/admin.capacity 200":       {pool: func(p *fakePool) { p.plan(exampleCapacity()) }},
 	"/api/admin.capacity 409":       failing(errors.ErrUnsupported),
 	eventsPath + " 200":             {before: (*Server).Close},         // it ends at once
@@ -256,6 +260,9 @@ func provoke(t *testing.T, r route, status int) (a given) {
 		}
 		if p.pool != nil {
 			p.pool(s.pool.(*fakePool))
+		}
+		if p.server != nil {
+			p.server(s.Server)
 		}
 		if p.before != nil && r.method != http.MethodHead {
 			p.before(s.Server)

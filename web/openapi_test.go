@@ -234,6 +234,7 @@ var bodies = map[string]struct{ takes, gives any }{
 	"GET /api/admin.connectionStats":  {nil, connectionStats{}},
 	"GET /api/admin.usage":            {nil, usageAnswer{}},
 	"GET /api/admin.replicas":         {nil, SharedBudget{}},
+	"GET /api/admin.door":             {nil, doorStats{}},
 	"GET /api/admin.capacity":         {nil, Capacity{}},
 	"POST /api/admin.evictWorkspace":  {workspaceRequest{}, closedAnswer{}},
 	"POST /api/admin.renewWorkspace":  {workspaceRequest{}, closedAnswer{}},
