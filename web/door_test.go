@@ -28,7 +28,7 @@ func showsTheDoor(t *testing.T, rig *dashboardRig) {
 	page := rig.open(rig.tokens[Viewer], browsertest.Look{})
 	page.AwaitText("#door-text", "1,240 clients: 31 active, 3 waiting, 2 pinned, 1,204 idle.")
 	page.AwaitText("#door-more", "and 2 workspaces more")
-	if first := browsertest.Value[string](page, "document.querySelector('#door-rows tr').innerText.replace(/\\s+/g, ' ').trim()"); first != "shop-07 93 3 3 0 1.40 s 69,993" {
+	if first := browsertest.Value[string](page, "document.querySelector('#door-rows tr').innerText.replace(/\\s+/g, ' ').trim()"); first != "shop-07 93 3 3 0 1.4 s 69,993" {
 		t.Errorf("the first workspace: %s", first)
 	}
 	for _, look := range []browsertest.Look{{Width: 400}, {Width: 1200, Dark: true}} {
