@@ -11,7 +11,7 @@ import (
 
 // maxSeats bounds the seats of one workspace. Connections beyond them lie with
 // the supervisor.
-const maxSeats = 4
+const maxSeats = 8
 
 // seats is where the holders of a workspace's connections leave them for the next
 // holders without a message. It is there while the workspace has a connection or

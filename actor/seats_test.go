@@ -190,9 +190,9 @@ func TestWhatWasSeatedIsServedToAWaiterOfAnotherWorkspace(t *testing.T) {
 }
 
 func TestEveryConnectionIsFoundWhereverItLies(t *testing.T) {
-	test(t, few(7, 7), func(w *world) {
+	test(t, few(11, 11), func(w *world) {
 		var leases []actor.Lease
-		for range 7 {
+		for range 11 {
 			leases = append(leases, w.acquire("a"))
 		}
 		for _, l := range leases {
@@ -205,16 +205,16 @@ func TestEveryConnectionIsFoundWhereverItLies(t *testing.T) {
 				w.leases = append(w.leases, l)
 			}
 		}
-		if seats--; seats != 4 {
+		if seats--; seats != 8 {
 			w.Errorf("%d lay in seats", seats)
 		}
-		for range 7 - seats {
+		for range 11 - seats {
 			w.acquire("a")
 		}
-		if n := w.server.dials(); n != 7 {
+		if n := w.server.dials(); n != 11 {
 			w.Errorf("%d dials", n)
 		}
-		w.counts(model.Counts{InUse: 7})
+		w.counts(model.Counts{InUse: 11})
 	})
 }
 

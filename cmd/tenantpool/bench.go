@@ -37,6 +37,7 @@ func newBench() *cobra.Command {
 		Long: `Runs the same requests through several strategies that take turns on one server:
 
   tenantpool  one budget for all workspaces
+  door        the same for clients of PostgreSQL's protocol, over the network
   connect     a connection for each request
   pgxpools    a pgxpool of --cap connections for each workspace
   sql-lru     an LRU of database/sql pools, behind a mutex

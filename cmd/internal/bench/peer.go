@@ -194,20 +194,25 @@ func (b *bounced) open(ctx context.Context, r *contest) error {
 	if err != nil {
 		return err
 	}
-	login := r.Login.Copy()
-	login.Host, login.Port = "127.0.0.1", uint16(port)
-	login.TLSConfig, login.Fallbacks = nil, nil
-	login.RuntimeParams = map[string]string{} // it refuses those that it does not know
-	// In transaction mode the next statement may run on another connection, where
-	// nothing is prepared.
-	login.DefaultQueryExecMode = pgx.QueryExecModeSimpleProtocol
-	if b.poolEach, err = openPoolEach(ctx, r, login); err != nil {
+	if b.poolEach, err = openPoolEach(ctx, r, throughPooler(r, uint16(port))); err != nil {
 		return errors.Join(err, b.peer.stop())
 	}
 	if err := b.connect(ctx, r.Cap); err != nil {
 		return errors.Join(err, b.close(ctx))
 	}
 	return nil
+}
+
+// throughPooler is how a client connects to a pooler of this machine.
+func throughPooler(r *contest, port uint16) *pgx.ConnConfig {
+	login := r.Login.Copy()
+	login.Host, login.Port = "127.0.0.1", port
+	login.TLSConfig, login.Fallbacks = nil, nil
+	login.RuntimeParams = map[string]string{} // PgBouncer refuses those that it does not know
+	// In transaction mode the next statement may run on another connection, where
+	// nothing is prepared.
+	login.DefaultQueryExecMode = pgx.QueryExecModeSimpleProtocol
+	return login
 }
 
 // bouncerIni: PgBouncer has limits for each database and for each user, and none for

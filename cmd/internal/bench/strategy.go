@@ -47,6 +47,7 @@ type lease interface {
 
 const (
 	ours       = "tenantpool"
+	ourDoor    = "door"
 	perRequest = "connect"
 	pgxpools   = "pgxpools"
 	sqlLRU     = "sql-lru"
@@ -57,7 +58,7 @@ const (
 // strategies in the order of the report.
 func strategies() []strategy {
 	return []strategy{
-		{ours, openManager}, {perRequest, openConnects}, {pgxpools, openPgxpools}, {sqlLRU, openSQLPools},
+		{ours, openManager}, {ourDoor, openDoor}, {perRequest, openConnects}, {pgxpools, openPgxpools}, {sqlLRU, openSQLPools},
 		{pgBouncer, openPgBouncer}, {pgpoolII, openPgpool},
 	}
 }
