@@ -50,6 +50,8 @@ type backend struct {
 	dirty bool
 	// wire is what holders of its wire leave with it; nil: there was none.
 	wire *wireMemory
+	// cut: the server was sent a part of a message.
+	cut bool
 	// handles are those of future leases; the holder's.
 	handles []Conn
 	// traced: each lease stores in acquired the stack of its acquire.
@@ -153,7 +155,7 @@ func (b *backend) terminate() {
 	}
 	conn := b.network.last()
 	conn.farewell.Store(true)
-	conn.terminated.Store(!b.pgx.PgConn().IsClosed()) // or pgx has closed it, in whatever way
+	conn.terminated.Store(!b.pgx.PgConn().IsClosed() && !b.cut) // or pgx has closed it, in whatever way
 	_ = conn.SetWriteDeadline(time.Now().Add(terminateWithin))
 	// A context that can end would bring in the cancelHandler.
 	_ = b.pgx.Close(context.WithoutCancel(context.Background()))

@@ -199,6 +199,10 @@ func (w *Wire) Cancel(ctx context.Context) error {
 	return err
 }
 
+// Cut tells that the server was sent a part of a message. It waits for the rest, so that it
+// cannot be told to go by another one: on Release the connection ends without a word.
+func (w *Wire) Cut() { w.conn.backend.cut = true }
+
 // Lost tells whether the server or the network has ended the connection.
 func (w *Wire) Lost() bool { return w.session.lost.Load() }
 

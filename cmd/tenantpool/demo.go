@@ -19,6 +19,7 @@ import (
 type demoOptions struct {
 	workspaces, budget, workers int
 	replicas                    int
+	clients                     string
 	zipf                        float64
 	length                      time.Duration
 	report                      string
@@ -28,12 +29,17 @@ type demoOptions struct {
 }
 
 const (
+	goClients   = "go"
+	psqlClients = "psql"
+)
+
+const (
 	textReport = "text"
 	jsonReport = "json"
 )
 
 func newDemo() *cobra.Command {
-	o := demoOptions{workspaces: 60, budget: 40, workers: 32, replicas: 1, zipf: 1.2, report: textReport, addr: defaultAddr}
+	o := demoOptions{workspaces: 60, budget: 40, workers: 32, replicas: 1, clients: goClients, zipf: 1.2, report: textReport, addr: defaultAddr}
 	cmd := &cobra.Command{
 		Use:   "demo",
 		Short: "Run real traffic on many workspaces through few connections, on a throwaway PostgreSQL",
@@ -50,6 +56,9 @@ token for it and a curl line are printed before the traffic begins.
 With --replicas several processes share the budget, which is also the role's CONNECTION
 LIMIT (docs/replicas.md). One at a time is busy, for a few seconds: it has what the others
 leave. The admin server is that of the first, A.
+
+With --clients psql each request is a psql of its own, which connects to the pool as to a
+PostgreSQL server, through the wire door (docs/wire.md).
 
 Ctrl-C ends the traffic, prints the summary and removes everything; a second
 one exits at once. A workspace takes about 8 MB in the folder for temporary
@@ -68,6 +77,9 @@ traffic began.`,
 			if err := o.checkReplicas(); err != nil {
 				return &usageError{cmd.CommandPath(), err}
 			}
+			if o.replicas > 1 && o.clients != goClients {
+				return &usageError{cmd.CommandPath(), errors.New("--clients psql is for one process: leave --replicas out")}
+			}
 			if o.replicas > 1 {
 				return demoReplicas(cmd.Context(), o, cmd.OutOrStdout(), cmd.ErrOrStderr())
 			}
@@ -79,6 +91,7 @@ traffic began.`,
 	flags.Var(wholeNumber(&o.budget, 20, 10_000), "budget", "number of connections, the manager's DB_MAX_CONNECTIONS (20 to 10000)")
 	flags.Var(wholeNumber(&o.workers, 1, 100_000), "workers", "number of concurrent requests (1 to 100000)")
 	flags.Var(wholeNumber(&o.replicas, 1, mostReplicas), "replicas", "number of processes that share the budget (1 to 8)")
+	flags.Var(choice(&o.clients, goClients, psqlClients), "clients", "who sends the requests: this program, or a psql for each of them")
 	flags.Var(exponent(&o.zipf), "zipf", "skew of the workspaces' popularity: the k-th gets a share of 1/k^zipf; 0 is uniform")
 	flags.Var(duration(&o.length, 0, endless, "0 (until interrupted) or a positive duration, such as 30s or 5m"), "for", "how long to run; 0: until interrupted")
 	flags.Var(choice(&o.report, textReport, jsonReport), "report", "format of the summary on standard output")
@@ -115,7 +128,8 @@ type show struct {
 	watch   *serverview.Watch // the server's own view of what the demo does
 	manager *pools.Manager
 	filler  *background
-	admin   *admin // nil too when none is wanted
+	psql    *stage.Psql // nil too when this program sends the requests
+	admin   *admin      // nil too when none is wanted
 }
 
 // setUp starts the server, creates the workspaces and opens the manager. After an error
@@ -144,6 +158,12 @@ func setUp(ctx context.Context, o demoOptions, con *stage.Console) (_ *show, err
 	if s.manager, err = pools.Open(ctx, s.stage.Config, pools.WithLogger(con.Logger())); err != nil {
 		return nil, err
 	}
+	if o.clients == psqlClients {
+		if s.psql, err = stage.OpenPsql(s.manager, con.Logger()); err != nil {
+			return nil, err
+		}
+		s.admin.watch(s.psql.Door())
+	}
 	share := s.stage.Config.SystemLimits().PerWorkspace
 	if err = fill(ctx, s.manager, share); err != nil {
 		return nil, err
@@ -163,6 +183,7 @@ func (s *show) tearDown(rep *report, con *stage.Console) error {
 	var failed []error
 	s.admin.close()
 	s.filler.stop()
+	failed = append(failed, s.psql.Close(ctx))
 	if s.manager != nil {
 		failed = append(failed, s.manager.Close(ctx))
 	}
@@ -194,7 +215,7 @@ func (s *show) play(ctx context.Context, o demoOptions, con *stage.Console) (rep
 		defer end()
 	}
 	con.Printf("%s workers send requests to all of them%s\n", stage.Grouped(o.workers), until)
-	traffic := stage.NewTraffic(s.manager, s.stage, o.zipf)
+	traffic := stage.NewTraffic(s.manager, s.stage, o.zipf).By(s.psql)
 	shown := inBackground(func(ctx context.Context) { showLive(ctx, traffic, s.manager, before, con) })
 	untold := context.AfterFunc(ctx, func() {
 		con.Printf("interrupted: letting the requests under way finish (interrupt again to exit at once)")

@@ -11,6 +11,7 @@ import (
 
 	"github.com/tenantpool/tenantpool/cmd/internal/stage"
 	"github.com/tenantpool/tenantpool/pools"
+	"github.com/tenantpool/tenantpool/pools/door"
 	"github.com/tenantpool/tenantpool/web"
 )
 
@@ -18,6 +19,7 @@ import (
 // the demo. nil: there is none.
 type admin struct {
 	listener net.Listener
+	door     *door.Door  // nil: there is none
 	serving  *background // nil until it does
 }
 
@@ -47,18 +49,29 @@ func listenAdmin(o demoOptions, con *stage.Console) (*admin, error) {
 	return &admin{listener: l}, nil
 }
 
+// watch has it show the door, too. It comes before serve.
+func (a *admin) watch(d *door.Door) {
+	if a != nil {
+		a.door = d
+	}
+}
+
 // serve answers from now on, and says how to ask.
 func (a *admin) serve(manager *pools.Manager, log *slog.Logger, con *stage.Console) error {
 	if a == nil {
 		return nil
 	}
 	pair := web.NewPrivateKey()
-	server, err := web.New(manager, web.Options{
+	options := web.Options{
 		Keys:             []web.PublicKey{pair.Public()},
 		Log:              log,
 		WorkspaceMetrics: true,
 		ShutdownTimeout:  adminEndsWithin,
-	})
+	}
+	if a.door != nil {
+		options.Door = a.door.Stats
+	}
+	server, err := web.New(manager, options)
 	if err != nil {
 		return err
 	}

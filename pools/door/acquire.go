@@ -217,8 +217,5 @@ func (s *session) release(quiet bool) {
 	s.me.enter(clientIdle)
 	s.pinned, s.listening = false, false
 	s.lease = nil
-	if len(s.out) == 0 && cap(s.out) > bufferSize {
-		s.out = nil // what was large once is not kept
-	}
 	l.wire.Release(quiet && !l.spoiled, l.memory.applied != nil)
 }

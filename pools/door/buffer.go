@@ -52,15 +52,12 @@ func (b *inbox) came(n int, err error) error {
 	return err
 }
 
-// makeRoom has the buffer hold a message of need bytes from r on, and one more byte.
+// makeRoom has room for at least one more byte of a message of need bytes. The buffer grows
+// with what comes, and not with what somebody has said will come.
 func (b *inbox) makeRoom(need int) {
 	switch {
 	case b.buf == nil:
-		if need < bufferSize {
-			b.buf = buffers.Get().(*[bufferSize]byte)[:]
-		} else {
-			b.buf = make([]byte, need)
-		}
+		b.buf = buffers.Get().(*[bufferSize]byte)[:]
 		return
 	case b.r == b.w:
 		b.r, b.w = 0, 0
@@ -68,10 +65,9 @@ func (b *inbox) makeRoom(need int) {
 		b.w = copy(b.buf, b.buf[b.r:b.w])
 		b.r = 0
 	}
-	if need > len(b.buf) {
-		larger := make([]byte, need)
-		b.w = copy(larger, b.buf[b.r:b.w])
-		b.r = 0
+	if b.w == len(b.buf) {
+		larger := make([]byte, max(min(need, 2*len(b.buf)), len(b.buf)+1))
+		b.w = copy(larger, b.buf)
 		b.giveBack()
 		b.buf = larger
 	}

@@ -53,6 +53,9 @@ type session struct {
 // errEnded: the session is over, as the client, the operator or the door wanted.
 var errEnded = errors.New("the session has ended")
 
+// outKept is how much room for what is to be sent a client keeps while it is idle.
+const outKept = 512
+
 // watchAfter is how long a client with a connection, or its server, may be silent before
 // both are watched at once.
 const watchAfter = 100 * time.Millisecond
@@ -134,6 +137,9 @@ func (s *session) receiveIdle() error {
 	var err error
 	if s.from.len() == 0 && s.drop == 0 {
 		s.from.Rest()
+		if cap(s.out) > outKept {
+			s.out = nil
+		}
 		err = s.from.await(s.stream)
 	} else {
 		err = s.from.fill(s.stream, s.need)
@@ -343,7 +349,10 @@ func (s *session) abandon() {
 			}
 		}
 	}
-	quiet := !l.broken && l.quiet() && len(s.out) == 0
+	if s.from.passing > 0 {
+		l.wire.Cut()
+	}
+	quiet := !l.broken && l.quiet() && len(s.out) == 0 && s.from.passing == 0
 	if quiet && l.status != statusIdle {
 		_, err := l.ask("ROLLBACK")
 		quiet = err == nil && l.status == statusIdle

@@ -540,9 +540,23 @@ func TestWhoGoesAwayLeavesNothing(t *testing.T) {
 		_ = c.conn.Close()
 		eventually(t, "its connection is free", func() bool { st := s.door.Stats(); return st.Active+st.Pinned == 0 && st.Clients == 0 })
 	}
+	// In the middle of a message, the rest of which the server would wait for.
+	c := s.raw(t, "app", "w0")
+	c.send(&pgproto3.Parse{Query: "SELECT $1::text"}, &pgproto3.Flush{})
+	c.until('1')
+	bind, err := (&pgproto3.Bind{Parameters: [][]byte{make([]byte, 1_000_000)}}).Encode(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.conn.Write(bind[:500_000]); err != nil {
+		t.Fatal(err)
+	}
+	_ = c.conn.Close()
+	began := time.Now()
 	if got := one[int](t, s.connect(t, "app", "w0", ""), "SELECT 1"); got != 1 {
 		t.Error(got)
 	}
+	t.Logf("the connection of one that went in the middle of a message was free after %v", time.Since(began))
 }
 
 // Each client's answers carry its own mark, whatever happens to others.

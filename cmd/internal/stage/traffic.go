@@ -26,6 +26,7 @@ var Shop = []string{`CREATE TABLE orders (
 // Traffic sends requests as a web application would, from many workers.
 type Traffic struct {
 	manager    *pools.Manager
+	psql       *Psql // who sends the requests; nil: this process
 	stage      *Stage
 	popularity Popularity
 
@@ -144,6 +145,9 @@ func (t *Traffic) work(ctx context.Context, rng *rand.Rand) {
 // request serves one request as a web handler would: acquire, work, release. The
 // connection says itself which database it reaches.
 func (t *Traffic) request(ctx context.Context, workspace int, rng *rand.Rand) (o outcome) {
+	if t.psql != nil {
+		return t.psql.request(ctx, t.stage.Workspaces[workspace], t.stage.Databases[workspace])
+	}
 	began := time.Now()
 	ctx, end := context.WithTimeout(ctx, requestTimeout)
 	defer end()
