@@ -90,6 +90,9 @@ func (a awaited) ready() bool { return a.kind == awaitReady || a.kind == awaitSy
 func (l *lease) await(a awaited) {
 	l.unsynced = !a.ready()
 	if a.ready() {
+		if l.ready == 0 {
+			l.sent = time.Now() // or in a moment
+		}
 		l.flushed = false
 		l.ready++
 		l.batch++

@@ -102,6 +102,6 @@ func (p *pump) relay(s *session) error {
 // it will not wait for.
 func (s *session) alone() bool {
 	l := s.lease
-	return l.quiet() && (l.status == statusIdle || s.settling) && l.in.len() == 0 && len(s.out) == 0 &&
+	return l.quiet() && (l.status == statusIdle || s.settling) && l.in.len() == 0 &&
 		(!s.listening || l.effects != 0 || s.settling)
 }

@@ -163,12 +163,12 @@ func (s *session) send() error {
 	if l == nil {
 		return nil
 	}
+	if err := s.joinPump(); err != nil {
+		return err
+	}
 	if len(s.out) > 0 {
 		if _, err := l.wire.Write(s.out); err != nil {
 			return s.serverGone(err)
-		}
-		if l.sent.IsZero() && l.ready > 0 {
-			l.sent = time.Now()
 		}
 		s.me.place.fromClients.Add(uint64(len(s.out)))
 		s.out = s.out[:0]
@@ -243,23 +243,26 @@ func (s *session) settle() error {
 	return nil
 }
 
+// joinPump takes the session back from a pump that has come to its end.
+func (s *session) joinPump() error {
+	if s.pump == nil || !s.pump.over() {
+		return nil
+	}
+	err := s.pump.err
+	s.pump = nil
+	_ = s.in.SetReadDeadline(time.Time{})
+	_ = s.lease.wire.SetReadDeadline(time.Time{})
+	return err
+}
+
 // finish gives the connection back if the transaction is over.
 func (s *session) finish() error {
 	l := s.lease
 	if l == nil {
 		return nil
 	}
-	if s.pump != nil {
-		if !s.pump.over() {
-			return nil
-		}
-		err := s.pump.err
-		s.pump = nil
-		_ = s.in.SetReadDeadline(time.Time{})
-		_ = l.wire.SetReadDeadline(time.Time{})
-		if err != nil {
-			return err
-		}
+	if err := s.joinPump(); err != nil || s.pump != nil {
+		return err
 	}
 	if !l.quiet() || len(s.out) > 0 || l.status != statusIdle {
 		return nil
