@@ -19,10 +19,15 @@ import (
 // the application role.
 func openDoor(t *testing.T, pooling string) (host string, port int) {
 	t.Helper()
+	return openDoorFor(t, pooling, 50) // pgx's and lib/pq's suites open dozens at once
+}
+
+// openDoorFor has so many connections for a database.
+func openDoorFor(t testing.TB, pooling string, perDatabase int) (host string, port int) {
+	t.Helper()
 	manager, err := pools.Open(t.Context(), model.Config{
 		Host: server.Host, Port: server.Port, User: server.User, Password: server.Password, SSLMode: "disable", SystemDatabase: server.Database, Prefix: "unused",
-		// pgx's and lib/pq's suites open dozens at once.
-		MaxConnections: 90, MaxConnectionsPerDB: 50, AcquireTimeout: patience,
+		MaxConnections: 90, MaxConnectionsPerDB: perDatabase, AcquireTimeout: patience,
 	}, pools.WithLogger(nil), pools.WithNaming(func(id model.WorkspaceID) (string, error) { return string(id), nil }))
 	if err != nil {
 		t.Fatal(err)
