@@ -86,7 +86,9 @@ func newDashboardRig(t *testing.T, browser *browsertest.Browser) *dashboardRig {
 	rig := &dashboardRig{key: NewPrivateKey(), browser: browser}
 	rig.handlersRig = newHandlersRig(t, func(o *Options) {
 		o.Keys = append(o.Keys, rig.key.Public())
-		o.Door = rig.door
+		if strings.Contains(t.Name(), "door") { // its panel moves what the others click
+			o.Door = rig.door
+		}
 	})
 	on := httptest.NewServer(rig.server.alone())
 	rig.url = on.URL

@@ -145,6 +145,11 @@ func setUp(ctx context.Context, o demoOptions, con *stage.Console) (_ *show, err
 		}
 		err = errors.Join(err, s.tearDown(&report{}, con))
 	}()
+	if o.clients == psqlClients {
+		if err = stage.FindPsql(); err != nil {
+			return nil, err
+		}
+	}
 	if s.admin, err = listenAdmin(o, con); err != nil {
 		return nil, err
 	}

@@ -164,8 +164,13 @@ func (r *report) writeText(out io.Writer) error {
 	for _, kind := range slices.Sorted(maps.Keys(r.ErrorExamples)) {
 		s.line("      %s %s, the first: %s", stage.Grouped(r.Errors[kind]), kind, r.ErrorExamples[kind])
 	}
-	s.cell("p50", stage.Milliseconds(r.P50Ms)+" ms", "%s ms for the acquire alone", stage.Milliseconds(r.AcquireP50Ms))
-	s.cell("p99", stage.Milliseconds(r.P99Ms)+" ms", "%s ms for the acquire alone", stage.Milliseconds(r.AcquireP99Ms))
+	if r.AcquireP99Ms > 0 {
+		s.cell("p50", stage.Milliseconds(r.P50Ms)+" ms", "%s ms for the acquire alone", stage.Milliseconds(r.AcquireP50Ms))
+		s.cell("p99", stage.Milliseconds(r.P99Ms)+" ms", "%s ms for the acquire alone", stage.Milliseconds(r.AcquireP99Ms))
+	} else { // with --clients psql the acquires are the door's
+		s.cell("p50", stage.Milliseconds(r.P50Ms)+" ms", "with the start of a psql")
+		s.cell("p99", stage.Milliseconds(r.P99Ms)+" ms", "with the start of a psql")
+	}
 
 	s.section("Connections")
 	s.figure("hits", r.Hits, "%.1f %% of acquires found an idle one of their workspace", 100*r.HitRatio)

@@ -152,7 +152,7 @@ func runServer(ctx context.Context, addr string, set serveSettings, log *logrus.
 		return errors.Join(err, drain(manager, log))
 	}
 	err = (&serving{manager, server, listener, log, set, newReread(), wire, false}).until(ctx, hangUps)
-	err = errors.Join(err, wire.close())
+	err = errors.Join(err, wire.close(0))
 	if isClosed(server.Drained()) {
 		return err // and the log has said so
 	}
@@ -214,6 +214,7 @@ func (s *serving) until(ctx context.Context, hangUps <-chan os.Signal) error {
 			interrupted = nil
 			s.shuttingDown(context.Cause(ctx))
 			end()
+			go func() { _ = s.door.close(s.set.web.ShutdownDelay) }() // beside the requests
 		case err := <-ended:
 			end()
 			if met != nil {

@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/tenantpool/tenantpool/pools"
@@ -44,7 +45,9 @@ type doorSettings struct {
 
 func (d *doorSettings) fromEnv() error {
 	if listen := os.Getenv(pgListenVariable); listen != "" {
-		d.listen = strings.Split(listen, ",")
+		for address := range strings.SplitSeq(listen, ",") {
+			d.listen = append(d.listen, strings.TrimSpace(address))
+		}
 	}
 	d.users, d.usersQuery = os.Getenv(pgUsersVariable), os.Getenv(pgUsersQueryVariable)
 	d.cert, d.key, d.clientCA = os.Getenv(pgCertVariable), os.Getenv(pgKeyVariable), os.Getenv(pgClientCAVariable)
@@ -99,6 +102,8 @@ type wireDoor struct {
 	certificates *door.Certificates
 	served       chan error
 	listeners    int
+	closeOnce    sync.Once
+	closed       error
 }
 
 // openDoor listens for PostgreSQL's clients. end ends the program.
@@ -132,10 +137,16 @@ func openDoor(set doorSettings, manager *pools.Manager, server *web.Server, log 
 	for _, address := range set.listen {
 		listener, err := listenShared(address)
 		if err != nil {
-			return nil, errors.Join(err, w.close())
+			return nil, errors.Join(err, w.close(0))
 		}
 		w.listeners++
-		go func() { w.served <- w.door.Serve(listener) }()
+		go func() {
+			err := w.door.Serve(listener)
+			if err != nil {
+				end(err) // without its door the program is not what was started
+			}
+			w.served <- err
+		}()
 		log.Info("Listening for PostgreSQL's clients", "address", listener.Addr().String(), "tls", set.cert != "")
 		if a, ok := listener.Addr().(*net.TCPAddr); ok && !a.IP.IsLoopback() && !o.RequireTLS {
 			log.Warn("PostgreSQL's clients may connect without TLS from other machines", "address", a.String(), "set", pgRequireTLSVariable)
@@ -171,6 +182,11 @@ func listenShared(address string) (net.Listener, error) {
 	network := "tcp"
 	if path, ok := strings.CutPrefix(address, "unix:"); ok {
 		network, address = "unix", path
+		if conn, err := net.Dial(network, path); err == nil {
+			_ = conn.Close() // somebody listens there
+		} else if about, err := os.Stat(path); err == nil && about.Mode()&os.ModeSocket != 0 {
+			_ = os.Remove(path) // of one that was killed
+		}
 	}
 	config := net.ListenConfig{Control: sharePort}
 	return config.Listen(context.Background(), network, address)
@@ -188,16 +204,20 @@ func (w *wireDoor) reload() error {
 	return errors.Join(wrong...)
 }
 
-// close lets nobody in any more, and waits until the clients' transactions have ended.
-func (w *wireDoor) close() error {
+// close lets nobody in any more after the delay, and waits until the clients' transactions
+// have ended. A second call waits for the first.
+func (w *wireDoor) close(delay time.Duration) error {
 	if w == nil {
 		return nil
 	}
-	ctx, stop := context.WithTimeout(context.Background(), requestsWithin)
-	defer stop()
-	err := w.door.Shutdown(ctx)
-	for range w.listeners {
-		err = errors.Join(err, <-w.served)
-	}
-	return err
+	w.closeOnce.Do(func() {
+		time.Sleep(delay)
+		ctx, stop := context.WithTimeout(context.Background(), requestsWithin)
+		defer stop()
+		w.closed = w.door.Shutdown(ctx)
+		for range w.listeners {
+			w.closed = errors.Join(w.closed, <-w.served)
+		}
+	})
+	return w.closed
 }

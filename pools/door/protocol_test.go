@@ -1,6 +1,7 @@
 package door_test
 
 import (
+	"context"
 	"encoding/binary"
 	"net"
 	"path/filepath"
@@ -83,9 +84,10 @@ func TestADoorListensOnSeveralAddresses(t *testing.T) {
 	}
 	_ = conn.Close(t.Context())
 	exec(t, s.connect(t, "app", "w0", ""), "SELECT 1")
-	t.Cleanup(func() {
-		if err := <-served; err != nil {
-			t.Error(err)
-		}
-	})
+	ctx, stop := context.WithTimeout(t.Context(), time.Second)
+	defer stop()
+	_ = s.door.Shutdown(ctx)
+	if err := <-served; err != nil {
+		t.Error(err)
+	}
 }

@@ -19,6 +19,8 @@ import (
 	"github.com/jackc/pgx/v5/pgproto3"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/tenantpool/tenantpool/model"
+	"github.com/tenantpool/tenantpool/pools"
 	"github.com/tenantpool/tenantpool/pools/door"
 )
 
@@ -682,5 +684,26 @@ func TestAPoolOfThisProcess(t *testing.T) {
 	var n int
 	if err := pool.QueryRow(t.Context(), "SELECT length($1)", big).Scan(&n); err != nil || n != len(big) {
 		t.Error(n, err)
+	}
+}
+
+// Also where a hook has a say in what is lent, and nothing lies in a seat.
+func TestWhatAClientLeavesNoHandlerSees(t *testing.T) {
+	hooks := pools.Hooks{AfterRelease: func(model.WorkspaceID, *pgx.Conn) bool { return true }}
+	s := open(t, 1, door.Options{}, pools.WithHooks(hooks))
+	a := s.connect(t, "app", "w0", "")
+	exec(t, a, "SET DateStyle = 'German'")
+	exec(t, a, "SELECT 1")
+	conn, err := s.manager.Acquire(t.Context(), "w0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var style string
+	if err := conn.QueryRow(t.Context(), "SHOW DateStyle").Scan(&style); err != nil || style != "ISO, MDY" {
+		t.Errorf("a handler sees DateStyle %s, %v", style, err)
+	}
+	conn.Release()
+	if got := one[string](t, a, "SHOW DateStyle"); got != "German, DMY" {
+		t.Errorf("and the client sees %s", got)
 	}
 }

@@ -19,6 +19,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/xdg-go/scram"
+	"github.com/xdg-go/stringprep"
 
 	"github.com/tenantpool/tenantpool/pools"
 )
@@ -32,6 +33,9 @@ type Users struct {
 	manager *pools.Manager
 	sql     string
 	answers atomic.Pointer[map[string]answeredUser]
+	// asking has room for a few: who is not logged in must not have all of the system
+	// database's connections.
+	asking chan struct{}
 }
 
 // credential is one user.
@@ -54,6 +58,7 @@ const (
 	knownFor, unknownFor = 5 * time.Second, time.Second
 	answersAtMost        = 4096
 	askUserAtMost        = 5 * time.Second
+	askingAtMost         = 2
 )
 
 // ReadUsers reads a file of users. A line has a name and a secret, in double quotes as in
@@ -79,8 +84,10 @@ func ReadUsers(path string) (*Users, error) {
 // QueryUsers asks the system database for a user that is not known, or not of late. The
 // parameter $1 is the name. The first two columns are the secret and the workspaces, both
 // text as in a file; a third and a fourth may be console and pooling. No row: there is no
-// such user.
-func QueryUsers(m *pools.Manager, sql string) *Users { return &Users{manager: m, sql: sql} }
+// such user. Its search_path is pg_catalog: the query names the schema of its table.
+func QueryUsers(m *pools.Manager, sql string) *Users {
+	return &Users{manager: m, sql: sql, asking: make(chan struct{}, askingAtMost)}
+}
 
 // Reload reads the file again. If it is no good nothing changes. A query needs none.
 func (u *Users) Reload() error {
@@ -131,7 +138,11 @@ func userOf(line string) (name string, c *credential, err error) {
 	secret, rest, ok := quoted(rest)
 	isCert := false
 	if !ok {
-		word, after, _ := strings.Cut(strings.TrimSpace(rest), " ")
+		word := ""
+		if words := strings.Fields(rest); len(words) > 0 {
+			word = words[0]
+		}
+		_, after, _ := strings.Cut(rest, word)
 		if word != "cert" {
 			return "", nil, fmt.Errorf("user %q: after the name comes a secret in double quotes, or cert", name)
 		}
@@ -140,7 +151,7 @@ func userOf(line string) (name string, c *credential, err error) {
 	options := map[string]string{}
 	for _, option := range strings.Fields(rest) {
 		key, value, found := strings.Cut(option, "=")
-		if !found || options[key] != "" {
+		if !found || options[key] != "" || rest[0] != ' ' && rest[0] != '\t' {
 			return "", nil, fmt.Errorf("user %q: what follows the secret are options, each once: workspaces, console, pooling, each with its =", name)
 		}
 		options[key] = value
@@ -189,7 +200,8 @@ func newCredential(name, secret string, options map[string]string) (*credential,
 		case key == "pooling" && (value == "transaction" || value == "session"):
 			c.grant.Pooling = map[string]Pooling{"transaction": TransactionPooling, "session": SessionPooling}[value]
 		default:
-			return nil, fmt.Errorf("user %q: %s=%s is no option: there are workspaces=..., console=viewer or admin, pooling=transaction or session", name, key, value)
+			// Neither is named: by a slip in its quotes the end of a secret may be here.
+			return nil, fmt.Errorf("user %q: the options are workspaces=..., console=viewer or admin, pooling=transaction or session, and one here is none of them", name)
 		}
 	}
 	if len(c.grant.Workspaces) == 0 && c.grant.Console == NoConsole {
@@ -206,9 +218,7 @@ func storedOf(name, secret string) (stored scram.StoredCredentials, err error) {
 	case strings.HasPrefix(secret, "md5") && len(secret) == 35:
 		return stored, fmt.Errorf("user %q: an MD5 secret cannot be used: set the password again with password_encryption=scram-sha-256", name)
 	case !strings.HasPrefix(secret, "SCRAM-SHA-256$"):
-		salt := make([]byte, 16)
-		_, _ = rand.Read(salt)
-		return derive(secret, salt)
+		return derive(secret, saltOf(name))
 	}
 	bad := fmt.Errorf("user %q: its secret is no SCRAM-SHA-256$<iterations>:<salt>$<StoredKey>:<ServerKey>", name)
 	parts := strings.FieldsFunc(strings.TrimPrefix(secret, "SCRAM-SHA-256$"), func(r rune) bool { return r == ':' || r == '$' })
@@ -228,8 +238,23 @@ func storedOf(name, secret string) (stored scram.StoredCredentials, err error) {
 	return scram.StoredCredentials{KeyFactors: scram.KeyFactors{Salt: string(keys[0]), Iters: iterations}, StoredKey: keys[1], ServerKey: keys[2]}, nil
 }
 
-// derive is RFC 5802, section 3.
+// saltKey is this process's.
+var saltKey = rand.Text()
+
+// saltOf is the salt of a user whose verifier has none, and of one that there is not: it is
+// always the same, so that they look alike.
+func saltOf(name string) []byte {
+	h := hmac.New(sha256.New, []byte(saltKey))
+	h.Write([]byte(name))
+	return h.Sum(nil)[:16]
+}
+
+// derive is RFC 5802, section 3. A password that SASLprep does not take is used as it is, as
+// PostgreSQL does.
 func derive(password string, salt []byte) (stored scram.StoredCredentials, err error) {
+	if prepared, err := stringprep.SASLprep.Prepare(password); err == nil {
+		password = prepared
+	}
 	salted, err := pbkdf2.Key(sha256.New, password, salt, scramIterations, sha256.Size)
 	if err != nil {
 		return stored, err
@@ -284,7 +309,21 @@ func (u *Users) find(name string) (*credential, error) {
 func (u *Users) ask(name string) (*credential, error) {
 	ctx, stop := context.WithTimeout(context.Background(), askUserAtMost)
 	defer stop()
-	rows, err := u.manager.System().Query(ctx, u.sql, name)
+	select {
+	case u.asking <- struct{}{}:
+		defer func() { <-u.asking }()
+	case <-ctx.Done():
+		return nil, fmt.Errorf("the query for users: too many ask at once: %w", ctx.Err())
+	}
+	tx, err := u.manager.System().Begin(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("the query for users: %w", err)
+	}
+	defer func() { _ = tx.Rollback(ctx) }()
+	if _, err := tx.Exec(ctx, "SET LOCAL search_path = pg_catalog"); err != nil {
+		return nil, fmt.Errorf("the query for users: %w", err)
+	}
+	rows, err := tx.Query(ctx, u.sql, name)
 	if err != nil {
 		return nil, fmt.Errorf("the query for users: %w", err)
 	}

@@ -41,7 +41,7 @@ func startContest(t *testing.T, o Options, databases int) *contest {
 // after it was opened.
 func TestAConnectionToAnotherDatabaseIsNoticed(t *testing.T) {
 	s := newTestContest(t, 2)
-	for _, how := range []strategy{strategies()[0], strategies()[2]} {
+	for _, how := range []strategy{strategies()[0], strategies()[3]} {
 		p, err := how.open(t.Context(), s)
 		if err != nil {
 			t.Fatal(err)

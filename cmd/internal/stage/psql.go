@@ -29,11 +29,19 @@ type Psql struct {
 	served            chan error
 }
 
+// FindPsql tells whether there is a psql, before anything is started for it.
+func FindPsql() error {
+	if _, err := exec.LookPath("psql"); err != nil {
+		return errors.New("psql is not installed, and is to send the requests (--clients psql): apt-get install postgresql-client, or the like")
+	}
+	return nil
+}
+
 // OpenPsql opens the door. Whoever calls it closes it before the manager.
 func OpenPsql(manager *pools.Manager, log *slog.Logger) (*Psql, error) {
 	program, err := exec.LookPath("psql")
 	if err != nil {
-		return nil, errors.New("psql is not installed, and is to send the requests (--clients psql): apt-get install postgresql-client, or the like")
+		return nil, err
 	}
 	p := &Psql{program: program, password: rand.Text(), served: make(chan error, 1)}
 	folder, err := os.MkdirTemp("", "tenantpool-users-")
