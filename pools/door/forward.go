@@ -31,6 +31,7 @@ func (s *session) forward() (step, error) {
 			if s.from.passing > 0 {
 				return s.enough(), nil
 			}
+			s.late = s.lease != nil && s.lease.quiet()
 		}
 		if s.drop > 0 {
 			s.consume(s.drop)
@@ -65,7 +66,7 @@ func (s *session) forward() (step, error) {
 // enough tells what to do when the next message is not whole.
 func (s *session) enough() step {
 	l := s.lease
-	if l != nil && (len(s.out) >= bufferSize || (len(s.out) > 0 && (l.ready > 0 || l.flushed || l.copying || s.from.passing > 0))) {
+	if l != nil && (len(s.out) >= bufferSize || (len(s.out) > 0 && (l.ready > 0 || l.flushed || l.copying || s.from.passing > 0 || l.quiet()))) {
 		return stepSend
 	}
 	return stepReceive

@@ -98,10 +98,15 @@ func (p *pump) relay(s *session) error {
 	}
 }
 
+// whole tells whether the server was not sent a part of a message only. CopyData may be under
+// way when its COPY has failed and the server is ready: whatever came next on the connection
+// would be taken for the rest of it.
+func (s *session) whole() bool { return s.from.passing == 0 }
+
 // alone tells whether the session needs no pump: nothing is to come from the server that
 // it will not wait for.
 func (s *session) alone() bool {
 	l := s.lease
-	return l.quiet() && (l.status == statusIdle || s.settling) && l.in.len() == 0 &&
+	return l.quiet() && s.whole() && (l.status == statusIdle || s.settling) && l.in.len() == 0 &&
 		(!s.listening || l.effects != 0 || s.settling)
 }

@@ -43,6 +43,8 @@ type session struct {
 	// pinned: the server session has something of the client's that cannot be carried over,
 	// so that the lease outlives its transaction. listening: notifications may come.
 	pinned, listening bool
+	// late: the rest of a message was sent after the server was ready.
+	late bool
 	// settling: the session waits until the server has answered everything.
 	settling bool
 	gate     gate
@@ -175,6 +177,10 @@ func (s *session) send() error {
 	}
 	switch {
 	case s.pump != nil:
+		if s.late {
+			s.late = false
+			_ = l.wire.SetReadDeadline(time.Now()) // so that the pump looks whether that was all
+		}
 		return nil
 	case s.from.passing > 0 || l.flushed || l.copying:
 		s.startPump()
@@ -264,7 +270,7 @@ func (s *session) finish() error {
 	if err := s.joinPump(); err != nil || s.pump != nil {
 		return err
 	}
-	if !l.quiet() || len(s.out) > 0 || l.status != statusIdle {
+	if !l.quiet() || !s.whole() || len(s.out) > 0 || l.status != statusIdle {
 		return nil
 	}
 	if l.used {
@@ -352,10 +358,10 @@ func (s *session) abandon() {
 			}
 		}
 	}
-	if s.from.passing > 0 {
+	if !s.whole() || len(s.out) > 0 {
 		l.wire.Cut()
 	}
-	quiet := !l.broken && l.quiet() && len(s.out) == 0 && s.from.passing == 0
+	quiet := !l.broken && l.quiet() && s.whole() && len(s.out) == 0
 	if quiet && l.status != statusIdle {
 		_, err := l.ask("ROLLBACK")
 		quiet = err == nil && l.status == statusIdle

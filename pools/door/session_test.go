@@ -707,3 +707,52 @@ func TestWhatAClientLeavesNoHandlerSees(t *testing.T) {
 		t.Errorf("and the client sees %s", got)
 	}
 }
+
+// A COPY fails in the middle of a message of the client's. Its connection goes to nobody
+// before the rest of the message is there: the rest would be what another client sends.
+func TestNobodyFinishesAMessageOfAnother(t *testing.T) {
+	s := open(t, 1, door.Options{})
+	c := s.raw(t, "app", "w0")
+	c.send(&pgproto3.Query{String: "DROP TABLE IF EXISTS halved; CREATE TABLE halved (n int)"})
+	c.until('Z')
+	for _, pause := range []time.Duration{0, 300 * time.Millisecond} { // with the pump of a COPY, and beyond the time that it takes to start one
+		c.send(&pgproto3.Query{String: "COPY halved FROM STDIN"})
+		c.until('G')
+		bad, err := (&pgproto3.CopyData{Data: []byte("bad\n")}).Encode(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		data, err := (&pgproto3.CopyData{Data: make([]byte, 500_000)}).Encode(bad)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.conn.Write(data[:300_000]); err != nil {
+			t.Fatal(err)
+		}
+		if got := c.until('Z'); got != "E(22P02)Z(I)" {
+			t.Fatal(got)
+		}
+		other := s.connect(t, "app", "w0", "default_query_exec_mode=simple_protocol")
+		answered := make(chan error, 1)
+		go func() {
+			_, err := other.Exec(context.Background(), "SELECT 1")
+			answered <- err
+		}()
+		select {
+		case err := <-answered:
+			t.Fatalf("another client had the connection: %v", err)
+		case <-time.After(50*time.Millisecond + pause):
+		}
+		if _, err := c.conn.Write(data[300_000:]); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-answered; err != nil {
+			t.Fatal(err)
+		}
+		_ = other.Close(t.Context())
+	}
+	c.send(&pgproto3.CopyDone{}, &pgproto3.Query{String: "SELECT 'after'"})
+	if got := c.until('Z'); got != "TD(after)CZ(I)" {
+		t.Error(got)
+	}
+}
