@@ -220,6 +220,7 @@ func (c *client) kill() {
 	if c.session != nil {
 		go c.session.gate.cancel(context.Background())
 	}
+	_ = c.conn.SetWriteDeadline(time.Now().Add(time.Second)) // it may not read
 	_ = c.conn.SetReadDeadline(time.Now())
 }
 

@@ -156,7 +156,7 @@ func (s *startup) hello(minor int, rest []byte) startupStep {
 	h.parameters = lastOfEach(h.parameters)
 	step := startupStep{hello: h}
 	if minor != h.minor || len(unknown) > 0 {
-		negotiate := pgproto3.NegotiateProtocolVersion{NewestMinorProtocol: uint32(h.minor), UnrecognizedOptions: unknown}
+		negotiate := pgproto3.NegotiateProtocolVersion{NewestMinorProtocol: 3<<16 | uint32(h.minor), UnrecognizedOptions: unknown}
 		step.reply, _ = negotiate.Encode(nil)
 	}
 	return step

@@ -97,6 +97,16 @@ func said(step startupStep) string {
 	return strings.Join(words, " ")
 }
 
+// PostgreSQL sends the version as a whole, as libpq wants it.
+func TestTheNegotiatedVersionIsAWholeOne(t *testing.T) {
+	machine := startup{}
+	got := machine.take(packetOf(version3+9999, "user\x00a\x00_pq_.x\x00y\x00\x00")).reply
+	want := "v\x00\x00\x00\x13\x00\x03\x00\x02\x00\x00\x00\x01_pq_.x\x00"
+	if string(got) != want {
+		t.Errorf("got  %q\nwant %q", got, want)
+	}
+}
+
 // CVE: a length of 2^31 and others that cannot be are refused before anything is allocated.
 func TestTheLengthOfAPacketIsBounded(t *testing.T) {
 	for length, ok := range map[uint32]bool{0: false, 4: false, 7: false, 8: true, 10_000: true, 10_001: false, 1 << 31: false, 1<<31 - 1: false, 1<<32 - 1: false} {
