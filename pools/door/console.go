@@ -31,6 +31,7 @@ type column struct {
 // serve answers one client until it ends.
 func (c *console) serve(in *login, me *client) error {
 	backend := pgproto3.NewBackend(in, in)
+	backend.SetMaxBodyLen(consoleTextAtMost)
 	welcome := []parameter{{"server_version", c.version()}, {"client_encoding", "UTF8"}, {"server_encoding", "UTF8"},
 		{"DateStyle", "ISO"}, {"TimeZone", "GMT"}, {"standard_conforming_strings", "on"}, {"is_superuser", "on"}, {"integer_datetimes", "on"}}
 	for _, p := range welcome {
@@ -38,7 +39,7 @@ func (c *console) serve(in *login, me *client) error {
 	}
 	backend.Send(&pgproto3.BackendKeyData{ProcessID: me.id, SecretKey: me.secret})
 	backend.Send(&pgproto3.ReadyForQuery{TxStatus: statusIdle})
-	answers := &consoleAnswers{console: c, role: in.grant.Console, backend: backend}
+	answers := &consoleAnswers{console: c, role: in.grant.Console, backend: backend, statements: map[string]string{}, portals: map[string]string{}}
 	for {
 		if err := backend.Flush(); err != nil {
 			return err
@@ -65,11 +66,12 @@ func (c *console) version() string { return "1.24.0/tenantpool" }
 // consoleAnswers are those to one client. Of the extended protocol there is as much as
 // drivers need for a text without parameters.
 type consoleAnswers struct {
-	console  *console
-	role     ConsoleRole
-	backend  *pgproto3.Backend
-	text     string // of the last Parse
-	skipping bool   // after an error, until Sync
+	console *console
+	role    ConsoleRole
+	backend *pgproto3.Backend
+	// statements are the texts of Parse, and portals those of Bind, by name.
+	statements, portals map[string]string
+	skipping            bool // after an error, until Sync
 }
 
 func (a *consoleAnswers) answer(message pgproto3.FrontendMessage) {
@@ -93,21 +95,46 @@ func (a *consoleAnswers) answer(message pgproto3.FrontendMessage) {
 		}
 		a.backend.Send(&pgproto3.ReadyForQuery{TxStatus: statusIdle})
 	case *pgproto3.Parse:
-		a.text = m.Query
+		if len(a.statements) >= consoleNamesAtMost {
+			clear(a.statements)
+		}
+		a.statements[m.Name] = m.Query
 		a.backend.Send(&pgproto3.ParseComplete{})
 	case *pgproto3.Bind:
 		if len(m.Parameters) > 0 {
 			a.refuse(refusal(pgerrcode.FeatureNotSupported, "the console takes no parameters", ""))
 			return
 		}
+		text, known := a.statements[m.PreparedStatement]
+		if !known {
+			a.refuse(unknownStatement([]byte(m.PreparedStatement)))
+			return
+		}
+		if len(a.portals) >= consoleNamesAtMost {
+			clear(a.portals)
+		}
+		a.portals[m.DestinationPortal] = text
 		a.backend.Send(&pgproto3.BindComplete{})
 	case *pgproto3.Describe:
+		text, known := a.portals[m.Name]
+		if m.ObjectType == 'S' {
+			text, known = a.statements[m.Name]
+		}
+		if !known {
+			a.refuse(unknownStatement([]byte(m.Name)))
+			return
+		}
 		if m.ObjectType == 'S' {
 			a.backend.Send(&pgproto3.ParameterDescription{})
 		}
-		a.extended(false)
+		a.extended(text, false)
 	case *pgproto3.Execute:
-		a.extended(true)
+		text, known := a.portals[m.Portal]
+		if !known {
+			a.refuse(refusal(pgerrcode.InvalidCursorName, fmt.Sprintf("portal %q does not exist", m.Portal), ""))
+			return
+		}
+		a.extended(text, true)
 	case *pgproto3.Close:
 		a.backend.Send(&pgproto3.CloseComplete{})
 	case *pgproto3.Flush:
@@ -116,17 +143,25 @@ func (a *consoleAnswers) answer(message pgproto3.FrontendMessage) {
 	}
 }
 
-// extended carries out the text of the last Parse, when it is executed. To describe it, only
+const (
+	consoleTextAtMost  = 64 << 10
+	consoleNamesAtMost = 1000
+)
+
+// extended carries out a text, when it is executed. To describe it, only
 // a SHOW is carried out, which changes nothing.
-func (a *consoleAnswers) extended(executed bool) {
-	words, refused := commandOf(a.text)
+func (a *consoleAnswers) extended(text string, executed bool) {
+	words, refused := commandOf(text)
 	if refused == nil && !executed && !words[0].is("SHOW") {
 		a.backend.Send(&pgproto3.NoData{})
 		return
 	}
 	var got table
 	if refused == nil {
-		got, refused = a.console.run(a.text, a.role)
+		got, refused = a.console.run(text, a.role)
+	}
+	for i := range got.columns {
+		got.columns[i].number = false // a client may ask for numbers in binary; a text is the same in both
 	}
 	switch {
 	case refused != nil:
@@ -166,7 +201,11 @@ func (a *consoleAnswers) describe(got table) {
 func (a *consoleAnswers) rows(got table) {
 	for _, row := range got.rows {
 		data := &pgproto3.DataRow{}
-		for _, value := range row {
+		for i, value := range row {
+			if value == "" && got.columns[i].number {
+				data.Values = append(data.Values, nil)
+				continue
+			}
 			data.Values = append(data.Values, []byte(value))
 		}
 		a.backend.Send(data)

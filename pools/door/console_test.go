@@ -26,6 +26,9 @@ func TestTheConsoleShowsAndSteers(t *testing.T) {
 				if got := len(rows.RawValues()); got != columns {
 					t.Fatalf("%s: %d values for %d columns", name, got, columns)
 				}
+				if _, err := rows.Values(); err != nil {
+					t.Fatalf("%s: %v", name, err)
+				}
 			}
 			if err := rows.Err(); err != nil || n == 0 && name != "SERVERS" {
 				t.Errorf("%s: SHOW %s: %d rows, %v", mode, name, n, err)
@@ -62,6 +65,16 @@ func TestTheConsoleShowsAndSteers(t *testing.T) {
 	}
 	if _, err := pgx.Connect(t.Context(), s.dsn("one", "tenantpool", "")); state(err) != "42501" {
 		t.Errorf("a user without console: %v", err)
+	}
+	// Each name is its own text's.
+	named := s.connect(t, "app", "tenantpool", "")
+	for name, sql := range map[string]string{"look": "SHOW STATE", "end": "KILL w0"} {
+		if _, err := named.PgConn().Prepare(t.Context(), name, sql, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := named.PgConn().ExecPrepared(t.Context(), "look", nil, nil, nil).Read(); got.Err != nil || got.CommandTag.String() != "SHOW" {
+		t.Errorf("look: %s, %v", got.CommandTag, got.Err)
 	}
 	clients := s.door.Stats().Clients
 	exec(t, admin, "KILL w0")
