@@ -74,6 +74,12 @@ func (c *Conn) Release() {
 	if !c.ends() {
 		return
 	}
+	c.giveBack()
+}
+
+// giveBack releases a connection in the state that it is in, after the hook that is asked
+// about a clean one.
+func (c *Conn) giveBack() {
 	health := c.backend.health()
 	if c.ending == nil || c.ending.hooks == nil || health != core.Clean {
 		c.lease.Release(health)

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -15,6 +14,7 @@ import (
 
 	"github.com/tenantpool/tenantpool/model"
 	"github.com/tenantpool/tenantpool/model/core"
+	"github.com/tenantpool/tenantpool/pools/internal/reset"
 )
 
 // Hooks are functions of the program that configure connections, with the names and the
@@ -262,7 +262,7 @@ func (h *hooks) freshen(ctx context.Context, b *backend) error {
 		return nil
 	}
 	if b.dirty {
-		if _, err := b.pgx.PgConn().Exec(ctx, strings.Join(resetFirst, "; ")).ReadAll(); err != nil {
+		if _, err := b.pgx.PgConn().Exec(ctx, reset.Query).ReadAll(); err != nil {
 			return err
 		}
 		b.dirty, b.bare = false, true

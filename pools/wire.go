@@ -5,7 +5,6 @@ import (
 	"errors"
 	"net"
 	"os"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -13,7 +12,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/tenantpool/tenantpool/model"
-	"github.com/tenantpool/tenantpool/model/core"
+	"github.com/tenantpool/tenantpool/pools/internal/reset"
 	"github.com/tenantpool/tenantpool/pools/socket"
 )
 
@@ -95,7 +94,7 @@ func (m *Manager) wire(ctx context.Context, conn *Conn, foreign bool) *Wire {
 func resetAll(ctx context.Context, b *backend) error {
 	ctx, stop := context.WithTimeout(ctx, terminateWithin)
 	defer stop()
-	_, err := b.pgx.PgConn().Exec(ctx, strings.Join(resetFirst, "; ")).ReadAll()
+	_, err := b.pgx.PgConn().Exec(ctx, reset.Query).ReadAll()
 	b.bare = b.hooks != nil && b.hooks.AfterConnect != nil
 	b.dirty = false
 	b.wire.noteReset()
@@ -203,9 +202,6 @@ func (w *Wire) Cancel(ctx context.Context) error {
 // cannot be told to go by another one: on Release the connection ends without a word.
 func (w *Wire) Cut() { w.conn.backend.cut = true }
 
-// Lost tells whether the server or the network has ended the connection.
-func (w *Wire) Lost() bool { return w.session.lost.Load() }
-
 // Release gives the connection back; it does not block. quiet: the server has answered all
 // that it was sent, is in no transaction, and all of its answer was read. Otherwise the
 // connection is closed. altered: the session is not as it was dialed, which only holders
@@ -223,11 +219,7 @@ func (w *Wire) Release(quiet, altered bool) {
 	}
 	w.session.answered.Store(true)
 	w.session.woken.Store(false)
-	if health := b.health(); health != core.Clean || w.conn.ending == nil || w.conn.ending.hooks == nil {
-		w.conn.release(health)
-		return
-	}
-	go w.conn.ending.hooks.afterRelease(w.conn)
+	w.conn.giveBack()
 }
 
 // TimedOut tells whether an error of Read is the end of its deadline.

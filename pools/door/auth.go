@@ -7,7 +7,6 @@ import (
 	"crypto/x509"
 	"fmt"
 	"log/slog"
-	"slices"
 
 	"github.com/jackc/pgerrcode"
 	"github.com/jackc/pgx/v5/pgproto3"
@@ -153,7 +152,7 @@ func (e *passwordExchange) stored() scram.StoredCredentials {
 	}
 	return scram.StoredCredentials{
 		KeyFactors: scram.KeyFactors{Salt: string(saltOf(e.user)), Iters: scramIterations},
-		StoredKey:  slices.Repeat([]byte{0}, sha256.Size), ServerKey: make([]byte, sha256.Size),
+		StoredKey:  make([]byte, sha256.Size), ServerKey: make([]byte, sha256.Size),
 	}
 }
 

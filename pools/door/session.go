@@ -182,7 +182,7 @@ func (s *session) send() error {
 			_ = l.wire.SetReadDeadline(time.Now()) // so that the pump looks whether that was all
 		}
 		return nil
-	case s.from.passing > 0 || l.flushed || l.copying:
+	case !s.whole() || l.flushed || l.copying:
 		s.startPump()
 		return nil
 	case l.ready > 0:
@@ -344,7 +344,7 @@ func (s *session) leave(err error) {
 func (s *session) abandon() {
 	l := s.lease
 	within := time.Now().Add(abandonWithin)
-	if !l.broken && !l.quiet() && l.ready > 0 && !l.copying && len(s.out) == 0 && s.from.passing == 0 {
+	if !l.broken && !l.quiet() && l.ready > 0 && !l.copying && len(s.out) == 0 && s.whole() {
 		ctx, stop := context.WithDeadline(context.Background(), within)
 		_ = l.wire.Cancel(ctx)
 		stop()
