@@ -3,12 +3,8 @@ package bench
 import (
 	"context"
 	"errors"
-	"fmt"
-	"net"
-	"os"
-	"path/filepath"
-	"strings"
 
+	"github.com/tenantpool/tenantpool/cmd/internal/stage"
 	"github.com/tenantpool/tenantpool/model"
 	"github.com/tenantpool/tenantpool/pools"
 	"github.com/tenantpool/tenantpool/pools/door"
@@ -20,8 +16,7 @@ import (
 type doored struct {
 	bounced
 	manager *pools.Manager
-	door    *door.Door
-	served  chan error
+	door    *stage.Door
 }
 
 func openDoor(ctx context.Context, r *contest) (pool, error) {
@@ -31,7 +26,7 @@ func openDoor(ctx context.Context, r *contest) (pool, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &doored{manager: manager, served: make(chan error, 1)}
+	d := &doored{manager: manager}
 	if err := d.open(ctx, r); err != nil {
 		return nil, errors.Join(err, manager.Close(ctx))
 	}
@@ -41,31 +36,12 @@ func openDoor(ctx context.Context, r *contest) (pool, error) {
 	return d, nil
 }
 
-func (d *doored) open(ctx context.Context, r *contest) error {
-	folder, err := os.MkdirTemp("", "tenantpool-bench-")
-	if err != nil {
+func (d *doored) open(ctx context.Context, r *contest) (err error) {
+	o := door.Options{MaxClients: len(r.Databases)*r.Cap + 100}
+	if d.door, err = stage.OpenDoor(d.manager, r.Login.User, r.Login.Password, o); err != nil {
 		return err
 	}
-	defer func() { _ = os.RemoveAll(folder) }()
-	file := filepath.Join(folder, "users")
-	quote := strings.NewReplacer(`"`, `""`)
-	line := fmt.Sprintf("\"%s\" \"%s\" workspaces=*\n", quote.Replace(r.Login.User), quote.Replace(r.Login.Password))
-	if err := os.WriteFile(file, []byte(line), 0o600); err != nil {
-		return err
-	}
-	users, err := door.ReadUsers(file)
-	if err != nil {
-		return err
-	}
-	if d.door, err = door.New(d.manager, door.Options{Users: users, MaxClients: len(r.Databases)*r.Cap + 100}); err != nil {
-		return err
-	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return err
-	}
-	go func() { d.served <- d.door.Serve(listener) }()
-	d.poolEach, err = openPoolEach(ctx, r, throughPooler(r, uint16(listener.Addr().(*net.TCPAddr).Port)))
+	d.poolEach, err = openPoolEach(ctx, r, throughPooler(r, uint16(d.door.Port)))
 	return err
 }
 
@@ -78,5 +54,5 @@ func (d *doored) made() uint64 {
 }
 
 func (d *doored) close(ctx context.Context) error {
-	return errors.Join(d.poolEach.close(ctx), d.door.Shutdown(ctx), <-d.served, d.manager.Close(ctx))
+	return errors.Join(d.poolEach.close(ctx), d.door.Close(ctx), d.manager.Close(ctx))
 }

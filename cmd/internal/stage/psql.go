@@ -7,10 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -24,9 +22,7 @@ import (
 // manager: each request is a process of its own.
 type Psql struct {
 	program, password string
-	port              int
-	door              *door.Door
-	served            chan error
+	door              *Door
 }
 
 // FindPsql tells whether there is a psql, before anything is started for it.
@@ -43,41 +39,22 @@ func OpenPsql(manager *pools.Manager, log *slog.Logger) (*Psql, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Psql{program: program, password: rand.Text(), served: make(chan error, 1)}
-	folder, err := os.MkdirTemp("", "tenantpool-users-")
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = os.RemoveAll(folder) }()
-	file := filepath.Join(folder, "users")
-	if err := os.WriteFile(file, []byte(`"demo" "`+p.password+"\" workspaces=*\n"), 0o600); err != nil {
-		return nil, err
-	}
-	users, err := door.ReadUsers(file)
-	if err != nil {
-		return nil, err
-	}
-	if p.door, err = door.New(manager, door.Options{Users: users, Log: log}); err != nil {
-		return nil, err
-	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return nil, err
-	}
-	p.port = listener.Addr().(*net.TCPAddr).Port
-	go func() { p.served <- p.door.Serve(listener) }()
-	return p, nil
+	p := &Psql{program: program, password: rand.Text()}
+	p.door, err = OpenDoor(manager, psqlUser, p.password, door.Options{Log: log})
+	return p, err
 }
 
+const psqlUser = "demo"
+
 // Door is its door.
-func (p *Psql) Door() *door.Door { return p.door }
+func (p *Psql) Door() *door.Door { return p.door.Door }
 
 // Close ends the door. nil has none.
 func (p *Psql) Close(ctx context.Context) error {
 	if p == nil {
 		return nil
 	}
-	return errors.Join(p.door.Shutdown(ctx), <-p.served)
+	return p.door.Close(ctx)
 }
 
 // By has psql send the requests; nil: this process goes on sending them.
@@ -94,7 +71,7 @@ func (p *Psql) request(ctx context.Context, workspace model.WorkspaceID, databas
 	defer end()
 	command := exec.CommandContext(ctx, p.program, "-XAtq", "-v", "ON_ERROR_STOP=1", "-1",
 		"-c", "SELECT current_database()", "-c", "SELECT count(*) FROM pg_catalog.pg_class")
-	command.Env = append(os.Environ(), "PGHOST=127.0.0.1", "PGPORT="+strconv.Itoa(p.port), "PGUSER=demo", "PGPASSWORD="+p.password,
+	command.Env = append(os.Environ(), "PGHOST=127.0.0.1", "PGPORT="+strconv.Itoa(p.door.Port), "PGUSER="+psqlUser, "PGPASSWORD="+p.password,
 		"PGDATABASE="+string(workspace), "PGSSLMODE=disable", "PGCONNECT_TIMEOUT=30")
 	var said, wrong bytes.Buffer
 	command.Stdout, command.Stderr = &said, &wrong
